@@ -1,0 +1,56 @@
+"""Floor 0: what each kind of plugin must be. A plugin file needs to import nothing else of the framework.
+
+Letters and shapes, used in every docstring below:
+
+    R, B, D, H, K, P   stack, batch, inputs, hidden units, outputs, parameters
+    a, h, z            pre-activation, h = φ(a), network output (logits)
+    theta, grad        all parameters of a network, and their gradient, in one flat vector (R, P)
+
+A network is a stack of R networks: every array has the leading axis R and a plugin works along the
+axes behind it. Member r of a stack must equal, bit for bit, the same network computed alone.
+"""
+
+from framework.kinds.base import Array, Plugin, const, hyper, is_complex
+from framework.kinds.data import CLASSIFICATION, MULTILABEL, REGRESSION, TASKS, Dataset, DatasetLoader, Metric
+from framework.kinds.derivation import Derivation, Trace
+from framework.kinds.network import Activation, Initializer, Loss, Penalty
+from framework.kinds.training import Optimizer, Schedule
+
+KINDS: dict[str, type[Plugin]] = {
+    kind.kind: kind
+    for kind in (
+        DatasetLoader,
+        Activation,
+        Loss,
+        Optimizer,
+        Schedule,
+        Initializer,
+        Penalty,
+        Derivation,
+        Metric,
+    )
+}
+
+__all__ = [
+    "CLASSIFICATION",
+    "KINDS",
+    "MULTILABEL",
+    "REGRESSION",
+    "TASKS",
+    "Activation",
+    "Array",
+    "Dataset",
+    "DatasetLoader",
+    "Derivation",
+    "Initializer",
+    "Loss",
+    "Metric",
+    "Optimizer",
+    "Penalty",
+    "Plugin",
+    "Schedule",
+    "Trace",
+    "const",
+    "hyper",
+    "is_complex",
+]
