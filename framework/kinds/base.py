@@ -53,6 +53,10 @@ def _within(value: Any, metadata: Any) -> bool:
     if "choices" in metadata:
         return value in metadata["choices"]
     for each in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(each, str):
+            if metadata.keys() - {"doc"}:
+                return False
+            continue
         number = np.asarray(each)
         # Written so that NaN is outside every bound.
         if not (
@@ -63,6 +67,14 @@ def _within(value: Any, metadata: Any) -> bool:
         ):
             return False
     return True
+
+
+def check_fields(instance: Any) -> None:
+    """Raise InvalidValue for the first field of a dataclass instance that is outside its `hyper` bounds."""
+    for field in dataclasses.fields(instance):
+        value = getattr(instance, field.name)
+        if value is not None and field.metadata and not _within(value, field.metadata):
+            raise InvalidValue(field.name, value, expected_of(field.metadata) or "a number")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,10 +95,7 @@ class Plugin(ABC):
         return ({},)
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value is not None and field.metadata and not _within(value, field.metadata):
-                raise InvalidValue(field.name, value, expected_of(field.metadata))
+        check_fields(self)
 
 
 @functools.lru_cache(maxsize=1024)
