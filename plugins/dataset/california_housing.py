@@ -1,0 +1,39 @@
+"""California housing: the median house value of 20,640 districts by eight features. A download."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from framework.kinds import REGRESSION, Dataset, DatasetLoader
+
+
+@dataclass(frozen=True)
+class CaliforniaHousing(DatasetLoader):
+    """Pace & Barry (1997), X (20640, 8), y (20640, 1) in 100,000 dollars.
+
+    scikit-learn fetches it once and keeps it in its data directory: ~/scikit_learn_data, or SCIKIT_LEARN_DATA.
+    """
+
+    downloads: ClassVar[bool] = True
+
+    @classmethod
+    def examples(cls) -> tuple[dict[str, object], ...]:
+        return ()
+
+    def load(self) -> Dataset:
+        from sklearn.datasets import fetch_california_housing
+
+        try:
+            bunch: Any = fetch_california_housing(n_retries=0)
+        except OSError as error:
+            raise OSError(
+                f"california_housing could not be downloaded: {error}. It needs the network the first time and "
+                "is then kept in scikit-learn's data directory (~/scikit_learn_data, or SCIKIT_LEARN_DATA): "
+                "connect and try again, or copy that directory from a machine that has it"
+            ) from error
+        return Dataset(
+            X=bunch.data,
+            y=bunch.target[:, None],
+            task=REGRESSION,
+            feature_names=tuple(bunch.feature_names),
+            target_names=tuple(bunch.target_names),
+        )

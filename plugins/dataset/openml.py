@@ -1,0 +1,69 @@
+"""Any dataset of OpenML, by its number or its name. A download."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from framework.kinds import CLASSIFICATION, TASKS, Dataset, DatasetLoader, hyper
+from framework.kinds.table import AUTO, Table
+
+
+@dataclass(frozen=True)
+class OpenML(DatasetLoader):
+    """Vanschoren et al. (2013), through scikit-learn's `fetch_openml`, which keeps it in its data directory.
+
+    Columns that OpenML calls nominal are categories: one feature of 0 and 1 each. Missing values are errors.
+    """
+
+    downloads: ClassVar[bool] = True
+
+    data_id: int | None = hyper(None, "the dataset's number on OpenML", ge=1)
+    data_name: str | None = hyper(None, "or its name")
+    version: int | None = hyper(None, "with a name: which version; if not given, the oldest active one", ge=1)
+    target: str | None = hyper(None, "the column to predict; if not given, what OpenML says")
+    task: str = hyper(AUTO, "auto: nominal or up to 20 whole numbers are classes", choices=(AUTO, *TASKS))
+    ignore: tuple[str, ...] = hyper((), "columns to leave out")
+    categorical: str = hyper("one_hot", "what to do with text in features", choices=("one_hot", "error"))
+    max_categories: int = hyper(100, "most categories of one column (nor more than half the rows)", ge=2)
+
+    @classmethod
+    def examples(cls) -> tuple[dict[str, object], ...]:
+        return ()
+
+    def load(self) -> Dataset:
+        if (self.data_id is None) == (self.data_name is None):
+            given = f"data_id={self.data_id}, data_name={self.data_name}"
+            raise ValueError(f"give data_id or data_name, one of them; got {given}")
+        bunch = self._fetch()
+        columns = {name: bunch.frame[name] for name in bunch.frame}
+        nominal = {name for name, column in columns.items() if str(column.dtype) == "category"}
+        targets = [self.target] if self.target is not None else list(bunch.target_names)
+        task = CLASSIFICATION if self.task == AUTO and targets and set(targets) <= nominal else self.task
+        table = Table(
+            source=f"OpenML dataset {self.data_id or self.data_name}",
+            columns={name: column.to_numpy() for name, column in columns.items()},
+            rows=range(1, len(bunch.frame) + 1),
+        )
+        return table.dataset(
+            targets,
+            task=task,
+            ignore=self.ignore,
+            nominal=nominal - set(targets),
+            categorical=self.categorical,
+            max_categories=self.max_categories,
+        )
+
+    def _fetch(self) -> Any:
+        from sklearn.datasets import fetch_openml
+
+        which: dict[str, Any] = {"data_id": self.data_id} if self.data_id else {"name": self.data_name}
+        if self.version is not None:
+            which["version"] = self.version
+        try:
+            return fetch_openml(**which, as_frame=True, n_retries=0)
+        except OSError as error:
+            raise OSError(
+                f"OpenML dataset {self.data_id or self.data_name} could not be downloaded: {error}. It needs "
+                "the network the first time and is then kept in scikit-learn's data directory "
+                "(~/scikit_learn_data, or SCIKIT_LEARN_DATA): connect and try again, or copy that directory "
+                "from a machine that has it"
+            ) from error
