@@ -70,7 +70,8 @@ def _offset_and_scale(values: Array, scaling: str) -> tuple[Array, Array]:
             scale = values.max(axis=0) - offset
         else:
             offset, scale = values.mean(axis=0), values.std(axis=0)
-    constant = np.isfinite(offset) & (scale <= 10 * np.finfo(np.float64).eps * np.abs(offset))
+    rounding = 10 * np.finfo(np.float64).eps * np.abs(offset)
+    constant = (values == values[0]).all(axis=0) | (np.isfinite(offset) & (scale <= rounding))
     # The first value itself, for a constant column: its mean may be off by a rounding.
     offset[constant] = values[0][constant]
     scale[constant] = 1
