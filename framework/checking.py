@@ -1,0 +1,73 @@
+"""Floor 3: the gradient check of a network: its loss, its penalty, and its float32 arithmetic."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from framework.gradcheck import CheckOptions, Part, Section, check_parts, compare_dtypes
+from framework.kinds import Array, Penalty
+from framework.mlp import MLP, Objective
+from framework.training import rows_of
+
+
+class NetworkCheck:
+    """Compares the hand-derived gradients of a network with its loss, on some samples of the training part.
+
+    X (N, D) scaled features, y (N, K) encoded targets. The samples are drawn once, so that a check after
+    training sees those of the check before.
+    """
+
+    def __init__(
+        self, net: MLP, X: Array, y: Array, penalty: Penalty, options: CheckOptions, seed: int
+    ) -> None:
+        self.net, self.penalty, self.options, self.seed = net, penalty, options, seed
+        count = len(X) if options.samples is None else min(options.samples, len(X))
+        rows = np.random.default_rng(seed).permutation(len(X))[:count]
+        self.X, self.y = X[rows], y[rows]
+
+    def section(self, theta: Array, moment: str) -> Section:
+        """The check at theta (R, P). The first member's gradient, taken from the pass of the whole stack, is
+        the one that is checked: the others are the same code on other numbers.
+
+        A float32 network is checked in float64 at the same parameters and samples, and its float32 gradient is
+        compared with the float64 one.
+        """
+        low = theta.dtype
+        X, y, stack = (each.astype(low).astype(np.float64) for each in (self.X, self.y, theta))
+        objective = Objective(self.net, X, y)
+
+        def gradient(at: Array) -> Array:
+            stack[0] = at
+            return objective.gradient(stack)[0].copy()
+
+        own = stack[0].copy()
+        parts = [Part("loss", objective.value, gradient, self._complex(self.net.activation, self.net.loss))]
+        parts += self._penalty_part(own)
+        section = check_parts(
+            parts, own, self.net.layout.indices, self.options, moment=moment, seed=self.seed
+        )
+        if low == np.float64:
+            return section
+        low_gradient = Objective(self.net, X, y, low).gradient(theta)[0]
+        compared = compare_dtypes(low_gradient, gradient(own), self.net.layout.indices, low)
+        return Section(section.moment, (*section.results, *compared))
+
+    def _complex(self, *plugins: object) -> bool:
+        return all(getattr(plugin, "complex_step", True) for plugin in plugins)
+
+    def _penalty_part(self, theta: Array) -> list[Part]:
+        """The penalty as a part of its own; none where it is zero with a zero gradient, as without a penalty."""
+        penalty = rows_of(self.penalty, slice(0, 1))
+        mask = self.net.layout.mask(np.float64, biases=penalty.biases)
+
+        def value(at: Array) -> Array:
+            return penalty.value(at, mask)
+
+        def gradient(at: Array) -> Array:
+            grad = np.zeros((1, len(at)))
+            penalty.gradient(at[None], mask, grad, np.empty_like(grad))
+            return grad[0]
+
+        if not np.any(value(theta[None])) and not gradient(theta).any():
+            return []
+        return [Part("penalty", value, gradient, self._complex(penalty))]

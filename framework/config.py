@@ -1,0 +1,195 @@
+"""Floor 5: the schemas that Hydra composes, made from the plugins' own fields, and experiments built from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, OmegaConf
+
+from framework.data import DataOptions
+from framework.experiment import SINGLE, Experiment, ModelOptions, RunOptions
+from framework.gradcheck import CheckOptions
+from framework.kinds import Metric, hyper
+from framework.kinds.base import InvalidValue
+from framework.registry import Registry
+from framework.tracking import TrackingOptions
+from framework.training import TrainOptions
+
+PROVIDER = "backproof"
+#: The options that are a section of the config, by its key.
+SECTIONS: dict[str, type[Any]] = {
+    "model": ModelOptions,
+    "train": TrainOptions,
+    "data": DataOptions,
+    "gradcheck": CheckOptions,
+    "tracking": TrackingOptions,
+}
+#: Sections that can be switched as a whole: gradcheck=off.
+SWITCHED = ("gradcheck", "tracking")
+
+
+@dataclass(frozen=True)
+class PlaceOptions:
+    """Where a run writes."""
+
+    outputs: str = hyper("outputs", "the folder for everything that runs write")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A composed config as typed objects."""
+
+    experiment: Experiment
+    tracking: TrackingOptions
+    outputs: str
+
+
+def register(plugins: Registry) -> None:
+    """Put a schema for every plugin and for the options into Hydra's ConfigStore."""
+    store = ConfigStore.instance()
+    for kind in SINGLE:
+        for entry in plugins.entries(kind):
+            node = twin(entry.cls, name=entry.name)
+            store.store(group=kind, name=entry.name, node=node, provider=PROVIDER)
+    for key in SWITCHED:
+        store.store(group=key, name="on", node=twin(SECTIONS[key]), provider=PROVIDER)
+        store.store(group=key, name="off", node=twin(SECTIONS[key], enabled=False), provider=PROVIDER)
+    store.store(name="backproof", node=_whole(), provider=PROVIDER)
+
+
+def _whole() -> type[Any]:
+    """The schema of the config as a whole."""
+    # A plugin's schema comes with the choice of the plugin.
+    fields: list[tuple[str, Any, Any]] = [(kind, Any, dataclasses.field(default=None)) for kind in SINGLE]
+    fields.append(("metrics", Any, dataclasses.field(default=None)))
+    for key, options in SECTIONS.items():
+        node = twin(options)
+        fields.append((key, node, dataclasses.field(default_factory=node)))
+    for options in (RunOptions, PlaceOptions):
+        fields += _fields(options)
+    return dataclasses.make_dataclass("Config", fields)
+
+
+def twin(cls: type[Any], **fixed: Any) -> type[Any]:
+    """A mutable dataclass of the same fields, with other defaults for `fixed`; OmegaConf would make a frozen one
+    read-only."""
+    fields: list[tuple[str, Any, Any]] = []
+    if "name" in fixed:
+        fields.append(("name", str, dataclasses.field(default=fixed["name"])))
+    for name, hint, field in _fields(cls):
+        fields.append((name, hint, dataclasses.field(default=fixed[name]) if name in fixed else field))
+    return dataclasses.make_dataclass(cls.__name__, fields)
+
+
+def _fields(cls: type[Any]) -> list[tuple[str, Any, Any]]:
+    hints = typing.get_type_hints(cls)
+    return [(field.name, *_field(hints[field.name], field)) for field in dataclasses.fields(cls)]
+
+
+def _field(hint: Any, field: dataclasses.Field[Any]) -> tuple[Any, Any]:
+    """A field's type and default as OmegaConf wants them."""
+    if dataclasses.is_dataclass(hint):
+        node = twin(cast("type[Any]", hint))
+        return node, dataclasses.field(default_factory=node)
+    if field.default_factory is not dataclasses.MISSING:
+        return hint, dataclasses.field(default_factory=field.default_factory)
+    default = MISSING if field.default is dataclasses.MISSING else field.default
+    if typing.get_origin(hint) is tuple:
+        hint = list[typing.get_args(hint)[0]]  # type: ignore[misc]
+        if isinstance(default, tuple):
+            values = list(cast("tuple[Any, ...]", default))
+            return hint, dataclasses.field(default_factory=lambda: list(values))
+    return hint, dataclasses.field(default=default)
+
+
+def settings(config: Any, plugins: Registry) -> Settings:
+    """The typed objects of a composed config (a DictConfig or a plain dict).
+
+    Raises InvalidValue and PluginError, whose messages name the key.
+    """
+    values = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+    return _settings(cast("dict[str, Any]", values), plugins)
+
+
+def _settings(values: dict[str, Any], plugins: Registry) -> Settings:
+    chosen = {kind: _plugin(plugins, kind, values[kind]) for kind in SINGLE}
+    for kind in SINGLE:
+        if chosen[kind] is None and kind != "loss":
+            raise InvalidValue(kind, None, f"one of {', '.join(plugins.names(kind))}")
+    sections = {key: construct(options, values[key], f"{key}.") for key, options in SECTIONS.items()}
+    tracking = sections.pop("tracking")
+    seeds = construct(RunOptions, {f.name: values[f.name] for f in dataclasses.fields(RunOptions)}, "")
+    experiment = Experiment(
+        **chosen, metrics=_metrics(plugins, values["metrics"]), **sections, run=seeds
+    )
+    return Settings(experiment, tracking, values["outputs"])
+
+
+def _plugin(plugins: Registry, kind: str, values: Any) -> Any:
+    if values is None:
+        return None
+    if not isinstance(values, Mapping) or "name" not in values:
+        raise InvalidValue(kind, values, f"the name of a plugin: {', '.join(plugins.names(kind))}")
+    given = cast("Mapping[str, Any]", values)
+    params = {key: value for key, value in given.items() if key != "name" and value != MISSING}
+    return plugins.build(kind, given["name"], params)
+
+
+def _metrics(plugins: Registry, values: Any) -> tuple[Metric, ...] | None:
+    """From a list of names, or of mappings with a name and hyperparameters; None where it is left open."""
+    if values is None:
+        return None
+    if not isinstance(values, list):
+        raise InvalidValue("metrics", values, f"a list such as [{', '.join(plugins.names('metric')[:2])}]")
+    built: list[Metric] = []
+    for each in cast("list[Any]", values):
+        given = {"name": each} if isinstance(each, str) else each
+        built.append(_plugin(plugins, "metric", given))
+    names = [metric.name for metric in built]
+    if len(set(names)) < len(names):
+        raise InvalidValue("metrics", names, "a list that names each metric once")
+    return tuple(built)
+
+
+def construct(cls: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
+    """An options dataclass from plain values; `prefix` stands before the key in an InvalidValue."""
+    hints = typing.get_type_hints(cls)
+    kwargs: dict[str, Any] = {}
+    for key, value in values.items():
+        hint = hints[key]
+        if dataclasses.is_dataclass(hint):
+            kwargs[key] = construct(cast("type[Any]", hint), value, f"{prefix}{key}.")
+        else:
+            is_tuple = typing.get_origin(hint) is tuple
+            kwargs[key] = tuple(value) if is_tuple else value
+    try:
+        return cls(**kwargs)
+    except InvalidValue as error:
+        raise InvalidValue(f"{prefix}{error.field}", error.given, error.expected) from None
+
+
+def keys(plugins: Registry) -> list[str]:
+    """Every key that an override may name, for errors that show what is close."""
+    found: list[str] = [*SINGLE, "metrics", "experiment"]
+    for kind in SINGLE:
+        names = {field.name for entry in plugins.entries(kind) for field in dataclasses.fields(entry.cls)}
+        found += [f"{kind}.{name}" for name in sorted(names)]
+    for options, prefix in ((RunOptions, ""), (PlaceOptions, "")):
+        found += _keys(options, prefix)
+    for key, options in SECTIONS.items():
+        found += [key, *_keys(options, f"{key}.")]
+    return found
+
+
+def _keys(cls: type[Any], prefix: str) -> list[str]:
+    hints = typing.get_type_hints(cls)
+    found: list[str] = []
+    for field in dataclasses.fields(cls):
+        nested = dataclasses.is_dataclass(hints[field.name])
+        found += _keys(hints[field.name], f"{prefix}{field.name}.") if nested else [prefix + field.name]
+    return found

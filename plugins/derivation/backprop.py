@@ -1,0 +1,16 @@
+"""The network's own backward pass."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from framework.kinds import Array, Derivation, Trace
+
+
+@dataclass(frozen=True)
+class Backprop(Derivation):
+    """The chain rule from the loss down, layer by layer, as derived beside the lines of `framework/mlp.py`."""
+
+    native: ClassVar[bool] = True
+
+    def gradients(self, trace: Trace) -> dict[str, Array]:
+        return trace.backprop()
