@@ -43,13 +43,11 @@ class NetworkCheck:
         own = stack[0].copy()
         parts = [Part("loss", objective.value, gradient, self._complex(self.net.activation, self.net.loss))]
         parts += self._penalty_part(own)
-        section = check_parts(
-            parts, own, self.net.layout.indices, self.options, moment=moment, seed=self.seed
-        )
+        section = check_parts(parts, own, self.net.layout.indices, self.options, moment=moment, seed=self.seed)
         if low == np.float64:
             return section
         low_gradient = Objective(self.net, X, y, low).gradient(theta)[0]
-        compared = compare_dtypes(low_gradient, gradient(own), self.net.layout.indices, low)
+        compared = compare_dtypes(low_gradient, gradient, own, section, self.net.layout.indices, low, self.seed)
         return Section(section.moment, (*section.results, *compared))
 
     def _complex(self, *plugins: object) -> bool:

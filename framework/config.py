@@ -57,8 +57,8 @@ def register(plugins: Registry) -> None:
             node = twin(entry.cls, name=entry.name)
             store.store(group=kind, name=entry.name, node=node, provider=PROVIDER)
     for key in SWITCHED:
-        store.store(group=key, name="on", node=twin(SECTIONS[key]), provider=PROVIDER)
-        store.store(group=key, name="off", node=twin(SECTIONS[key], enabled=False), provider=PROVIDER)
+        for name, enabled in (("on", True), ("off", False)):
+            store.store(group=key, name=name, node={"enabled": enabled}, provider=PROVIDER)
     store.store(name="backproof", node=_whole(), provider=PROVIDER)
 
 
@@ -75,14 +75,11 @@ def _whole() -> type[Any]:
     return dataclasses.make_dataclass("Config", fields)
 
 
-def twin(cls: type[Any], **fixed: Any) -> type[Any]:
-    """A mutable dataclass of the same fields, with other defaults for `fixed`; OmegaConf would make a frozen one
-    read-only."""
-    fields: list[tuple[str, Any, Any]] = []
-    if "name" in fixed:
-        fields.append(("name", str, dataclasses.field(default=fixed["name"])))
-    for name, hint, field in _fields(cls):
-        fields.append((name, hint, dataclasses.field(default=fixed[name]) if name in fixed else field))
+def twin(cls: type[Any], name: str | None = None) -> type[Any]:
+    """A mutable dataclass of the same fields, which OmegaConf would make read-only if it were frozen; with a
+    field `name` in front for a plugin."""
+    fields: list[tuple[str, Any, Any]] = [("name", str, dataclasses.field(default=name))] if name else []
+    fields += _fields(cls)
     return dataclasses.make_dataclass(cls.__name__, fields)
 
 
@@ -124,9 +121,7 @@ def _settings(values: dict[str, Any], plugins: Registry) -> Settings:
     sections = {key: construct(options, values[key], f"{key}.") for key, options in SECTIONS.items()}
     tracking = sections.pop("tracking")
     seeds = construct(RunOptions, {f.name: values[f.name] for f in dataclasses.fields(RunOptions)}, "")
-    experiment = Experiment(
-        **chosen, metrics=_metrics(plugins, values["metrics"]), **sections, run=seeds
-    )
+    experiment = Experiment(**chosen, metrics=_metrics(plugins, values["metrics"]), **sections, run=seeds)
     return Settings(experiment, tracking, values["outputs"])
 
 

@@ -48,7 +48,7 @@ class Derived:
         def dphi(a: Array) -> Array:
             a = np.ascontiguousarray(a, dtype)
             slope = np.ones_like(a)
-            net.activation.backward(a, phi(a), slope, np.empty_like(a))
+            net.activation.backward(a, phi(a), slope, (np.empty_like(a), np.empty_like(a)))
             return slope
 
         def backprop() -> dict[str, Array]:

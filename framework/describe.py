@@ -46,6 +46,20 @@ def _fields(prefix: str, options: Any) -> Iterator[tuple[str, Any]]:
             yield prefix + field.name, list(value) if isinstance(value, tuple) else value
 
 
+def fields_of(plugin: Plugin) -> dict[str, Any]:
+    """A plugin's hyperparameters by name."""
+    return dict(_fields("", plugin))
+
+
+def data_digest(prepared: Prepared) -> str:
+    """The same for the same numbers in the same split: sixteen hexadecimal digits."""
+    digest = hashlib.sha256()
+    for part in prepared.data.parts.values():
+        for array in (part.indices, part.X, part.y):
+            digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
+
+
 def network(prepared: Prepared) -> str:
     """`64 → 32 relu → 10 softmax_cross_entropy`."""
     *inner, K = prepared.net.sizes
@@ -59,7 +73,9 @@ def dataset(prepared: Prepared) -> str:
     kind = {"classification": "classes", "multilabel": "labels"}.get(data.task, "targets")
     kind = kind if data.targets != 1 else kind.removesuffix("s")
     total = sum(data.sizes.values())
-    return f"{prepared.experiment.dataset.name}: {total} samples, {data.features} features, {data.targets} {kind}"
+    return (
+        f"{prepared.experiment.dataset.name}: {total} samples, {data.features} features, {data.targets} {kind}"
+    )
 
 
 def run_name(prepared: Prepared) -> str:
@@ -70,3 +86,19 @@ def run_name(prepared: Prepared) -> str:
     seeds = experiment.run
     parts.append(f"seed{seeds.seed}" + (f"-{seeds.seed + seeds.repeats - 1}" if seeds.repeats > 1 else ""))
     return "-".join(parts)
+
+
+def training(prepared: Prepared) -> str:
+    """`sgd, lr 0.1 constant, 50 epochs of 34 steps of 32 samples, float64, seed 0`."""
+    experiment, batches = prepared.experiment, prepared.batches
+    seeds = experiment.run
+    more = f" to {seeds.seed + seeds.repeats - 1}, as one stack" if seeds.repeats > 1 else ""
+    return ", ".join(
+        (
+            experiment.optimizer.name,
+            f"lr {experiment.optimizer.lr:g} {experiment.schedule.name}",
+            f"{experiment.train.epochs} epochs of {batches.steps_per_epoch} steps of {batches.B} samples",
+            experiment.train.dtype,
+            f"seed {seeds.seed}{more}",
+        )
+    )

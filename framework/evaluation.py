@@ -14,7 +14,7 @@ from framework.mlp import MLP, Pass
 ROOM = 1 << 20
 
 
-class Predictor:
+class Predictions:
     """Predictions (R, N, K) of a stack of networks, in rows at a time and memory that is kept.
 
     theta (R, P) is read at every call, so one object serves all epochs of a training.
@@ -62,7 +62,7 @@ class Evaluation:
         self, name: str, net: MLP, theta: Array, part: Part, data: SplitData, metrics: Sequence[Metric]
     ) -> None:
         self.name, self.net, self.part, self.metrics = name, net, part, metrics
-        self.predict = Predictor(net, theta, part.X, data)
+        self.predict = Predictions(net, theta, part.X, data)
         y = net.loss.encode(data.scaler.transform_y(part.y), net.sizes[-1], theta.dtype)
         self.y = y.T.copy()[None].swapaxes(1, 2)
 

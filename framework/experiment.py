@@ -12,7 +12,7 @@ import numpy as np
 
 from framework.checking import NetworkCheck
 from framework.data import Batches, DataOptions, SplitData, split
-from framework.evaluation import Evaluation, summarised
+from framework.evaluation import Evaluation, Predictions, summarised
 from framework.gradcheck import CheckOptions, GradcheckReport
 from framework.kinds import (
     Activation,
@@ -71,15 +71,20 @@ class Experiment:
     penalty: Penalty
     derivation: Derivation
     metrics: tuple[Metric, ...] | None  # None: by the dataset's task
-    model: ModelOptions = ModelOptions()
-    train: TrainOptions = TrainOptions()
-    data: DataOptions = DataOptions()
-    gradcheck: CheckOptions = CheckOptions()
-    run: RunOptions = RunOptions()
+    model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
+    train: TrainOptions = dataclasses.field(default_factory=TrainOptions)
+    data: DataOptions = dataclasses.field(default_factory=DataOptions)
+    gradcheck: CheckOptions = dataclasses.field(default_factory=CheckOptions)
+    run: RunOptions = dataclasses.field(default_factory=RunOptions)
 
-    def prepare(self, plugins: Registry) -> Prepared:
-        """Load the data and build the network. Raises ValueError or OSError, which say what does not fit."""
-        data = split(self.dataset.load(), self.data)
+    def load(self) -> SplitData:
+        """The data, split and scaled. Raises ValueError or OSError, which say what is wrong with it."""
+        return split(self.dataset.load(), self.data)
+
+    def prepare(self, plugins: Registry, data: SplitData | None = None) -> Prepared:
+        """Build the network for the data, which is loaded unless it is given. Raises ValueError or OSError, which
+        say what does not fit."""
+        data = data or self.load()
         loss = self.loss or default_loss(plugins, data.task)
         metrics = default_metrics(plugins, data.task, loss) if self.metrics is None else self.metrics
         _fits(plugins, data, loss, metrics)
@@ -182,6 +187,20 @@ class Result:
         """The final metrics: means, and standard deviations where there are several members."""
         return summarised(self.final)
 
+    @property
+    def objective(self) -> tuple[str, bool]:
+        """The metric that runs are ranked by, and whether a greater one is better: the first metric of the
+        validation part, or of the training part where there is none; the loss where there are no metrics."""
+        part = "val" if self.prepared.data.val is not None else "train"
+        for metric in self.prepared.metrics:
+            return f"{part}/{metric.name}", metric.greater_is_better
+        return f"{part}/loss", False
+
+    def predict(self, part: str) -> Array:
+        """What every member predicts for the samples of a part, (R, N, K) as a person reads it."""
+        data = self.prepared.data
+        return Predictions(self.prepared.net, self.theta, data.parts[part].X, data)()
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -202,6 +221,13 @@ class Prepared:
             self.net, self.data.train.X, self.y, experiment.penalty, experiment.gradcheck, experiment.run.seed
         ).section(theta, moment)
         return GradcheckReport((*(report.sections if report else ()), section))
+
+    def check_alone(self) -> GradcheckReport:
+        """The check without training, at fresh parameters and at moved ones: every number by N(0, 0.1²), so that
+        biases, which start at zero, are not zero."""
+        noise = np.random.default_rng(self.experiment.run.seed).normal(0, 0.1, self.theta.shape)
+        report = self.check(self.theta, "fresh")
+        return self.check(self.theta + noise.astype(self.theta.dtype), "moved", report)
 
     def run(self, observer: Observer) -> Result:
         """Check, train, check again, evaluate.
@@ -269,8 +295,3 @@ class Prepared:
             member = int(np.flatnonzero(~np.isfinite(losses))[0])
             rates: Any = np.broadcast_to(np.ravel(experiment.optimizer.lr), len(losses))
             raise DivergedError(epoch, epoch * steps, float(rates[member]) * factor, member, losses[member])
-
-
-def with_plugins(experiment: Experiment, **changes: Any) -> Experiment:
-    """The experiment with some of its parts exchanged."""
-    return dataclasses.replace(experiment, **changes)

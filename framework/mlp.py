@@ -131,7 +131,7 @@ class Pass:
         self._grad_z = np.empty((R, K, B), dtype)
         self._grad_z_rows = self._grad_z.swapaxes(1, 2)
         grad_a = [np.empty_like(a) for a in self.a]
-        work = [np.empty_like(a) for a in self.a]
+        work = [(np.empty_like(a), np.empty_like(a)) for a in self.a]
         self._down = [
             (h.swapaxes(1, 2), G, T[..., :-1].swapaxes(1, 2), ga, a, h[:, :-1], w)
             for h, G, T, ga, a, w in zip(with_one, into[1:], layers[1:], grad_a, self.a, work, strict=True)

@@ -119,7 +119,7 @@ def _block(
 
     def update(t: int, factor: float) -> None:
         penalise(theta, mask, grad, work)
-        step(theta, grad, state, t, lr * factor)
+        step(theta, grad, state, t, lr * factor, work)
 
     return update
 

@@ -10,7 +10,7 @@ A network is a stack of R networks: every array has the leading axis R and a plu
 axes behind it. Member r of a stack must equal, bit for bit, the same network computed alone.
 """
 
-from framework.kinds.base import Array, Plugin, const, hyper, is_complex
+from framework.kinds.base import Array, Plugin, const, hyper, is_complex, like, per_member, power, root
 from framework.kinds.data import CLASSIFICATION, MULTILABEL, REGRESSION, TASKS, Dataset, DatasetLoader, Metric
 from framework.kinds.derivation import Derivation, Trace
 from framework.kinds.network import Activation, Initializer, Loss, Penalty
@@ -53,4 +53,8 @@ __all__ = [
     "const",
     "hyper",
     "is_complex",
+    "like",
+    "per_member",
+    "power",
+    "root",
 ]

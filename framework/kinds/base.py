@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from abc import ABC
 from typing import Any, ClassVar
 
@@ -116,3 +117,29 @@ def is_complex(array: Array) -> bool:
     part of the branch taken; ordering complex numbers as NumPy does would be wrong.
     """
     return array.dtype.kind == "c"
+
+
+def like(value: float | Array, array: Array) -> float | Array:
+    """A hyperparameter for arithmetic with `array`: a number as it is, an (R, 1) array in `array`'s dtype.
+
+    NumPy rounds a Python number to the dtype of the array beside it, but computes in float64 beside an array of
+    float64; so a stack's (R, 1) numbers give each member the bits that its own number gives it alone.
+    """
+    return value.astype(array.dtype, copy=False) if isinstance(value, np.ndarray) else value
+
+
+def power(base: float | Array, t: int) -> float | Array:
+    """base^t, for (R, 1) arrays with the bits of Python's own power, which are not NumPy's."""
+    if isinstance(base, np.ndarray):
+        return np.array([[float(each) ** t] for each in base[:, 0]])
+    return base**t
+
+
+def root(value: float | Array) -> float | Array:
+    """The square root; of a number as a Python number, which NumPy's would not be."""
+    return np.sqrt(value) if isinstance(value, np.ndarray) else math.sqrt(value)
+
+
+def per_member(value: float | Array) -> float | Array:
+    """A hyperparameter for arithmetic with (R,) arrays: a number as it is, an (R, 1) array as (R,)."""
+    return value[:, 0] if isinstance(value, np.ndarray) else value

@@ -31,10 +31,10 @@ class Activation(Plugin):
         """Write φ(a) into `out` (any shape; float32, float64 or complex128; `out` never overlaps `a`)."""
 
     @abstractmethod
-    def backward(self, a: Array, h: Array, grad: Array, work: Array) -> None:
+    def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
         """Multiply `grad` by φ'(a) in place, given h = φ(a).
 
-        `work` is an array of the same shape and dtype that may be overwritten, so that no step allocates;
+        `work` is two arrays of the same shape and dtype that may be overwritten, so that no step allocates;
         `a` and `h` must be left as they are.
         """
 

@@ -24,12 +24,15 @@ class Optimizer(Plugin):
         return 0.0
 
     @abstractmethod
-    def step(self, theta: Array, grad: Array, state: tuple[Array, ...], t: int, lr: float | Array) -> None:
+    def step(
+        self, theta: Array, grad: Array, state: tuple[Array, ...], t: int, lr: float | Array, work: Array
+    ) -> None:
         """Update theta and the state in place.
 
         theta, grad and each state array are (R, P), or a contiguous block of it that stays in cache: the rule
-        must work element by element. `grad` may be overwritten, so that no step allocates. `t` counts steps
-        from 1. `lr` is the step size after the schedule; it and the hyperparameters may be (R, 1) arrays.
+        must work element by element. `grad` and `work`, of the same shape, may be overwritten, so that no step
+        allocates. `t` counts steps from 1. `lr` is the step size after the schedule; it and the hyperparameters
+        may be (R, 1) arrays (see `like`).
         """
 
 

@@ -1,0 +1,128 @@
+"""Floor 5: the command. Rooms are imported by the subcommand that needs them, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from framework import __version__
+
+HELP = """\
+backproof: hand-derived networks, proven before they are trained.
+
+usage: backproof COMMAND [...]
+
+  train [KEY=VALUE ...] [-m]   check the gradients, train, and record the run in MLflow; -m for a sweep
+  check [KEY=VALUE ...]        the gradient check alone; exit code 1 if it fails
+  plugins [KIND]               what is installed: hyperparameters, defaults and files
+  verify KIND NAME | --all     does a plugin keep its kind's contract?
+  ui [--port N]                the MLflow UI on these runs
+
+  backproof COMMAND --help     more on one of them
+
+Try:
+  backproof train experiment=cs446
+  backproof train -m activation=relu,tanh,gelu optimizer=sgd,adam seed=0,1,2
+
+Exit codes: 0 well; 1 a check or a run failed; 2 bad input; 130 Ctrl-C.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `backproof` with these arguments (those of the process, if none are given); the exit code."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if "-sc" in args or "--shell-completion" in args:
+        from framework.app import completion
+
+        return completion([each for each in args if each != "train"])
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if args[0] in ("-V", "--version"):
+        print(f"backproof {__version__}")
+        return 0
+    if args[0] not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+        hint = f", did you mean {near[0]!r}?" if near else ""
+        override = "\nTo train with an override: backproof train " + args[0] if "=" in args[0] else ""
+        return complain(
+            f"no command is called {args[0]!r}{hint}{override}\nCommands: {', '.join(COMMANDS)} (backproof --help)"
+        )
+    return _guarded(COMMANDS[args[0]], args[1:])
+
+
+def complain(message: str, code: int = 2) -> int:
+    """Write an error block to stderr; the exit code."""
+    print(f"backproof: {message}", file=sys.stderr)
+    return code
+
+
+def _guarded(command: Callable[[list[str]], int], args: list[str]) -> int:
+    """Run a subcommand; Ctrl-C and a closed pipe end it quietly."""
+    try:
+        return command(args)
+    except KeyboardInterrupt:
+        return complain("stopped by Ctrl-C", 130)
+    except BrokenPipeError:
+        # The reader of a pipe has gone, as `head` does. Python would complain again on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _train(args: list[str]) -> int:
+    from framework.app import train
+
+    return train(args)
+
+
+def _check(args: list[str]) -> int:
+    from framework.app import check
+
+    return check(args)
+
+
+def _plugins(args: list[str]) -> int:
+    parser = argparse.ArgumentParser("backproof plugins", description="What is installed.")
+    parser.add_argument("kind", nargs="?", help="one kind of plugin; all of them without it")
+    from framework.listing import list_plugins
+
+    return list_plugins(parser.parse_args(args).kind)
+
+
+def _verify(args: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        "backproof verify",
+        description="Check that a plugin keeps its kind's contract. Exit code 1 if it does not.",
+    )
+    parser.add_argument("kind", nargs="?", help="its kind, as activation; with --all alone, every kind")
+    parser.add_argument("name", nargs="?", help="its name; with --all, every plugin of the kind")
+    parser.add_argument("--all", action="store_true", help="every plugin")
+    given = parser.parse_args(args)
+    if given.all == (given.name is not None) or (given.name is None and not given.all):
+        parser.error("give KIND and NAME, or --all")
+    from framework.listing import verify_plugins
+
+    return verify_plugins(given.kind, given.name)
+
+
+def _ui(args: list[str]) -> int:
+    from framework.ui import serve
+
+    return serve(args)
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": _train,
+    "check": _check,
+    "plugins": _plugins,
+    "verify": _verify,
+    "ui": _ui,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Floor 1: a gradient check on the terminal. Rich is imported where it is used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from framework.gradcheck.report import FAILED, PASSED, GradcheckReport, Section, TensorResult
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+MARKS = {PASSED: "[green]✓[/]", FAILED: "[bold red]✗ wrong[/]"}
+
+
+def table(report: GradcheckReport) -> Table:
+    """One row for each tensor: its relative error at each moment, and what was compared."""
+    from rich import box
+    from rich.table import Table
+
+    # A style of few lines, which a pipe or an old terminal shows as well.
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown.add_column("gradient of", style="dim")
+    shown.add_column("tensor", style="bold")
+    shown.add_column("shape", justify="right")
+    shown.add_column("compared", justify="right")
+    for section in report.sections:
+        shown.add_column(f"{section.moment}\nrelative error", justify="right")
+    shown.add_column("allowed", justify="right")
+    for part, tensor in _rows(report):
+        found = [_result(section, part, tensor) for section in report.sections]
+        known = [each for each in found if each is not None]
+        shown.add_row(
+            part,
+            tensor,
+            "×".join(map(str, known[0].shape)),
+            _compared(known[0]),
+            *(_cell(each) for each in found),
+            f"{max(each.tolerance for each in known):.0e}",
+        )
+    return shown
+
+
+def _rows(report: GradcheckReport) -> list[tuple[str, str]]:
+    seen: dict[tuple[str, str], None] = {}
+    for section in report.sections:
+        for result in section.results:
+            seen[result.part, result.tensor] = None
+    return list(seen)
+
+
+def _result(section: Section, part: str, tensor: str) -> TensorResult | None:
+    return next((each for each in section.results if (each.part, each.tensor) == (part, tensor)), None)
+
+
+def _compared(result: TensorResult) -> str:
+    if not result.directions:
+        return f"all {result.checked}"
+    return f"{result.directions} directions + {result.checked}"
+
+
+def _cell(result: TensorResult | None) -> str:
+    if result is None:
+        return "-"
+    if result.status in MARKS:
+        return f"{result.relative_error:.1e} {MARKS[result.status]}"
+    return f"[yellow]{result.note.removesuffix(' here')}[/]"

@@ -1,0 +1,175 @@
+"""Floor 1: what a gradient check found, as data. It is shown by `render` and stored as JSON."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+#: Of the JSON. It changes when a reader of the old one would be wrong.
+SCHEMA = "backproof.gradcheck/1"
+#: log10 of an error of exactly zero, which has no logarithm: just below that of the smallest rounding.
+LOG10_OF_ZERO = -17.0
+
+PASSED, FAILED, UNTESTED = "passed", "failed", "untested"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The entry of a tensor that is furthest off."""
+
+    index: tuple[int, ...]
+    got: float
+    expected: float
+
+
+@dataclass(frozen=True)
+class TensorResult:
+    """One tensor of one part of the objective, checked by one oracle."""
+
+    part: str  # loss | penalty | float32
+    tensor: str
+    shape: tuple[int, ...]
+    oracle: str
+    checked: int  # entries checked one by one
+    directions: int  # random directions checked beside them
+    relative_error: float  # ‖got − expected‖ / max(‖got‖, ‖expected‖)
+    tolerance: float
+    status: str  # passed | failed | untested
+    norm: float  # ‖expected‖, or its estimate from the directions
+    scale: float  # ‖gradient‖ at shuffled parameters: the size of the terms that may cancel in it
+    worst: Entry | None = None
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """`W1[3, 17]`, the worst entry, or the tensor where no entry stands out."""
+        return self.tensor + (f"[{', '.join(map(str, self.worst.index))}]" if self.worst else "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; a number that is not finite is null, as JSON has none."""
+        plain = {key: _plain(value) for key, value in vars(self).items() if key != "worst"}
+        worst = self.worst and {key: _plain(value) for key, value in vars(self.worst).items()}
+        return {**plain, "worst": worst}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return list(value) if isinstance(value, tuple) else value  # pyright: ignore[reportUnknownVariableType]
+
+
+@dataclass(frozen=True)
+class Section:
+    """The check at one moment: at fresh or at trained parameters."""
+
+    moment: str
+    results: tuple[TensorResult, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(result.status != FAILED for result in self.results)
+
+
+@dataclass(frozen=True)
+class GradcheckReport:
+    """All sections of a check."""
+
+    sections: tuple[Section, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no tensor failed. Raises ValueError for an empty report, which has shown nothing."""
+        if not self.sections:
+            raise ValueError("a report without a section has checked nothing")
+        return all(section.passed for section in self.sections)
+
+    @property
+    def failures(self) -> list[tuple[Section, TensorResult]]:
+        return [
+            (section, result)
+            for section in self.sections
+            for result in section.results
+            if result.status == FAILED
+        ]
+
+    @property
+    def max_relative_error(self) -> float:
+        """Over all tensors that were compared, float32 arithmetic apart; 0 where none was."""
+        errors = [
+            result.relative_error
+            for section in self.sections
+            for result in section.results
+            if result.part != "float32" and result.status != UNTESTED
+        ]
+        return max(errors, default=0.0)
+
+    def flat_metrics(self) -> dict[str, float]:
+        """`gradcheck/max_relative_error`, `gradcheck/W1/relative_error`, ... and the log10 of each: the largest
+        over the moments and over loss and penalty; `gradcheck/float32/...` for the arithmetic in float32."""
+        worst = {"max": self.max_relative_error}
+        for section in self.sections:
+            for result in section.results:
+                if result.status != UNTESTED:
+                    name = f"float32/{result.tensor}" if result.part == "float32" else result.tensor
+                    worst[name] = max(worst.get(name, 0.0), result.relative_error)
+        metrics: dict[str, float] = {}
+        for name, error in worst.items():
+            prefix, key = (
+                ("gradcheck/", "max_relative_error")
+                if name == "max"
+                else (f"gradcheck/{name}/", "relative_error")
+            )
+            metrics[prefix + key] = error
+            metrics[f"{prefix}log10_{key}"] = math.log10(error) if error > 0 else LOG10_OF_ZERO
+        return metrics
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON stores it."""
+        return {
+            "schema": SCHEMA,
+            "passed": self.passed,
+            "max_relative_error": _plain(self.max_relative_error),
+            "sections": [
+                {
+                    "moment": section.moment,
+                    "passed": section.passed,
+                    "results": [result.to_dict() for result in section.results],
+                }
+                for section in self.sections
+            ],
+        }
+
+    def summary(self) -> str:
+        """One line: `passed: 8 comparisons of 4 tensors, largest relative error 6.1e-16`."""
+        results = [result for section in self.sections for result in section.results]
+        tensors = {result.tensor for result in results}
+        if not self.passed:
+            wrong = {result.tensor: None for _, result in self.failures}
+            return f"failed: {', '.join(wrong)} of {len(tensors)} tensors"
+        return (
+            f"passed: {len(results)} comparisons of {len(tensors)} tensors, "
+            f"largest relative error {self.max_relative_error:.1e}"
+        )
+
+    def failure_message(self) -> str:
+        """Which tensors are wrong, where, what they gave and what was expected. Empty where none is."""
+        lines: list[str] = []
+        for section, result in self.failures:
+            what = "its float32 gradient" if result.part == "float32" else f"its gradient of the {result.part}"
+            lines.append(
+                f"{result.tensor}: {what} at the {section.moment} parameters has a relative error of "
+                f"{result.relative_error:.2e}, allowed {result.tolerance:.1e} ({result.oracle})"
+            )
+            if result.worst is not None:
+                lines.append(
+                    f"    {result.name}: got {result.worst.got:.12g}, expected {result.worst.expected:.12g}"
+                )
+            if result.note:
+                lines.append(f"    {result.note}")
+        return "\n".join(lines)
+
+    def raise_if_failed(self) -> None:
+        """Raise AssertionError with the failure message; for tests."""
+        if not self.passed:
+            raise AssertionError(self.failure_message())

@@ -1,0 +1,6 @@
+"""Floor 4: sweeps. The sweeper is a Hydra plugin of ours that owns the run above its points."""
+
+from framework.sweep.session import Session, Silent, current, use
+from framework.sweep.sweeper import BackproofSweeper, register
+
+__all__ = ["BackproofSweeper", "Session", "Silent", "current", "register", "use"]

@@ -1,0 +1,86 @@
+"""What the jobs of one process share: the plugins, datasets that are loaded, the store that is open."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from framework.config import Settings, settings
+from framework.data import SplitData
+from framework.experiment import Prepared
+from framework.gradcheck import GradcheckReport
+from framework.registry import Registry, registry
+from framework.tracking import Store, TrackingError, TrackingOptions
+
+
+@dataclass
+class Session:
+    """The state of one command. A worker process of a launcher makes its own when it gets a first job."""
+
+    plugins: Registry = dataclasses.field(default_factory=registry)
+    jobs: int | None = None  # of the sweep, where this process knows
+    outcome: Any = None
+    _data: dict[Any, SplitData] = dataclasses.field(default_factory=dict)
+    _stores: dict[tuple[Any, ...], Store] = dataclasses.field(default_factory=dict)
+
+    def prepare(self, config: Any) -> tuple[Settings, Prepared]:
+        """The settings of a composed config, and its experiment with data and network. A dataset is loaded once."""
+        chosen = settings(config, self.plugins)
+        experiment = chosen.experiment
+        key = (type(experiment.dataset), experiment.dataset, experiment.data)
+        if key not in self._data:
+            self._data[key] = experiment.load()
+        return chosen, experiment.prepare(self.plugins, self._data[key])
+
+    def store(self, tracking: TrackingOptions, outputs: str) -> Store | None:
+        """The store, opened once; None where nothing is to be recorded. The outputs folder is made either way."""
+        folder = Path(outputs).absolute()
+        writable(folder)
+        if not tracking.enabled:
+            return None
+        key = (tracking.uri, tracking.experiment, folder)
+        if key not in self._stores:
+            self._stores[key] = Store.open(tracking, folder)
+        return self._stores[key]
+
+
+def writable(folder: Path) -> None:
+    """Make the folder. Raises TrackingError unless it can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise TrackingError(
+            f"the folder {folder} cannot be written: {error.strerror or error}\nName another: outputs=DIR"
+        ) from None
+
+
+_current: Session | None = None
+
+
+def current() -> Session:
+    """The session of this process, made if there is none: Hydra builds sweepers and jobs out of reach of ours."""
+    global _current
+    if _current is None:
+        _current = Session()
+    return _current
+
+
+def use(session: Session) -> Session:
+    """Make it the session of this process."""
+    global _current
+    _current = session
+    return session
+
+
+class Silent:
+    """An observer that shows nothing: a point of a sweep has a line when it is done."""
+
+    def ready(self, prepared: Prepared) -> None: ...
+    def checked(self, report: GradcheckReport) -> None: ...
+    def epoch(self, epoch: int, metrics: dict[str, float]) -> None: ...
+    def close(self) -> None: ...

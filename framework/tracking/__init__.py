@@ -1,0 +1,18 @@
+"""Floor 4: runs recorded in MLflow. The only room that imports MLflow, and only where it is used: that takes
+almost two seconds."""
+
+from framework.tracking.environment import environment
+from framework.tracking.options import TrackingError, TrackingOptions
+from framework.tracking.run import Run
+from framework.tracking.signals import Terminated, terminate_on_sigterm
+from framework.tracking.store import Store
+
+__all__ = [
+    "Run",
+    "Store",
+    "Terminated",
+    "TrackingError",
+    "TrackingOptions",
+    "environment",
+    "terminate_on_sigterm",
+]

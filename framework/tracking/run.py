@@ -1,0 +1,232 @@
+"""One run that is being recorded. Metrics are gathered and written together, about once a second."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import tempfile
+import time
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from framework.tracking.options import TrackingError
+from framework.tracking.signals import Terminated
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, RunInfo
+
+FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
+#: What one request to MLflow may hold, and one value.
+BATCH, BATCH_OF_PARAMS, PARAM_LENGTH, TAG_LENGTH = 1000, 100, 6000, 5000
+#: Seconds after which a store that has failed is tried again.
+PAUSE = 30.0
+
+
+class Run:
+    """A run in MLflow. `with run:` ends it, with the status that fits how the block was left."""
+
+    def __init__(self, client: MlflowClient, uri: str, info: RunInfo, flush_seconds: float) -> None:
+        self.client, self.uri, self.info = client, uri, info
+        self.id: str = info.run_id
+        self.flush_seconds = flush_seconds
+        self.finished = False
+        self._waiting: list[Metric] = []
+        self._next_flush = time.monotonic() + flush_seconds
+        self._repository: Any = None
+
+    def begin(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """Write the parameters and the first tags, together where there are no more than a hundred."""
+        from mlflow.entities import Param, RunTag
+
+        listed = [Param(key, _cut(_text(value), PARAM_LENGTH)) for key, value in params.items()]
+        tagged = [RunTag(key, _cut(value, TAG_LENGTH)) for key, value in tags.items()]
+        for start in range(0, max(len(listed), len(tagged), 1), BATCH_OF_PARAMS):
+            part = slice(start, start + BATCH_OF_PARAMS)
+            self.client.log_batch(self.id, params=listed[part], tags=tagged[part])
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Numbers of one epoch. They are written when `flush_seconds` have passed since the last time.
+
+        NaN is stored as such. An infinite number is left out: MLflow would store 1.8e308 in its place.
+        """
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self._waiting += [
+            Metric(name, float(value), now, step) for name, value in values.items() if not math.isinf(value)
+        ]
+        if time.monotonic() >= self._next_flush:
+            try:
+                self.flush()
+            except TrackingError as error:
+                # A run of hours is not given up for a server that is restarted: what was measured is kept.
+                logging.getLogger("backproof").warning("%s; trying again, nothing is lost so far", error)
+                self._next_flush = time.monotonic() + PAUSE
+
+    def flush(self) -> None:
+        """Write the metrics that are waiting. Raises TrackingError, and keeps them, where that fails."""
+        with recording_fails(self.uri):
+            while self._waiting:
+                self.client.log_batch(self.id, metrics=self._waiting[:BATCH])
+                del self._waiting[:BATCH]
+        self._next_flush = time.monotonic() + self.flush_seconds
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags."""
+        from mlflow.entities import RunTag
+
+        with recording_fails(self.uri):
+            tags = [RunTag(key, _cut(value, TAG_LENGTH)) for key, value in values.items()]
+            self.client.log_batch(self.id, tags=tags)
+
+    def dict(self, values: Any, path: str) -> None:
+        """A JSON artifact."""
+        self.text(json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n", path)
+
+    def text(self, text: str, path: str) -> None:
+        """A text artifact."""
+        self._artifact(text.encode(), path)
+
+    def figure(self, png: bytes, path: str) -> None:
+        """A picture."""
+        self._artifact(png, path)
+
+    def file(self, local: Path, folder: str | None = None) -> None:
+        """A local file as an artifact, in a folder of the artifacts."""
+        with recording_fails(self.uri):
+            self._repo().log_artifact(str(local), folder)
+
+    def folder(self, local: Path) -> None:
+        """All files of a local folder as artifacts."""
+        with recording_fails(self.uri):
+            self._repo().log_artifacts(str(local))
+
+    def dataset(
+        self,
+        name: str,
+        digest: str,
+        source: Mapping[str, Any],
+        profile: Mapping[str, Any],
+        context: str,
+        schema: Mapping[str, Any] | None = None,
+    ) -> None:
+        """The dataset that was used, for `context` (as train or test)."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        entity = Dataset(
+            name=name,
+            digest=digest,
+            source_type="backproof",
+            source=json.dumps(source, default=str),
+            schema=None if schema is None else json.dumps(schema),
+            profile=json.dumps(profile, default=str),
+        )
+        with recording_fails(self.uri):
+            self.client.log_inputs(self.id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
+
+    def model(self, folder: Path) -> str:
+        """Log the network that `model_file.save` wrote into `folder` as the run's model; its id in MLflow.
+
+        `mlflow.pyfunc.load_model("runs:/RUN_ID/model")` loads it.
+        """
+        from framework.tracking.model import log_model
+
+        with recording_fails(self.uri):
+            return log_model(self.client, self.info, folder)
+
+    def finish(self, status: str = FINISHED) -> None:
+        """Write what is waiting and end the run as FINISHED, FAILED or KILLED.
+
+        The run is ended also where its last metrics cannot be written. Raises TrackingError for either.
+        """
+        self.finished = True
+        try:
+            self.flush()
+        finally:
+            with recording_fails(self.uri):
+                self.client.set_terminated(self.id, status)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.finished:
+            return
+        status = _status(error)
+        try:
+            if error is not None and status == FAILED:
+                with contextlib.suppress(TrackingError):
+                    self.tags({"backproof.error": f"{type(error).__name__}: {error}"})
+            self.finish(status)
+        except TrackingError as lost:
+            if error is None:
+                raise
+            # The first error is the one to be told.
+            error.add_note(f"The run could not be ended in MLflow either: {lost}")
+
+    def _artifact(self, content: bytes, path: str) -> None:
+        folder, _, name = path.rpartition("/")
+        with tempfile.TemporaryDirectory() as temporary:
+            local = Path(temporary, name)
+            local.write_bytes(content)
+            self.file(local, folder or None)
+
+    def _repo(self) -> Any:
+        """Where artifacts go; MLflow's client would ask the store again for each of them."""
+        if self._repository is None:
+            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+            self._repository = get_artifact_repository(str(self.info.artifact_uri), tracking_uri=self.uri)
+        return self._repository
+
+
+@contextlib.contextmanager
+def recording_fails(uri: str) -> Generator[None, None, None]:
+    """Whatever MLflow, its database or its server raise becomes a TrackingError that names the store."""
+    try:
+        yield
+    except TrackingError:
+        raise
+    except Exception as error:
+        if not isinstance(error, _failures()):
+            raise
+        first = str(error).strip().splitlines()
+        raise TrackingError(
+            f"cannot record in {uri}: {first[0] if first else type(error).__name__}\n"
+            "Correct tracking.uri (or MLFLOW_TRACKING_URI), or train without a record: tracking=off"
+        ) from error
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    # OSError: files, and all that `requests` raises. ImportError: a database whose driver is not installed.
+    return MlflowException, SQLAlchemyError, OSError, ImportError
+
+
+def _status(error: BaseException | None) -> str:
+    if isinstance(error, SystemExit):
+        if not error.code:
+            return FINISHED
+        # What a handler of SIGTERM or SIGINT that calls sys.exit gives.
+        return KILLED if error.code in (130, 143) else FAILED
+    if isinstance(error, KeyboardInterrupt | Terminated):
+        return KILLED
+    return FINISHED if error is None else FAILED
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, bool | list | tuple) or value is None else str(value)
+
+
+def _cut(text: str, length: int) -> str:
+    mark = " … [cut]"
+    return text if len(text) <= length else text[: length - len(mark)] + mark

@@ -1,0 +1,35 @@
+"""SIGTERM as an exception, so that a run which is stopped says so."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Generator
+from types import FrameType
+
+
+class Terminated(BaseException):
+    """SIGTERM has come: from `kill`, a scheduler, a container that is stopped."""
+
+
+@contextlib.contextmanager
+def terminate_on_sigterm() -> Generator[None, None, None]:
+    """Raise Terminated in the main thread at SIGTERM. It does nothing in other threads.
+
+    Only the first one raises: what is cleaned up because of it shall not be broken off by the next.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Terminated("stopped by SIGTERM")
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        # None stands for a handler that was not set from Python and cannot be set from it.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

@@ -1,0 +1,184 @@
+"""The MLflow store that runs are recorded in: opened once in a process, by address and experiment."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from framework.tracking.environment import git_state
+from framework.tracking.options import TrackingError, TrackingOptions
+from framework.tracking.quiet import quiet
+from framework.tracking.run import Run, recording_fails
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+#: What MLflow reads from the environment, unless the user has set it: by its own defaults a run waits four
+#: minutes for a server that has gone away.
+DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_UV_AUTO_DETECT": "false",
+}
+#: Seconds that a server is given to answer at all.
+PATIENCE = 3.0
+SQLITE = "sqlite:///"
+SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
+INSTEAD = "Correct tracking.uri (or MLFLOW_TRACKING_URI), or train without a record: tracking=off"
+
+
+@dataclass(frozen=True)
+class Store:
+    """An MLflow experiment to record runs in."""
+
+    client: MlflowClient
+    uri: str
+    experiment: str
+    experiment_id: str
+    flush_seconds: float = 1.0
+
+    @classmethod
+    def open(cls, options: TrackingOptions, outputs: Path) -> Store:
+        """Find the store and the experiment, or make them. Nothing depends on the working directory afterwards.
+
+        Raises TrackingError that names the folder or the address, and what to do.
+        """
+        for key, value in DEFAULTS.items():
+            os.environ.setdefault(key, value)
+        uri = resolve_uri(options.uri, outputs)
+        if urlsplit(uri).scheme in ("http", "https"):
+            _probe(uri)
+        folder = Path(uri.removeprefix(SQLITE)).parent if uri.startswith(SQLITE) else None
+        with _locked(folder), recording_fails(uri), quiet():
+            from mlflow import MlflowClient
+
+            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            artifacts = (folder / "mlartifacts").as_uri() if folder else None
+            experiment_id = _experiment(client, options.experiment, artifacts)
+        return cls(client, uri, options.experiment, experiment_id, options.flush_seconds)
+
+    def start(
+        self, run_name: str, params: dict[str, Any], tags: dict[str, str], parent: str | None = None
+    ) -> Run:
+        """A new run, whose parameters and tags are written. Use it in a `with`, which ends it."""
+        own = {
+            "mlflow.user": _user(),
+            "mlflow.source.name": "backproof",
+            "mlflow.source.type": "LOCAL",
+            "mlflow.source.git.commit": git_state(os.getcwd())[0],
+            "mlflow.parentRunId": parent,
+        }
+        tags = {key: value for key, value in own.items() if value} | tags
+        with recording_fails(self.uri):
+            started = int(time.time() * 1000)
+            created = self.client.create_run(self.experiment_id, start_time=started, run_name=run_name)
+            run = Run(self.client, self.uri, created.info, self.flush_seconds)
+            run.begin(params, tags)
+        return run
+
+
+def resolve_uri(given: str | None, outputs: Path) -> str:
+    """The tracking URI: the one given, that of MLFLOW_TRACKING_URI, or SQLite in `outputs`; the path in it made
+    absolute. Raises TrackingError for one that MLflow cannot use."""
+    uri = given or os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        return f"{SQLITE}{outputs.expanduser().resolve() / 'mlflow.db'}"
+    scheme, separator, _ = uri.partition("://")
+    if not separator and uri != "databricks":
+        raise TrackingError(
+            f"the tracking URI {uri!r} is a folder, into which MLflow no longer records: "
+            f"use sqlite:///path/to/mlflow.db or http://host:port\n{INSTEAD}"
+        )
+    if separator and scheme.partition("+")[0] not in SCHEMES:
+        raise TrackingError(
+            f"the tracking URI {uri!r} has the scheme {scheme!r}, MLflow records into {', '.join(SCHEMES)}\n"
+            f"{INSTEAD}"
+        )
+    if uri.startswith(SQLITE):
+        return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).expanduser().resolve()}"
+    return uri
+
+
+def _probe(uri: str) -> None:
+    """Raise TrackingError unless the server answers within a few seconds, whatever it answers."""
+    import requests
+
+    try:
+        requests.get(f"{uri.rstrip('/')}/health", timeout=PATIENCE, stream=True).close()
+    except requests.exceptions.SSLError:
+        return  # It does answer; which certificates are trusted is between MLflow and the user.
+    except (requests.RequestException, ValueError) as error:
+        reason = f"no answer within {PATIENCE:g} s" if isinstance(error, requests.Timeout) else _reason(error)
+        raise TrackingError(
+            f"no MLflow server answers at {uri}: {reason}\nStart one (mlflow server --port ...). {INSTEAD}"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    """What lies under the layers of a failed request."""
+    text = str(error)
+    for known in ("Connection refused", "Name or service not known", "Temporary failure in name resolution"):
+        if known in text:
+            return known
+    return text
+
+
+@contextlib.contextmanager
+def _locked(folder: Path | None) -> Generator[None, None, None]:
+    """Alone in the folder of a SQLite store: processes that make one at the same time would break it."""
+    if folder is None:
+        yield
+        return
+    from filelock import FileLock
+
+    lock = FileLock(folder / "mlflow.lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=60)
+    except TimeoutError:
+        raise TrackingError(
+            f"{lock.lock_file} has been held by another process for a minute: end that process"
+        ) from None
+    except OSError as error:
+        raise TrackingError(
+            f"the folder {folder} cannot be written: {error.strerror or error}\n"
+            "Name another (outputs=DIR), or train without a record: tracking=off"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
+    """The id of the experiment of that name, which is made, or taken back from the deleted ones."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return client.create_experiment(name, artifacts)
+        except MlflowException:
+            # On a server another process may have been quicker.
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return found.experiment_id
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"  # A container's user that has no name.

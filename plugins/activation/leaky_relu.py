@@ -1,0 +1,32 @@
+"""Leaky rectified linear unit."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from framework.kinds import Activation, Array, hyper, is_complex
+
+
+@dataclass(frozen=True)
+class LeakyReLU(Activation):
+    """φ(a) = a at a > 0, slope · a at a ≤ 0 (Maas, Hannun & Ng 2013)."""
+
+    slope: float = hyper(0.01, "of the part below zero", ge=0, lt=1)
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        return (0.0,)
+
+    def forward(self, a: Array, out: Array) -> None:
+        if is_complex(a):
+            np.multiply(a, np.where(np.real(a) > 0, 1.0, self.slope), out=out)
+            return
+        np.multiply(a, self.slope, out)
+        np.maximum(a, out, out=out)
+
+    def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
+        """φ'(a) = 1 at a > 0, slope at a ≤ 0."""
+        slope, _ = work
+        np.greater(a, 0, out=slope)
+        np.maximum(slope, self.slope, out=slope)
+        np.multiply(grad, slope, grad)

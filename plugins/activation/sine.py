@@ -1,0 +1,26 @@
+"""Sine, for periodic and implicit representations."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from framework.kinds import Activation, Array, hyper
+
+
+@dataclass(frozen=True)
+class Sine(Activation):
+    """φ(a) = sin(ω a) (Sitzmann et al. 2020, SIREN, eq. 4, which takes ω = 30 in the first layer)."""
+
+    omega: float = hyper(1.0, "ω: the frequency", gt=0)
+
+    def forward(self, a: Array, out: Array) -> None:
+        np.multiply(a, self.omega, out)
+        np.sin(out, out)
+
+    def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
+        """φ'(a) = ω cos(ω a)."""
+        slope, _ = work
+        np.multiply(a, self.omega, slope)
+        np.cos(slope, slope)
+        np.multiply(slope, self.omega, slope)
+        np.multiply(grad, slope, grad)

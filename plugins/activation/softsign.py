@@ -1,0 +1,28 @@
+"""Softsign."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from framework.kinds import Activation, Array, const, is_complex
+
+
+@dataclass(frozen=True)
+class Softsign(Activation):
+    """φ(a) = a / (1 + |a|) (Bergstra et al. 2009; Glorot & Bengio 2010)."""
+
+    def forward(self, a: Array, out: Array) -> None:
+        if is_complex(a):
+            np.divide(a, 1 + np.where(np.real(a) < 0, -a, a), out=out)
+            return
+        np.abs(a, out)
+        np.add(out, const(1, a.dtype), out)
+        np.divide(a, out, out)
+
+    def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
+        """φ'(a) = 1 / (1 + |a|)². It is 1 from either side of 0: no kink."""
+        below, _ = work
+        np.abs(a, below)
+        np.add(below, const(1, a.dtype), below)
+        np.divide(grad, below, grad)
+        np.divide(grad, below, grad)

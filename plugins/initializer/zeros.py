@@ -1,0 +1,15 @@
+"""Weights of zero."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from framework.kinds import Array, Initializer
+
+
+@dataclass(frozen=True)
+class Zeros(Initializer):
+    """W = 0. Right for a linear model; the hidden units of a network would all stay the same."""
+
+    def fill(self, W: Array, rng: np.random.Generator) -> None:
+        W[...] = 0

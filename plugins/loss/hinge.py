@@ -1,0 +1,57 @@
+"""Multiclass hinge loss: the margin of a support vector machine."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from framework.kinds import CLASSIFICATION, Array, Loss, const
+
+
+@dataclass(frozen=True)
+class Hinge(Loss):
+    """Err(y, z) = mean over B of max_k (z_k + 1 − y_k) − z_c, c the true class (Crammer & Singer 2001, eq. 5).
+
+    That is max(0, 1 + max over k ≠ c of z_k − z_c).
+    """
+
+    tasks: ClassVar[tuple[str, ...]] = (CLASSIFICATION,)
+    prediction: ClassVar[str] = "score"
+
+    def encode(self, y: Array, K: int, dtype: DTypeLike) -> Array:
+        """From class indices (N,)."""
+        if y.ndim != 1:
+            raise ValueError(f"targets must be class indices (N,), got {y.shape}")
+        rows = y[:, None] == np.arange(K)
+        known = rows.any(axis=1)
+        if not known.all():
+            raise ValueError(f"class indices must be 0 to {K - 1}, got {y[~known][0]}")
+        return rows.astype(dtype)
+
+    def value(self, z: Array, y: Array) -> Array:
+        margins = z - y
+        largest = np.argmax(np.real(margins), axis=-1)[..., None]
+        return (np.take_along_axis(margins, largest, -1)[..., 0] + 1 - (y * z).sum(axis=-1)).mean(axis=-1)
+
+    def gradient(self, z: Array, y: Array, grad: Array) -> None:
+        """∂Err/∂z_k = ([k is the class of the largest z_k + 1 − y_k] − y_k) / B; the first of those that tie.
+
+        np.argmax would copy z, which it wants contiguous along K.
+        """
+        R, B, K = z.shape
+        # One number a sample, laid out as the logits are: samples contiguous.
+        each = np.empty((R, 1, B), z.dtype).swapaxes(1, 2)
+        np.subtract(z, y, grad)
+        np.maximum.reduce(grad, -1, None, each, True)  # pyright: ignore
+        np.equal(grad, each, grad)
+        # Of the classes that tie, the first has the largest of K, ..., 1.
+        np.multiply(grad, np.arange(K, 0, -1, z.dtype), grad)
+        np.maximum.reduce(grad, -1, None, each, True)  # pyright: ignore
+        np.equal(grad, each, grad)
+        np.subtract(grad, y, grad)
+        np.multiply(grad, const(1 / B, grad.dtype), grad)
+
+    def link(self, z: Array, out: Array) -> None:
+        """The scores themselves."""
+        np.copyto(out, z)

@@ -1,0 +1,30 @@
+"""Accuracy."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from framework.kinds import CLASSIFICATION, MULTILABEL, Array, Metric
+
+
+@dataclass(frozen=True)
+class Accuracy(Metric):
+    """The share of samples whose class is right; with labels, of samples all of whose labels are (scikit-
+    learn's accuracy_score, which checks more than it computes: this is its formula).
+    """
+
+    tasks: ClassVar[tuple[str, ...]] = (
+        CLASSIFICATION,
+        MULTILABEL,
+    )
+    default_for: ClassVar[tuple[str, ...]] = (
+        CLASSIFICATION,
+        MULTILABEL,
+    )
+    reads: ClassVar[tuple[str, ...]] = ("probability", "score")
+
+    def __call__(self, prediction: Array, y: Array) -> Array:
+        if y.ndim == 1:
+            return np.mean(prediction.argmax(axis=-1) == y, axis=-1)
+        return np.mean(((prediction > 0.5) == y).all(axis=-1), axis=-1)

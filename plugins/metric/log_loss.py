@@ -1,0 +1,23 @@
+"""Log loss."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from framework.kinds import CLASSIFICATION, Array, Metric
+
+
+@dataclass(frozen=True)
+class LogLoss(Metric):
+    """The mean of −log of the probability given to the true class (scikit-learn's log_loss)."""
+
+    tasks: ClassVar[tuple[str, ...]] = (CLASSIFICATION,)
+    reads: ClassVar[tuple[str, ...]] = ("probability",)
+    greater_is_better: ClassVar[bool] = False
+
+    def __call__(self, prediction: Array, y: Array) -> Array:
+        from sklearn.metrics import log_loss  # pyright: ignore
+
+        labels = np.arange(prediction.shape[-1])
+        return np.array([log_loss(y, each, labels=labels) for each in prediction])

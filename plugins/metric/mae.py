@@ -1,0 +1,24 @@
+"""Mean absolute error."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from framework.kinds import REGRESSION, Array, Metric
+
+
+@dataclass(frozen=True)
+class MAE(Metric):
+    """The mean of |y − ŷ|, in the units of the targets; the mean over targets (scikit-learn's
+    mean_absolute_error).
+    """
+
+    tasks: ClassVar[tuple[str, ...]] = (REGRESSION,)
+    reads: ClassVar[tuple[str, ...]] = ("value",)
+    greater_is_better: ClassVar[bool] = False
+
+    def __call__(self, prediction: Array, y: Array) -> Array:
+        from sklearn.metrics import mean_absolute_error  # pyright: ignore
+
+        return np.array([mean_absolute_error(y, each) for each in prediction])

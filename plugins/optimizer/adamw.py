@@ -1,0 +1,45 @@
+"""Adam with decoupled weight decay."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from framework.kinds import Array, Optimizer, hyper, like, power, root
+
+
+@dataclass(frozen=True)
+class AdamW(Optimizer):
+    """θ ← (1 − lr λ) θ, then Adam's step (Loshchilov & Hutter 2019, algorithm 2, with λ times lr as in
+    PyTorch).
+
+    The decay is on all parameters, biases too; to spare these, take adam with penalty=l2, another method.
+
+    The state holds m / (1 − β1) and v / (1 − β2), which saves two products a step; the constants go into the
+    step size and into ε.
+    """
+
+    slots: ClassVar[tuple[str, ...]] = ("m", "v")
+
+    lr: float = hyper(1e-3, "step size", gt=0)
+    beta1: float = hyper(0.9, "β1: decay of the mean of gradients", ge=0, lt=1)
+    beta2: float = hyper(0.999, "β2: decay of the mean of squares", ge=0, lt=1)
+    eps: float = hyper(1e-8, "ε", gt=0)
+    weight_decay: float = hyper(1e-2, "λ", ge=0)
+
+    def step(
+        self, theta: Array, grad: Array, state: tuple[Array, ...], t: int, lr: float | Array, work: Array
+    ) -> None:
+        m, v = state
+        np.multiply(theta, like(1 - lr * self.weight_decay, theta), theta)
+        np.multiply(m, like(self.beta1, m), m)
+        np.add(m, grad, m)
+        np.multiply(v, like(self.beta2, v), v)
+        np.multiply(grad, grad, grad)
+        np.add(v, grad, v)
+        scale = root((1 - self.beta2) / (1 - power(self.beta2, t)))
+        np.sqrt(v, work)
+        np.add(work, like(self.eps / scale, work), work)
+        np.divide(m, work, work)
+        np.multiply(work, like(lr * (1 - self.beta1) / (1 - power(self.beta1, t)) / scale, work), work)
+        np.subtract(theta, work, theta)

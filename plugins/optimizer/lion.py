@@ -1,0 +1,43 @@
+"""Lion: the sign of a momentum."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from framework.kinds import Array, Optimizer, hyper, like
+
+
+@dataclass(frozen=True)
+class Lion(Optimizer):
+    """θ ← θ − lr (sign(β1 m + (1 − β1) g) + λ θ), m ← β2 m + (1 − β2) g (Chen et al. 2023, algorithm 2).
+
+    The decay λ is on all parameters, biases too.
+    """
+
+    slots: ClassVar[tuple[str, ...]] = ("m",)
+
+    lr: float = hyper(1e-4, "step size: each parameter moves by it", gt=0)
+    beta1: float = hyper(0.9, "β1: share of the momentum in the sign", ge=0, lt=1)
+    beta2: float = hyper(0.99, "β2: decay of the momentum", ge=0, lt=1)
+    weight_decay: float = hyper(0.0, "λ", ge=0)
+
+    def step(
+        self, theta: Array, grad: Array, state: tuple[Array, ...], t: int, lr: float | Array, work: Array
+    ) -> None:
+        (m,) = state
+        # The sign is the same with both terms divided by 1 − β1.
+        np.multiply(m, like(self.beta1 / (1 - self.beta1), m), work)
+        np.add(work, grad, work)
+        np.sign(work, work)
+        np.multiply(work, like(lr, work), work)
+        if np.any(self.weight_decay):
+            np.multiply(theta, like(1 - lr * self.weight_decay, theta), theta)
+        np.subtract(theta, work, theta)
+        np.multiply(m, like(self.beta2, m), m)
+        np.multiply(grad, like(1 - self.beta2, grad), grad)
+        np.add(m, grad, m)
+
+    @classmethod
+    def examples(cls) -> tuple[dict[str, object], ...]:
+        return ({}, {"weight_decay": 0.1})

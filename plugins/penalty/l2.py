@@ -1,0 +1,23 @@
+"""L2: weight decay by the loss."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from framework.kinds import Array, Penalty, hyper, like, per_member
+
+
+@dataclass(frozen=True)
+class L2(Penalty):
+    """Ω(θ) = λ/2 Σ_j θ_j² over what is penalised (Tikhonov; Krogh & Hertz 1992)."""
+
+    strength: float = hyper(1e-4, "λ", ge=0)
+
+    def value(self, theta: Array, mask: Array) -> Array:
+        return like(per_member(0.5 * self.strength), theta) * (theta * theta * mask).sum(axis=-1)
+
+    def gradient(self, theta: Array, mask: Array, grad: Array, work: Array) -> None:
+        """∂Ω/∂θ_j = λ θ_j."""
+        np.multiply(theta, mask, work)
+        np.multiply(work, like(self.strength, work), work)
+        np.add(grad, work, grad)

@@ -1,0 +1,18 @@
+"""No penalty."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from framework.kinds import Array, Penalty
+
+
+@dataclass(frozen=True)
+class NoPenalty(Penalty):
+    """Ω(θ) = 0."""
+
+    def value(self, theta: Array, mask: Array) -> Array:
+        return np.zeros(len(theta))
+
+    def gradient(self, theta: Array, mask: Array, grad: Array, work: Array) -> None:
+        """∂Ω/∂θ = 0."""

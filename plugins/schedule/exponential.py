@@ -1,0 +1,15 @@
+"""Exponential decay."""
+
+from dataclasses import dataclass
+
+from framework.kinds import Schedule, hyper
+
+
+@dataclass(frozen=True)
+class Exponential(Schedule):
+    """factor = final^(t / total): it falls evenly on a logarithmic scale, whatever the number of steps."""
+
+    final: float = hyper(0.01, "the factor at the end of the training", gt=0, le=1)
+
+    def factor(self, t: int, total: int) -> float:
+        return self.final ** (t / total)

@@ -1,0 +1,18 @@
+"""A step size that falls at given points."""
+
+from dataclasses import dataclass
+
+from framework.kinds import Schedule, hyper
+
+
+@dataclass(frozen=True)
+class Step(Schedule):
+    """factor = gamma^(number of points passed); the points are fractions of the training, so that they hold
+    for any number of epochs.
+    """
+
+    at: tuple[float, ...] = hyper((0.5, 0.75), "fractions of the training after which it falls", gt=0, lt=1)
+    gamma: float = hyper(0.1, "what it is multiplied with each time", gt=0, le=1)
+
+    def factor(self, t: int, total: int) -> float:
+        return self.gamma ** sum(t >= point * total for point in self.at)

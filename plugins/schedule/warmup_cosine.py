@@ -1,0 +1,22 @@
+"""Linear warm-up, then cosine decay."""
+
+import math
+from dataclasses import dataclass
+
+from framework.kinds import Schedule, hyper
+
+
+@dataclass(frozen=True)
+class WarmupCosine(Schedule):
+    """Up in a line from 1 / n to 1 over the first n steps (Goyal et al. 2017, section 2.2), then down to
+    `final` by a cosine (Loshchilov & Hutter 2017, eq. 5).
+    """
+
+    warmup: float = hyper(0.1, "fraction of the training that warms up", ge=0, lt=1)
+    final: float = hyper(0.0, "the factor towards which it falls", ge=0, le=1)
+
+    def factor(self, t: int, total: int) -> float:
+        n = round(self.warmup * total)
+        if t < n:
+            return (t + 1) / n
+        return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * (t - n) / (total - n)))

@@ -1,0 +1,304 @@
+"""The gradient checker on functions with known gradients, right ones and planted errors."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from framework.gradcheck import (
+    CheckOptions,
+    GradcheckReport,
+    Part,
+    check,
+    check_parts,
+    compare_dtypes,
+    taylor_test,
+)
+from framework.gradcheck.oracles import Axes, Dense, central_differences, complex_step
+
+
+def rosenbrock(theta):
+    """The function and its gradient, by hand."""
+    x, y = theta[:-1], theta[1:]
+    value = np.sum(100 * (y - x**2) ** 2 + (1 - x) ** 2)
+    grad = np.zeros_like(theta)
+    grad[:-1] = -400 * x * (y - x**2) - 2 * (1 - x)
+    grad[1:] += 200 * (y - x**2)
+    return value, grad
+
+
+def quartics(theta):
+    """(S,) values of Σ c θ^4 and of a bilinear term, for theta (S, P)."""
+    c = np.arange(1, theta.shape[-1] + 1)
+    return (c * theta**4).sum(-1) + theta[..., 0] * theta[..., -1]
+
+
+def quartics_grad(theta):
+    c = np.arange(1, len(theta) + 1)
+    grad = 4 * c * theta**3
+    grad[0] += theta[-1]
+    grad[-1] += theta[0]
+    return grad
+
+
+def whole(P):
+    return {"theta": np.arange(P)}
+
+
+THETA = np.random.default_rng(3).standard_normal(12)
+
+
+class TestOracles:
+    @pytest.mark.parametrize(("oracle", "tolerance"), [(complex_step, 1e-14), (central_differences, 1e-8)])
+    def test_agrees_with_the_closed_form(self, oracle, tolerance):
+        slopes, _ = oracle(quartics, THETA, Axes(np.arange(12)))
+        np.testing.assert_allclose(slopes, quartics_grad(THETA), rtol=tolerance, atol=tolerance)
+
+    @pytest.mark.parametrize("count", [1, 63, 64, 65, 200])
+    def test_any_number_of_directions_in_ranges_of_64(self, count):
+        v = np.random.default_rng(0).standard_normal((count, 12))
+        slopes, _ = complex_step(quartics, THETA, Dense(np.arange(12), v))
+        np.testing.assert_allclose(slopes, v @ quartics_grad(THETA), rtol=1e-12)
+
+    def test_differences_bound_their_own_error(self):
+        slopes, errors = central_differences(quartics, THETA, Axes(np.arange(12)))
+        assert np.all(np.abs(slopes - quartics_grad(THETA)) <= errors)
+        assert errors.max() < 1e-8 * np.abs(slopes).max()
+
+    def test_differences_tell_a_kink_within_their_step(self):
+        _, errors = central_differences(lambda t: np.abs(t[:, 0] - 1e-5), np.zeros(1), Axes(np.arange(1)))
+        assert errors[0] > 1e-3
+
+
+class TestCheck:
+    def test_accepts_a_right_gradient_to_rounding(self):
+        report = check(rosenbrock, THETA)
+        assert report.passed
+        assert report.max_relative_error < 1e-14
+        assert report.sections[0].results[0].oracle == "complex step"
+
+    @given(seed=st.integers(0, 2**32 - 1), P=st.integers(2, 40))
+    @settings(max_examples=100, deadline=None)
+    def test_accepts_right_gradients_anywhere(self, seed, P):
+        theta = np.random.default_rng(seed).standard_normal(P) * 10.0 ** np.random.default_rng(seed).uniform(
+            -3, 3
+        )
+        assert check(rosenbrock, theta).passed
+
+    @pytest.mark.parametrize("entry", [0, 5, 11])
+    @pytest.mark.parametrize("factor", [1.0005, 0.999, -1.0, 2.0, 0.0])
+    def test_rejects_one_wrong_entry_and_names_it(self, entry, factor):
+        def wrong(theta):
+            value, grad = rosenbrock(theta)
+            grad[entry] *= factor
+            return value, grad
+
+        report = check(wrong, THETA)
+        assert not report.passed
+        worst = report.failures[0][1].worst
+        assert worst.index == (entry,)
+        assert worst.expected == pytest.approx(rosenbrock(THETA)[1][entry], rel=1e-12)
+        assert worst.got == pytest.approx(factor * worst.expected, rel=1e-12)
+        assert f"theta[{entry}]: got" in report.failure_message()
+        with pytest.raises(AssertionError, match=r"theta\[%d\]" % entry):
+            report.raise_if_failed()
+
+    @pytest.mark.parametrize("slope", [2.001, 1.999, 2 + 1e-8])
+    def test_a_slope_of_2_001_for_2_fails(self, slope):
+        assert not check(lambda t: (2 * t.sum(), np.full_like(t, slope)), np.ones(3)).passed
+
+    def test_a_function_for_real_numbers_is_checked_by_differences(self):
+        def real_only(theta):
+            return float(np.abs(theta.real).sum()), np.sign(theta)
+
+        report = check(real_only, THETA)
+        assert report.passed
+        assert report.sections[0].results[0].oracle == "central differences"
+        assert not check(lambda t: (real_only(t)[0], 1.001 * np.sign(t)), THETA).passed
+
+    def test_a_function_that_drops_the_imaginary_part_is_not_believed(self):
+        report = check(lambda t: (np.abs(t**2).sum(), 2 * t), THETA)
+        assert report.passed
+        assert report.sections[0].results[0].oracle == "central differences"
+
+    def test_tensors_by_name(self):
+        def f(params):
+            W, b = params["W"], params["b"]
+            return (W**2).sum() + (b**3).sum(), {"W": 2 * W, "b": 3.003 * b**2}
+
+        report = check(f, {"W": np.ones((2, 3)), "b": np.arange(1.0, 3)})
+        assert [result.tensor for _, result in report.failures] == ["b"]
+        assert report.failures[0][1].worst.index == (1,)
+
+    def test_says_which_shape_is_wrong(self):
+        with pytest.raises(ValueError, match=r"must have its shape \(3,\), got \(2,\)"):
+            check(lambda t: (t.sum(), np.ones(2)), np.ones(3))
+        with pytest.raises(ValueError, match="tensors W, got V"):
+            check(lambda t: (t["W"].sum(), {"V": np.ones(3)}), {"W": np.ones(3)})
+        with pytest.raises(ValueError, match="oracle must be"):
+            check(rosenbrock, THETA, oracle="torch")
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    def test_what_is_not_finite_fails(self, bad):
+        def f(theta):
+            value, grad = rosenbrock(theta)
+            grad[4] = bad
+            return value, grad
+
+        report = check(f, THETA)
+        assert not report.passed
+        assert report.failures[0][1].worst.index == (4,)
+        assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["passed"] is False
+
+    def test_a_zero_gradient_is_untested_not_passed(self):
+        report = check(lambda t: (0 * t.sum(), 0 * t), np.ones(3))
+        assert report.sections[0].results[0].status == "untested"
+
+    def test_a_lost_gradient_is_no_zero_gradient(self):
+        assert not check(lambda t: (t.sum(), 0 * t), np.ones(3)).passed
+
+    def test_cancellation_widens_the_tolerance_and_no_more(self):
+        # At the optimum of log Σ exp z − z0 the gradient is p − y, tiny beside its terms.
+        def loss(factor):
+            def f(z):
+                e = np.exp(z - z.real.max())
+                grad = e / e.sum()
+                grad[0] -= 1
+                return np.log(e.sum()) + z.real.max() - z[0], factor * grad
+
+            return f
+
+        z = np.array([25.0, 0.0, -1.0])
+        right = check(loss(1.0), z)
+        assert right.passed
+        assert 1e-9 < right.sections[0].results[0].tolerance < 1e-1
+        assert not check(loss(1.1), z).passed
+
+
+class TestLargeTensors:
+    """Beyond `all_coordinates_up_to`: directions, and a search."""
+
+    options = CheckOptions(all_coordinates_up_to=0, coordinates=3)
+    P = 5000
+    theta = np.random.default_rng(0).standard_normal(P)
+
+    def section(self, gradient, options=options):
+        return check_parts(
+            [Part("loss", quartics, gradient)], self.theta, whole(self.P), options, moment="fresh"
+        )
+
+    def test_accepts_a_right_gradient(self):
+        result = self.section(quartics_grad).results[0]
+        assert result.status == "passed"
+        assert (result.checked, result.directions) == (3, 8)
+        assert result.relative_error < 1e-13
+
+    @pytest.mark.parametrize("entry", [0, 1234, 4999])
+    def test_finds_the_one_wrong_entry(self, entry):
+        def gradient(theta):
+            grad = quartics_grad(theta)
+            grad[entry] += 1e-3 * np.linalg.norm(grad) / np.sqrt(len(grad))
+            return grad
+
+        result = self.section(gradient).results[0]
+        assert result.status == "failed"
+        assert result.worst.index == (entry,)
+
+    def test_a_wrong_factor_everywhere(self):
+        result = self.section(lambda t: 1.001 * quartics_grad(t)).results[0]
+        assert result.relative_error == pytest.approx(1e-3, rel=0.5)
+        assert result.worst.got == pytest.approx(1.001 * result.worst.expected, rel=1e-9)
+
+    def test_without_single_entries(self):
+        assert self.section(quartics_grad, CheckOptions(all_coordinates_up_to=0, coordinates=0)).passed
+
+
+class TestFloat32:
+    def compared(self, low):
+        section = check_parts(
+            [Part("loss", quartics, quartics_grad)], THETA, whole(12), CheckOptions(), moment="fresh"
+        )
+        return compare_dtypes(low, quartics_grad, THETA, section, whole(12), np.dtype(np.float32))[0]
+
+    def test_rounding_passes(self):
+        result = self.compared(quartics_grad(THETA.astype(np.float32)))
+        assert result.status == "passed"
+        assert 0 < result.relative_error < 1e-6
+
+    def test_a_mistake_does_not(self):
+        low = quartics_grad(THETA.astype(np.float32))
+        low[9] *= 1.01  # the largest entry
+        result = self.compared(low)
+        assert result.status == "failed"
+        assert result.worst.index == (9,)
+
+    def test_a_kink_within_rounding_passes_both_ways(self):
+        theta = np.array([1e-9, 1.0, -1.0])
+
+        def values(points):
+            return (np.where(points.real > 0, points, 0) * [1, 2, 3]).sum(-1)
+
+        def gradient(at):
+            # A pre-activation that float32 computes as 1 + 1e-9 − 1 falls on the kink.
+            return np.where((at + 1) - 1 > 0, 1.0, 0.0) * [1, 2, 3] * (at != 0)
+
+        section = check_parts([Part("loss", values, gradient)], theta, whole(3), CheckOptions(), moment="fresh")
+        assert section.passed
+        low = np.array([0.0, 2.0, 0.0], dtype=np.float32)
+        jitter = np.random.default_rng(0)
+
+        def at_the_kink(at):
+            return np.where(at + jitter.uniform(-1e-7, 1e-7, 3) > 0, 1.0, 0.0) * [1, 2, 3]
+
+        assert (
+            compare_dtypes(low, at_the_kink, theta, section, whole(3), np.dtype(np.float32))[0].status
+            != "failed"
+        )
+
+
+class TestReport:
+    def report(self, factor=1.0):
+        return check(lambda t: (rosenbrock(t)[0], factor * rosenbrock(t)[1]), THETA)
+
+    def test_metrics_and_their_logarithms(self):
+        metrics = self.report(1.1).flat_metrics()
+        assert metrics["gradcheck/max_relative_error"] == pytest.approx(0.1 / 1.1, rel=1e-9)
+        assert metrics["gradcheck/theta/relative_error"] == metrics["gradcheck/max_relative_error"]
+        assert metrics["gradcheck/log10_max_relative_error"] == pytest.approx(math.log10(0.1 / 1.1))
+        assert metrics["gradcheck/theta/log10_relative_error"] == pytest.approx(math.log10(0.1 / 1.1))
+
+    def test_an_error_of_zero_has_a_logarithm(self):
+        exact = check(lambda t: (t.sum(), np.ones_like(t)), np.ones(3))
+        assert exact.flat_metrics()["gradcheck/log10_max_relative_error"] == -17
+
+    def test_json_round_trip(self):
+        stored = json.loads(json.dumps(self.report(1.1).to_dict(), allow_nan=False))
+        assert stored["schema"] == "backproof.gradcheck/1"
+        result = stored["sections"][0]["results"][0]
+        assert result["status"] == "failed"
+        assert result["worst"]["got"] == pytest.approx(1.1 * result["worst"]["expected"])
+
+    def test_an_empty_report_has_not_passed(self):
+        with pytest.raises(ValueError, match="checked nothing"):
+            _ = GradcheckReport(()).passed
+
+    def test_one_line(self):
+        assert self.report().summary().startswith("passed: 1 comparisons of 1 tensors, largest")
+        assert self.report(1.1).summary() == "failed: theta of 1 tensors"
+
+
+class TestTaylor:
+    def test_order_two_for_the_right_gradient_and_one_for_a_wrong_one(self):
+        direction = np.random.default_rng(1).standard_normal(12)
+        right = taylor_test(lambda t: rosenbrock(t)[0], rosenbrock(THETA)[1], THETA, direction)
+        wrong = taylor_test(lambda t: rosenbrock(t)[0], 1.01 * rosenbrock(THETA)[1], THETA, direction, h=1e-4)
+        assert right.passed
+        assert right.order == pytest.approx(2, abs=0.1)
+        assert not wrong.passed
+        assert wrong.order == pytest.approx(1, abs=0.2)
+
+    def test_a_linear_function_has_no_remainder(self):
+        assert taylor_test(lambda t: 2 * t.sum(), np.full(3, 2.0), np.ones(3), np.ones(3)).order == math.inf
