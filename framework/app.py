@@ -41,6 +41,8 @@ def train(args: list[str]) -> int:
     """`backproof train ...`: one run or a sweep; all of Hydra's own options work."""
     # Hydra prints errors in a form of its own and exits with 1, unless it is asked to raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    # Hydra's parser does not take overrides on both sides of an option.
+    args = sorted(args, key=lambda each: each not in ("-m", "--multirun"))
     with _setup() as plugins:
         return _guarded(plugins, lambda session: _hydra(args, session))
 

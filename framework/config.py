@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from framework.experiment import SINGLE, Experiment, ModelOptions, RunOptions
 from framework.gradcheck import CheckOptions
 from framework.kinds import Metric, hyper
 from framework.kinds.base import InvalidValue
-from framework.registry import Registry
+from framework.registry import PluginError, Registry, near
 from framework.tracking import TrackingOptions
 from framework.training import TrainOptions
 
@@ -62,6 +63,7 @@ def register(plugins: Registry) -> None:
     store.store(name="backproof", node=_whole(), provider=PROVIDER)
 
 
+@functools.lru_cache(maxsize=1)
 def _whole() -> type[Any]:
     """The schema of the config as a whole."""
     # A plugin's schema comes with the choice of the plugin.
@@ -114,6 +116,8 @@ def settings(config: Any, plugins: Registry) -> Settings:
 
 
 def _settings(values: dict[str, Any], plugins: Registry) -> Settings:
+    for key in values.keys() - {field.name for field in dataclasses.fields(_whole())}:
+        raise PluginError(f"there is no key {key!r}{near(key, keys(plugins))}")
     chosen = {kind: _plugin(plugins, kind, values[kind]) for kind in SINGLE}
     for kind in SINGLE:
         if chosen[kind] is None and kind != "loss":
@@ -179,6 +183,13 @@ def keys(plugins: Registry) -> list[str]:
     for key, options in SECTIONS.items():
         found += [key, *_keys(options, f"{key}.")]
     return found
+
+
+def owners(plugins: Registry, kind: str, key: str) -> list[str]:
+    """The plugins of a kind that have a hyperparameter of that name."""
+    if kind not in SINGLE:
+        return []
+    return [e.name for e in plugins.entries(kind) if key in {field.name for field in dataclasses.fields(e.cls)}]
 
 
 def _keys(cls: type[Any], prefix: str) -> list[str]:

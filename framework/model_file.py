@@ -138,7 +138,8 @@ def _description(file: Path) -> dict[str, Any]:
 
 def _arrays(file: Path) -> dict[str, Array]:
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        # Opened here, since np.load leaves open what it cannot read.
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except FileNotFoundError:
         raise ModelFileError(f"there is no model in {file.parent}: {file.name} is missing") from None

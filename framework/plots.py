@@ -56,7 +56,7 @@ def learning_curves(history: Mapping[str, Curve]) -> bytes:
 
 
 def _curve(axes: Axes, curve: Curve, label: str, colour: str) -> None:
-    mean = np.array([point[0] for point in curve], float)
+    mean = _drawable([point[0] for point in curve])
     std = np.array([np.nan if point[1] is None else point[1] for point in curve], float)
     epochs = np.arange(1, len(mean) + 1)
     marker = "o" if len(mean) < 2 else None
@@ -65,11 +65,16 @@ def _curve(axes: Axes, curve: Curve, label: str, colour: str) -> None:
         axes.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.18, linewidth=0)
 
 
+def _drawable(values: Sequence[float]) -> Array:
+    """Numbers whose margins Matplotlib can compute: those of a training that diverges may be too large."""
+    return np.clip(np.array(values, float), -1e100, 1e100)
+
+
 def _wide(curves: Mapping[str, Curve]) -> bool:
     """Whether a loss falls so far that its end would lie on the axis: then the scale is logarithmic."""
-    values = np.array([point[0] for curve in curves.values() for point in curve], float)
+    values = _drawable([point[0] for curve in curves.values() for point in curve])
     values = values[np.isfinite(values)]
-    return len(values) > 0 and values.min() > 0 and values.max() > 50 * values.min()
+    return len(values) > 0 and values.min() > 1e-100 and values.max() > 50 * values.min()
 
 
 def confusion_matrix(matrix: Array, names: Sequence[str]) -> bytes:

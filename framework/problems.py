@@ -99,8 +99,12 @@ def _unknown(key: str, plugins: Registry) -> str:
     key = key.replace("@", ".").lstrip("+~")
     known = config.keys(plugins)
     group, _, last = key.rpartition(".")
+    owners = config.owners(plugins, group, last)
+    if owners:
+        return (
+            f"the {group} chosen has no {last!r}: {key} belongs to {' and '.join(f'{group}={name}' for name in owners)}"
+        )
     same = [each for each in known if each.rpartition(".")[0] == group]
     hint = near(key, known)
     listed = f"\n{group} has: {', '.join(each.rpartition('.')[2] for each in same)}" if group and same else ""
-    del last
     return f"there is no key {key!r}{hint}{listed}\n`backproof train --help` shows all keys"

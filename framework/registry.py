@@ -110,7 +110,7 @@ class Registry:
             params[key] = _typed(f"{kind}.{key}", value, hints[key])
         for key, field in fields.items():
             if key not in params and required(field):
-                raise InvalidValue(f"{kind}.{key}", None, f"given ({field.metadata['doc']})")
+                raise InvalidValue(f"{kind}.{key}", None, f"a value: {field.metadata['doc']}")
         try:
             return cls(**params)
         except InvalidValue as error:

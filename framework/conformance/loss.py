@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,10 +92,6 @@ def _cases(plugin: Plugin, N: int = B) -> Iterator[_Case]:
             raise ConformanceError(f"{task}: takes neither 1, 2, 3, 4, 5 nor 10 targets ({refused})")
 
 
-def _first(wrong: Array) -> str:
-    return str(tuple(map(int, np.argwhere(wrong)[0])))
-
-
 def check_declared(plugin: Plugin) -> None:
     """`tasks`, `default_for` and `prediction` are of those that there are."""
     loss = _loss(plugin)
@@ -156,15 +152,10 @@ def check_value(plugin: Plugin) -> None:
 def check_untouched(plugin: Plugin) -> None:
     """`value`, `gradient` and `link` leave z and y as they are."""
     for case in _cases(plugin):
-        z, y = case.z(3), np.array(np.broadcast_to(case.y(), (3, B, case.K)))
+        z, y, out = case.z(3), np.array(np.broadcast_to(case.y(), (3, B, case.K))), case.z(3)
         kept = z.copy(), y.copy()
-        methods: dict[str, Callable[[], object]] = {
-            "value": lambda z=z, y=y, case=case: case.loss.value(z, y),
-            "gradient": lambda z=z, y=y, case=case: case.loss.gradient(z, y, np.empty_like(z)),
-            "link": lambda z=z, case=case: case.loss.link(z, np.empty_like(z)),
-        }
-        for name, call in methods.items():
-            call()
+        for name, arguments in (("value", (z, y)), ("gradient", (z, y, out)), ("link", (z, out))):
+            getattr(case.loss, name)(*arguments)
             for letter, now, before in (("z", z, kept[0]), ("y", y, kept[1])):
                 require(np.array_equal(now, before), f"{case.task}: {name} must leave {letter} as it is")
 
@@ -238,7 +229,7 @@ def check_kinks(plugin: Plugin) -> None:
             require(
                 not wrong.any(),
                 f"{case.task}: at {what} the gradient must lie between the slopes of value to the left and to the "
-                f"right; it does not at (sample, output) {_first(wrong) if wrong.any() else ''}",
+                f"right; it does not at (sample, output) {np.argwhere(wrong)[:1].tolist()}",
             )
 
 
@@ -377,7 +368,7 @@ def check_memory(plugin: Plugin) -> None:
             tracemalloc.stop()
         require(
             peak < z.nbytes,
-            f"{case.task}: gradient must work in `grad`, but it allocated {peak / z.nbytes:.1f} times the size of z",
+            f"{case.task}: gradient must work in `grad`, it allocated {peak / z.nbytes:.1f} times the size of z",
         )
 
 

@@ -47,7 +47,7 @@ def expected_of(metadata: Any) -> str:
     if "choices" in metadata:
         return "one of " + ", ".join(map(str, metadata["choices"]))
     signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-    return " and ".join(f"{sign} {metadata[key]:g}" for key, sign in signs.items() if key in metadata)
+    return " and ".join(f"{sign} {metadata[key]}" for key, sign in signs.items() if key in metadata)
 
 
 def _within(value: Any, metadata: Any) -> bool:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import importlib
+import sys
+import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import OmegaConf
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
 
 from framework import __version__
 from framework.config import Settings
@@ -26,23 +31,40 @@ from framework.tracking import Run
 NAME = "backproof"
 
 
-class BackproofSweeper(BasicSweeper):
-    """Hydra's basic sweeper, `a=1,2,3`, `range` and `glob`, and around it what a sweep of runs needs:
+class BackproofSweeper(Sweeper):
+    """The grid of Hydra's basic sweeper, `a=1,2,3`, `range` and `glob`, and around it what a sweep of runs needs:
 
     every point is composed, built and fitted to its data before anything runs; the parent run is opened before and
     closed after the jobs, whatever happens; a job that fails costs the others nothing.
     """
 
+    def __init__(self, max_batch_size: int | None = None, params: dict[str, str] | None = None) -> None:
+        self.max_batch_size, self.params = max_batch_size, params or {}
+        self.config: DictConfig | None = None
+        self.hydra_context: HydraContext | None = None
+        self.launcher: Launcher | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Hydra's call before `sweep`."""
+        self.config, self.hydra_context = config, hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
     def sweep(self, arguments: list[str]) -> Any:
         """Run all points; raises nothing for failed jobs: the session's outcome tells."""
+        # Hydra executes its own plugins' modules anew when it looks for plugins: a base class or a name from there
+        # that is taken before would be another one.
+        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
         config, context, launcher = self.config, self.hydra_context, self.launcher
         if config is None or context is None or launcher is None:
             raise RuntimeError("setup() must be called before sweep()")
         parser = OverridesParser.create(config_loader=context.config_loader)
-        parsed = parser.parse_overrides([*self._parse_config(), *arguments])
+        parsed = parser.parse_overrides([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
         swept = [each.get_key_element() for each in parsed if each.is_sweep_override()]
-        self.overrides = self.split_arguments(parsed, self.max_batch_size)
-        points = [list(job) for batch in self.overrides for job in batch]
+        batches = BasicSweeper.split_arguments(parsed, self.max_batch_size)
+        points = [list(job) for batch in batches for job in batch]
         session = current()
         session.jobs = len(points)
         first = self._validate(points, session)
@@ -69,10 +91,10 @@ class BackproofSweeper(BasicSweeper):
                     )
                 )
                 own = [f"tracking.parent={parent.id}", "tracking.run_name=null"]
-                self.overrides = [[[*job, *own] for job in batch] for batch in self.overrides]
+                batches = [[[*job, *own] for job in batch] for batch in batches]
             returns: list[Sequence[JobReturn]] = []
             done = 0
-            for batch in self.overrides:
+            for batch in batches:
                 returns.append(launcher.launch(batch, initial_job_idx=done))
                 done += len(batch)
             outcome = Outcome(
@@ -203,9 +225,21 @@ def _point(overrides: list[str], job: JobReturn) -> Point:
 
 
 def register() -> None:
-    """Make `hydra/sweeper=backproof` known to Hydra, which asks for plugins below `hydra_plugins`."""
-    BackproofSweeper.__module__ = "hydra_plugins.backproof"
-    Plugins.instance().register(BackproofSweeper)
-    target = f"{BackproofSweeper.__module__}.{BackproofSweeper.__qualname__}"
-    node = {"_target_": target, "max_batch_size": None, "params": None}
+    """Make `hydra/sweeper=backproof` known to Hydra.
+
+    Hydra takes plugins from a package `hydra_plugins` alone, and finds them by their path in it. Ours is put there
+    while the process runs, instead of a top-level folder of the project that holds one line.
+    """
+    known = Plugins.instance()
+    try:
+        package = importlib.import_module("hydra_plugins")
+    except ImportError:
+        package = sys.modules["hydra_plugins"] = types.ModuleType("hydra_plugins")
+    module = types.ModuleType(f"{package.__name__}.{NAME}")
+    setattr(module, BackproofSweeper.__name__, BackproofSweeper)
+    setattr(package, NAME, module)
+    sys.modules[module.__name__] = module
+    BackproofSweeper.__module__ = module.__name__
+    known.register(BackproofSweeper)
+    node = {"_target_": f"{module.__name__}.{BackproofSweeper.__name__}", "max_batch_size": None, "params": None}
     ConfigStore.instance().store(group="hydra/sweeper", name=NAME, node=node, provider=NAME)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 #: What one request to MLflow may hold, and one value.
 BATCH, BATCH_OF_PARAMS, PARAM_LENGTH, TAG_LENGTH = 1000, 100, 6000, 5000
+INSTEAD = "Correct tracking.uri (or MLFLOW_TRACKING_URI), or train without a record: tracking=off"
 #: Seconds after which a store that has failed is tried again.
 PAUSE = 30.0
 
@@ -65,7 +66,9 @@ class Run:
                 self.flush()
             except TrackingError as error:
                 # A run of hours is not given up for a server that is restarted: what was measured is kept.
-                logging.getLogger("backproof").warning("%s; trying again, nothing is lost so far", error)
+                logging.getLogger("backproof").warning(
+                    "%s; nothing is lost so far, it is tried again", str(error).partition("\n")[0]
+                )
                 self._next_flush = time.monotonic() + PAUSE
 
     def flush(self) -> None:
@@ -197,11 +200,16 @@ def recording_fails(uri: str) -> Generator[None, None, None]:
     except Exception as error:
         if not isinstance(error, _failures()):
             raise
-        first = str(error).strip().splitlines()
-        raise TrackingError(
-            f"cannot record in {uri}: {first[0] if first else type(error).__name__}\n"
-            "Correct tracking.uri (or MLFLOW_TRACKING_URI), or train without a record: tracking=off"
-        ) from error
+        raise TrackingError(f"cannot record in {uri}: {reason(error)}\n{INSTEAD}") from error
+
+
+def reason(error: Exception) -> str:
+    """What lies under the layers of a failed request, or the first line of another error."""
+    text = str(error).strip()
+    for known in ("Connection refused", "Name or service not known", "Read timed out", "Connect timed out"):
+        if known.lower() in text.lower():
+            return known
+    return text.partition("\n")[0] or type(error).__name__
 
 
 def _failures() -> tuple[type[Exception], ...]:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from framework.tracking.environment import git_state
 from framework.tracking.options import TrackingError, TrackingOptions
 from framework.tracking.quiet import quiet
-from framework.tracking.run import Run, recording_fails
+from framework.tracking.run import INSTEAD, Run, reason, recording_fails
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,13 +27,13 @@ DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_UV_AUTO_DETECT": "false",
 }
 #: Seconds that a server is given to answer at all.
 PATIENCE = 3.0
 SQLITE = "sqlite:///"
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
-INSTEAD = "Correct tracking.uri (or MLFLOW_TRACKING_URI), or train without a record: tracking=off"
 
 
 @dataclass(frozen=True)
@@ -117,19 +117,10 @@ def _probe(uri: str) -> None:
     except requests.exceptions.SSLError:
         return  # It does answer; which certificates are trusted is between MLflow and the user.
     except (requests.RequestException, ValueError) as error:
-        reason = f"no answer within {PATIENCE:g} s" if isinstance(error, requests.Timeout) else _reason(error)
+        why = f"no answer within {PATIENCE:g} s" if isinstance(error, requests.Timeout) else reason(error)
         raise TrackingError(
-            f"no MLflow server answers at {uri}: {reason}\nStart one (mlflow server --port ...). {INSTEAD}"
+            f"no MLflow server answers at {uri}: {why}\nStart one (mlflow server --port ...). {INSTEAD}"
         ) from None
-
-
-def _reason(error: Exception) -> str:
-    """What lies under the layers of a failed request."""
-    text = str(error)
-    for known in ("Connection refused", "Name or service not known", "Temporary failure in name resolution"):
-        if known in text:
-            return known
-    return text
 
 
 @contextlib.contextmanager

@@ -46,7 +46,7 @@ class Hinge(Loss):
         np.maximum.reduce(grad, -1, None, each, True)  # pyright: ignore
         np.equal(grad, each, grad)
         # Of the classes that tie, the first has the largest of K, ..., 1.
-        np.multiply(grad, np.arange(K, 0, -1, z.dtype), grad)
+        np.multiply(grad, np.arange(K, 0, -1, z.dtype), grad)  # pyright: ignore
         np.maximum.reduce(grad, -1, None, each, True)  # pyright: ignore
         np.equal(grad, each, grad)
         np.subtract(grad, y, grad)

@@ -1,0 +1,69 @@
+"""Experiments for tests, built without Hydra."""
+
+from framework.data import DataOptions
+from framework.experiment import Experiment, ModelOptions, RunOptions
+from framework.gradcheck import CheckOptions
+from framework.registry import registry
+from framework.training import EarlyStopping, TrainOptions
+
+KINDS = {
+    "dataset": "iris",
+    "activation": "relu",
+    "optimizer": "sgd",
+    "schedule": "constant",
+    "initializer": "he_normal",
+    "penalty": "none",
+    "derivation": "backprop",
+}
+
+
+def experiment(**given):
+    """An experiment; plugins by name or (name, hyperparameters), options by their own names."""
+    plugins = registry()
+
+    def built(kind, chosen):
+        if not isinstance(chosen, str | tuple):
+            return chosen
+        name, params = chosen if isinstance(chosen, tuple) else (chosen, {})
+        return plugins.build(kind, name, params)
+
+    chosen = {kind: built(kind, given.pop(kind, name)) for kind, name in KINDS.items()}
+    loss = given.pop("loss", None)
+    metrics = given.pop("metrics", None)
+    stopping = EarlyStopping(**given.pop("stopping", {}))
+    options = {
+        "model": ModelOptions(given.pop("hidden", (8,))),
+        "train": TrainOptions(
+            **{"epochs": 3, "batch_size": 16, **given.pop("train", {})}, early_stopping=stopping
+        ),
+        "data": DataOptions(**given.pop("data", {})),
+        "gradcheck": CheckOptions(**given.pop("gradcheck", {})),
+        "run": RunOptions(given.pop("seed", 0), given.pop("repeats", 1)),
+    }
+    assert not given, given
+    return Experiment(
+        **chosen,
+        loss=built("loss", loss) if loss else None,
+        metrics=None if metrics is None else tuple(built("metric", each) for each in metrics),
+        **options,
+    )
+
+
+class Watcher:
+    """An observer that keeps what it is told."""
+
+    def __init__(self):
+        self.reports, self.epochs = [], []
+
+    def ready(self, prepared):
+        self.prepared = prepared
+
+    def checked(self, report):
+        self.reports.append(report)
+
+    def epoch(self, epoch, metrics):
+        self.epochs.append((epoch, metrics))
+
+
+def run(**given):
+    return experiment(**given).prepare(registry()).run(Watcher())

@@ -1,0 +1,260 @@
+"""The gradient check of runs has teeth: planted errors are caught, right gradients are not."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from framework.experiment import GradcheckFailedError
+from framework.kinds import Derivation
+from framework.mlp import Pass
+from framework.registry import registry
+from tests.experiments import Watcher, experiment, run
+
+REG = registry()
+
+
+def scaled(grads, trace):
+    return {name: 1.001 * each for name, each in grads.items()}
+
+
+def one_coordinate(grads, trace):
+    grads["W1"][3, 2] += 1e-6 * np.abs(grads["W1"]).max()
+    return grads
+
+
+def lost_bias(grads, trace):
+    grads["b1"][:] = 0
+    return grads
+
+
+def sign(grads, trace):
+    grads["W2"] *= -1
+    return grads
+
+
+def missing_mean(grads, trace):
+    return {name: trace.N * each for name, each in grads.items()}
+
+
+def transposed_layer(grads, trace):
+    grads["b2"] = grads["b2"][::-1].copy()
+    return grads
+
+
+def one_class_only(grads, trace):
+    """The homework as it was written: without the sum over k."""
+    delta = (trace.p - trace.y)[:, :1] @ trace.W[2][:1] * trace.dphi(trace.a[1]) / trace.N
+    return {**grads, "W1": delta.T @ trace.x, "b1": delta.sum(0)}
+
+
+def slope_of_one_summand(grads, trace):
+    """The homework as it was written: φ' at W_hd x_d + b_h instead of the whole a_h."""
+    back = (trace.p - trace.y) @ trace.W[2] / trace.N
+    single = trace.W[1][None] * trace.x[:, None, :] + trace.b[1][None, :, None]
+    return {**grads, "W1": np.einsum("nh,nhd,nd->hd", back, trace.dphi(single), trace.x)}
+
+
+PLANTED = {
+    scaled: {"W1", "b1", "W2", "b2"},
+    one_coordinate: {"W1"},
+    lost_bias: {"b1"},
+    sign: {"W2"},
+    missing_mean: {"W1", "b1", "W2", "b2"},
+    transposed_layer: {"b2"},
+    one_class_only: {"W1", "b1"},
+    slope_of_one_summand: {"W1"},
+}
+
+
+def planted(mistake):
+    @dataclass(frozen=True)
+    class Planted(Derivation):
+        name: ClassVar[str] = mistake.__name__
+
+        def gradients(self, trace):
+            return mistake(trace.backprop(), trace)
+
+    return Planted()
+
+
+def plant_in_backprop(monkeypatch, mistake):
+    """The same mistake in the network's own backward pass."""
+    right = Pass.backprop
+
+    def wrong(self, x, y, z):
+        right(self, x, y, z)
+        for layer, G in enumerate([self._into_first, *(down[1] for down in self._down[::-1])], start=1):
+            mistake(layer, G, z.shape[1])
+
+    monkeypatch.setattr(Pass, "backprop", wrong)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("large", [False, True], ids=["all", "sampled"])
+@pytest.mark.parametrize("mistake", PLANTED, ids=lambda each: each.__name__)
+def test_planted_mistakes_are_caught_and_the_tensors_named(mistake, large, dtype):
+    options = {"all_coordinates_up_to": 0, "coordinates": 2} if large else {}
+    watcher = Watcher()
+    with pytest.raises(GradcheckFailedError) as caught:
+        experiment(derivation=planted(mistake), gradcheck=options, train={"dtype": dtype}).prepare(REG).run(
+            watcher
+        )
+    assert not watcher.epochs, "nothing may be trained"
+    results = [result for _, result in caught.value.report.failures if result.part == "loss"]
+    assert {result.tensor for result in results} == PLANTED[mistake]
+    for result in results:
+        assert result.worst.got != result.worst.expected
+        assert f"{result.tensor}[" in str(caught.value)
+    if mistake is one_coordinate:
+        assert results[0].worst.index == (3, 2)
+
+
+NATIVE = {
+    "scale": lambda layer, G, B: np.multiply(G, 1.001, G),
+    "one coordinate": lambda layer, G, B: G[0, 1, 2:3].__iadd__(1e-3) if layer == 1 else None,
+    "lost bias": lambda layer, G, B: G[..., -1].fill(0) if layer == 2 else None,
+    "sign": lambda layer, G, B: np.negative(G, G) if layer == 1 else None,
+    "missing 1/N": lambda layer, G, B: np.multiply(G, B, G),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", NATIVE)
+def test_mistakes_in_the_network_itself_are_caught(monkeypatch, name, dtype):
+    plant_in_backprop(monkeypatch, NATIVE[name])
+    with pytest.raises(GradcheckFailedError, match="got .* expected"):
+        run(hidden=(5, 4), train={"dtype": dtype}, repeats=2)
+
+
+def test_a_mistake_in_float32_arithmetic_alone_is_caught(monkeypatch):
+    right = Pass.backprop
+
+    def wrong(self, x, y, z):
+        right(self, x, y, z)
+        if z.dtype == np.float32:
+            self._into_first *= 1.01
+
+    monkeypatch.setattr(Pass, "backprop", wrong)
+    with pytest.raises(GradcheckFailedError) as caught:
+        run(train={"dtype": "float32"})
+    assert {(r.part, r.tensor) for _, r in caught.value.report.failures} == {
+        ("float32", "W1"),
+        ("float32", "b1"),
+    }
+    assert run(train={"dtype": "float64"}).report.passed
+
+
+@pytest.mark.parametrize("penalty", [each for each in REG.names("penalty") if each != "none"])
+def test_penalties_are_checked_apart(penalty, monkeypatch):
+    cls = REG.get("penalty", penalty)
+    result = run(penalty=(penalty, {"strength": 0.1}))
+    assert {r.part for r in result.report.sections[0].results} == {"loss", "penalty"}
+    right = cls.gradient
+
+    def wrong(self, theta, mask, grad, work):
+        right(self, theta, mask, grad, work)
+        right(self, theta, mask, grad, work)
+
+    monkeypatch.setattr(cls, "gradient", wrong)
+    with pytest.raises(GradcheckFailedError) as caught:
+        run(penalty=(penalty, {"strength": 0.1}))
+    assert {(r.part, r.tensor) for _, r in caught.value.report.failures} == {
+        ("penalty", "W1"),
+        ("penalty", "W2"),
+    }
+
+
+@pytest.mark.parametrize("activation", REG.names("activation"))
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_right_gradients_pass_fresh_and_trained(activation, dtype):
+    report = run(activation=activation, train={"epochs": 15, "dtype": dtype}, hidden=(6, 5)).report
+    assert [section.moment for section in report.sections] == ["fresh", "trained"]
+    assert report.passed, report.failure_message()
+    assert report.max_relative_error < 1e-11
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_right_gradients_pass_after_long_training(seed, dtype):
+    """Where p is nearly y, the gradient is as small as the rounding of its terms."""
+    report = run(
+        dataset="iris", seed=seed, optimizer=("adam", {"lr": 0.05}), train={"epochs": 400, "dtype": dtype}
+    ).report
+    assert report.passed, report.failure_message()
+
+
+def test_large_networks_are_sampled():
+    report = run(dataset="digits", hidden=(64,), train={"epochs": 1}).report
+    result = report.sections[0].results[0]
+    assert (result.directions, result.checked) == (8, 32)
+
+
+def test_on_failure_warn_trains_on():
+    watcher = Watcher()
+    result = experiment(derivation=planted(sign), gradcheck={"on_failure": "warn"}).prepare(REG).run(watcher)
+    assert len(watcher.epochs) == 3
+    assert not result.report.passed
+
+
+def test_off_checks_nothing():
+    result = run(gradcheck={"enabled": False}, derivation=planted(sign))
+    assert result.report is None
+
+
+def test_a_derivation_trains_like_backprop():
+    """The identity of a hand-derived rule with backprop, through training, to rounding."""
+
+    @dataclass(frozen=True)
+    class Homework(Derivation):
+        name: ClassVar[str] = "homework"
+
+        def gradients(self, trace):
+            delta2 = (trace.p - trace.y) / trace.N
+            delta1 = delta2 @ trace.W[2] * trace.dphi(trace.a[1])
+            return {
+                "W2": delta2.T @ trace.h[1],
+                "b2": delta2.sum(0),
+                "W1": delta1.T @ trace.x,
+                "b1": delta1.sum(0),
+            }
+
+    ours, own = run(derivation=Homework(), repeats=2), run(repeats=2)
+    np.testing.assert_allclose(ours.theta, own.theta, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda t: None, "must return a dict of gradients by tensor name, got NoneType"),
+        (lambda t: {"W1": 0}, "must return the gradients of W1, b1, W2, b2, got W1"),
+        (
+            lambda t: {**t.backprop(), "W2": t.backprop()["W2"].T},
+            r"gradient of W2 must have its shape \(3, 8\), got \(8, 3\)",
+        ),
+    ],
+)
+def test_what_is_no_gradient_is_named(returned, message):
+    @dataclass(frozen=True)
+    class Wrong(Derivation):
+        name: ClassVar[str] = "wrong"
+
+        def gradients(self, trace):
+            return returned(trace)
+
+    with pytest.raises(ValueError, match=message):
+        run(derivation=Wrong())
+
+
+def test_a_derivation_cannot_change_the_network():
+    @dataclass(frozen=True)
+    class Spoiler(Derivation):
+        name: ClassVar[str] = "spoiler"
+
+        def gradients(self, trace):
+            trace.W[1][...] = 0
+            return trace.backprop()
+
+    with pytest.raises(ValueError, match="read-only"):
+        run(derivation=Spoiler())
