@@ -101,9 +101,8 @@ def _unknown(key: str, plugins: Registry) -> str:
     group, _, last = key.rpartition(".")
     owners = config.owners(plugins, group, last)
     if owners:
-        return (
-            f"the {group} chosen has no {last!r}: {key} belongs to {' and '.join(f'{group}={name}' for name in owners)}"
-        )
+        listed = " and ".join(f"{group}={name}" for name in owners)
+        return f"the {group} chosen has no {last!r}: {key} belongs to {listed}"
     same = [each for each in known if each.rpartition(".")[0] == group]
     hint = near(key, known)
     listed = f"\n{group} has: {', '.join(each.rpartition('.')[2] for each in same)}" if group and same else ""

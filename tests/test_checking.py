@@ -124,7 +124,7 @@ NATIVE = {
 @pytest.mark.parametrize("name", NATIVE)
 def test_mistakes_in_the_network_itself_are_caught(monkeypatch, name, dtype):
     plant_in_backprop(monkeypatch, NATIVE[name])
-    with pytest.raises(GradcheckFailedError, match="got .* expected"):
+    with pytest.raises(GradcheckFailedError, match=r"got .* expected"):
         run(hidden=(5, 4), train={"dtype": dtype}, repeats=2)
 
 

@@ -11,8 +11,19 @@ FLOORS = {
     0: ["kinds"],
     1: ["registry", "data", "gradcheck"],
     2: ["derived", "mlp"],
-    3: ["training", "stopping", "evaluation", "checking", "experiment", "describe", "plots"]
-    + ["model_file", "predictor", "pyfunc_model", "conformance"],
+    3: [
+        "training",
+        "stopping",
+        "evaluation",
+        "checking",
+        "experiment",
+        "describe",
+        "plots",
+        "model_file",
+        "predictor",
+        "pyfunc_model",
+        "conformance",
+    ],
     4: ["tracking", "config", "recorder", "show", "sweep"],
     5: ["app", "cli", "listing", "problems", "ui"],
 }
@@ -115,7 +126,10 @@ def test_rooms_of_a_floor_do_not_import_in_circles():
 
 
 def test_no_plugin_is_named_outside_its_folder():
-    names = {file.stem for file in PLUGINS} - {"none", "step", "normal", "constant", "identity", "zeros", "csv"}
+    # Names that are ordinary words, or those of tasks and options.
+    words = {"none", "step", "normal", "constant", "identity", "zeros", "csv"}
+    tasks = {"classification", "regression", "multilabel"}
+    names = {file.stem for file in PLUGINS} - words - tasks
     for file in FRAMEWORK:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Compare):

@@ -103,7 +103,7 @@ class TestCheck:
         assert worst.expected == pytest.approx(rosenbrock(THETA)[1][entry], rel=1e-12)
         assert worst.got == pytest.approx(factor * worst.expected, rel=1e-12)
         assert f"theta[{entry}]: got" in report.failure_message()
-        with pytest.raises(AssertionError, match=r"theta\[%d\]" % entry):
+        with pytest.raises(AssertionError, match=rf"theta\[{entry}\]"):
             report.raise_if_failed()
 
     @pytest.mark.parametrize("slope", [2.001, 1.999, 2 + 1e-8])

@@ -241,5 +241,9 @@ def register() -> None:
     sys.modules[module.__name__] = module
     BackproofSweeper.__module__ = module.__name__
     known.register(BackproofSweeper)
-    node = {"_target_": f"{module.__name__}.{BackproofSweeper.__name__}", "max_batch_size": None, "params": None}
+    node = {
+        "_target_": f"{module.__name__}.{BackproofSweeper.__name__}",
+        "max_batch_size": None,
+        "params": None,
+    }
     ConfigStore.instance().store(group="hydra/sweeper", name=NAME, node=node, provider=NAME)

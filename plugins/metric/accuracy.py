@@ -12,16 +12,12 @@ from framework.kinds import CLASSIFICATION, MULTILABEL, Array, Metric
 class Accuracy(Metric):
     """The share of samples whose class is right; with labels, of samples all of whose labels are (scikit-
     learn's accuracy_score, which checks more than it computes: this is its formula).
+
+    A label is chosen when its probability is above one half.
     """
 
-    tasks: ClassVar[tuple[str, ...]] = (
-        CLASSIFICATION,
-        MULTILABEL,
-    )
-    default_for: ClassVar[tuple[str, ...]] = (
-        CLASSIFICATION,
-        MULTILABEL,
-    )
+    tasks: ClassVar[tuple[str, ...]] = (CLASSIFICATION, MULTILABEL)
+    default_for: ClassVar[tuple[str, ...]] = (CLASSIFICATION, MULTILABEL)
     reads: ClassVar[tuple[str, ...]] = ("probability", "score")
 
     def __call__(self, prediction: Array, y: Array) -> Array:

@@ -11,12 +11,10 @@ from framework.kinds import CLASSIFICATION, MULTILABEL, Array, Metric
 @dataclass(frozen=True)
 class F1Macro(Metric):
     """The mean over classes, or labels, of 2 TP / (2 TP + FP + FN); 0 for one that neither is nor is predicted
-    (scikit-learn's f1_score)."""
+    (scikit-learn's f1_score). A label is chosen when its probability is above one half.
+    """
 
-    tasks: ClassVar[tuple[str, ...]] = (
-        CLASSIFICATION,
-        MULTILABEL,
-    )
+    tasks: ClassVar[tuple[str, ...]] = (CLASSIFICATION, MULTILABEL)
     default_for: ClassVar[tuple[str, ...]] = (MULTILABEL,)
     reads: ClassVar[tuple[str, ...]] = ("probability", "score")
 
@@ -25,4 +23,7 @@ class F1Macro(Metric):
 
         labels = np.arange(prediction.shape[-1])
         chosen = prediction.argmax(axis=-1) if y.ndim == 1 else prediction > 0.5
+        if y.shape[1:] == (1,):
+            # scikit-learn would take a single label for two classes; 1 is the one that counts.
+            y, chosen, labels = y[:, 0], chosen[..., 0], np.array([1])
         return np.array([f1_score(y, each, average="macro", labels=labels, zero_division=0) for each in chosen])

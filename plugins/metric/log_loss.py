@@ -10,7 +10,9 @@ from framework.kinds import CLASSIFICATION, Array, Metric
 
 @dataclass(frozen=True)
 class LogLoss(Metric):
-    """The mean of −log of the probability given to the true class (scikit-learn's log_loss)."""
+    """The mean of −log of the probability given to the true class (scikit-learn's log_loss, which takes those
+    below 2.2e-16 for that). For a loss without such a floor, see `val/loss`.
+    """
 
     tasks: ClassVar[tuple[str, ...]] = (CLASSIFICATION,)
     reads: ClassVar[tuple[str, ...]] = ("probability",)

@@ -21,4 +21,6 @@ class MAE(Metric):
     def __call__(self, prediction: Array, y: Array) -> Array:
         from sklearn.metrics import mean_absolute_error  # pyright: ignore
 
-        return np.array([mean_absolute_error(y, each) for each in prediction])
+        # Errors too large to be added give inf.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.array([mean_absolute_error(y, each) for each in prediction])

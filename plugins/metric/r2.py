@@ -23,4 +23,6 @@ class R2(Metric):
 
         if len(y) < 2:
             return np.full(len(prediction), np.nan)
-        return np.array([r2_score(y, each) for each in prediction])
+        # Errors too large to be squared give −inf.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.array([r2_score(y, each) for each in prediction])

@@ -21,4 +21,6 @@ class RMSE(Metric):
     def __call__(self, prediction: Array, y: Array) -> Array:
         from sklearn.metrics import root_mean_squared_error  # pyright: ignore
 
-        return np.array([root_mean_squared_error(y, each) for each in prediction])
+        # Errors too large to be squared give inf.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.array([root_mean_squared_error(y, each) for each in prediction])

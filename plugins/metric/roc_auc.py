@@ -11,14 +11,13 @@ from framework.kinds import CLASSIFICATION, MULTILABEL, Array, Metric
 @dataclass(frozen=True)
 class RocAuc(Metric):
     """The chance that a sample of a class gets a higher score for it than one of the others; the mean over
-    classes or labels (scikit-learn's roc_auc_score, one against the rest). NaN where the samples lack a
-    class.
+    classes or labels (scikit-learn's roc_auc_score, one against the rest, which works with scores too). Of two
+    classes, the second counts.
+
+    NaN where the samples lack a class, or a label on all or on none of them.
     """
 
-    tasks: ClassVar[tuple[str, ...]] = (
-        CLASSIFICATION,
-        MULTILABEL,
-    )
+    tasks: ClassVar[tuple[str, ...]] = (CLASSIFICATION, MULTILABEL)
     reads: ClassVar[tuple[str, ...]] = ("probability", "score")
 
     def __call__(self, prediction: Array, y: Array) -> Array:
@@ -30,4 +29,6 @@ class RocAuc(Metric):
             truth, prediction = truth[:, 1:], prediction[..., 1:]
         if truth.all(axis=0).any() or not truth.any(axis=0).all():
             return np.full(len(prediction), np.nan)
-        return np.array([roc_auc_score(truth, each, average="macro") for each in prediction])
+        # scikit-learn takes differences of the scores, which overflow where these are huge; that is harmless.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.array([roc_auc_score(truth, each, average="macro") for each in prediction])

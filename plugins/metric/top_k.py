@@ -10,15 +10,18 @@ from framework.kinds import CLASSIFICATION, Array, Metric, hyper
 
 @dataclass(frozen=True)
 class TopK(Metric):
-    """The share of samples whose class is among the k most likely (scikit-learn's top_k_accuracy_score)."""
+    """The share of samples whose class is among the k most likely (scikit-learn's top_k_accuracy_score). For
+    more than k classes.
+    """
 
     tasks: ClassVar[tuple[str, ...]] = (CLASSIFICATION,)
+    reads: ClassVar[tuple[str, ...]] = ("probability", "score")
 
     k: int = hyper(3, "how many of the most likely classes count", ge=1)
 
     @classmethod
     def examples(cls) -> tuple[dict[str, object], ...]:
-        return ({"k": 1}, {"k": 2})
+        return ({}, {"k": 1}, {"k": 2})
 
     def __call__(self, prediction: Array, y: Array) -> Array:
         from sklearn.metrics import top_k_accuracy_score  # pyright: ignore
@@ -26,6 +29,9 @@ class TopK(Metric):
         K = prediction.shape[-1]
         if self.k >= K:
             raise ValueError(f"metric top_k: k must be below the number of classes, {K}, got {self.k}")
-        # For two classes scikit-learn wants the score of the second alone.
-        scores = prediction[..., 1] if K == 2 else prediction
-        return np.array([top_k_accuracy_score(y, each, k=self.k, labels=np.arange(K)) for each in scores])
+        # For two classes scikit-learn wants one score, and guesses from its range where to cut it: this leaves
+        # it no choice.
+        scores = (prediction[..., 1] > prediction[..., 0]).astype(float) if K == 2 else prediction
+        # Its search for values that are not finite adds up huge scores, which overflows; that is harmless.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.array([top_k_accuracy_score(y, each, k=self.k, labels=np.arange(K)) for each in scores])

@@ -33,7 +33,7 @@ class AMSGrad(Optimizer):
         np.multiply(v, like(self.beta2, v), v)
         np.multiply(grad, grad, grad)
         np.add(v, grad, v)
-        np.maximum(v_max, v, v_max)
+        np.maximum(v_max, v, out=v_max)
         scale = root((1 - self.beta2) / (1 - power(self.beta2, t)))
         np.sqrt(v_max, work)
         np.add(work, like(self.eps / scale, work), work)
