@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,12 +95,16 @@ def completion(args: list[str]) -> int:
         plugins = registry()
     config.register(plugins)
     sweep.register()
-    _run_hydra(args, lambda _: None)
+    _run_hydra(args, _no_job)
     return 0
 
 
+def _no_job(_: Any) -> None:
+    """What Hydra runs when it is asked for completions: it does not."""
+
+
 @contextlib.contextmanager
-def _setup() -> Iterator[Registry]:
+def _setup() -> Generator[Registry, None, None]:
     """The plugins, registered with Hydra; a broken one is a line on stderr."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", PluginWarning)
@@ -118,7 +123,7 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"backproof: warning: {message}", file=sys.stderr)
 
 
-def _guarded(plugins: Registry, action: Any) -> int:
+def _guarded(plugins: Registry, action: Callable[[sweep.Session], int]) -> int:
     """Run `action` on a new session, and turn what a person can act on into a message and an exit code."""
     session = sweep.use(sweep.Session(plugins))
     try:
@@ -162,7 +167,7 @@ def _hydra(args: list[str], session: sweep.Session) -> int:
     return _swept(session) if session.outcome is not None else 0
 
 
-def _run_hydra(args: list[str], job: Any) -> None:
+def _run_hydra(args: list[str], job: Callable[[Any], Any]) -> None:
     """Call Hydra's main with these arguments."""
     before = sys.argv
     sys.argv = [before[0] if "-sc" in args else "backproof train", *args]
@@ -205,20 +210,16 @@ def sweep_job(cfg: Any) -> dict[str, Any]:
     session = sweep.current()
     context = HydraConfig.get()
     chosen, experiment = session.prepare(cfg)
-    store = session.store(chosen.tracking, chosen.outputs)
+    # Of all points the sweeper logs the model of the best one; the weights of each are kept.
+    tracking = dataclasses.replace(chosen.tracking, model=False)
+    store = session.store(tracking, chosen.outputs)
+    folder = Path(context.runtime.output_dir)
     out = console()
     number = context.job.num + 1
     label = f"{number}/{session.jobs}" if session.jobs else str(number)
     shown = " ".join(each for each in context.overrides.task if not each.startswith("tracking."))
     try:
-        result, run = record(
-            experiment,
-            chosen.tracking,
-            store,
-            Path(context.runtime.output_dir),
-            context.overrides.task,
-            sweep.Silent(),
-        )
+        result, run = record(experiment, tracking, store, folder, context.overrides.task, sweep.Silent())
     except Exception as error:
         out.print(f"  {label:>7}  [red]failed[/]  {shown}\n           {str(error).partition(chr(10))[0]}")
         raise
@@ -230,6 +231,7 @@ def sweep_job(cfg: Any) -> dict[str, Any]:
         "greater": greater,
         "seconds": result.seconds,
         "run_id": run.id if run is not None else "",
+        "folder": str(folder.absolute()),
         "gradcheck": None if result.report is None else result.report.passed,
     }
 

@@ -132,9 +132,9 @@ def _settings(values: dict[str, Any], plugins: Registry) -> Settings:
 def _plugin(plugins: Registry, kind: str, values: Any) -> Any:
     if values is None:
         return None
-    if not isinstance(values, Mapping) or "name" not in values:
+    given: Mapping[str, Any] = cast("Mapping[str, Any]", values) if isinstance(values, Mapping) else {}
+    if "name" not in given:
         raise InvalidValue(kind, values, f"the name of a plugin: {', '.join(plugins.names(kind))}")
-    given = cast("Mapping[str, Any]", values)
     params = {key: value for key, value in given.items() if key != "name" and value != MISSING}
     return plugins.build(kind, given["name"], params)
 
@@ -165,7 +165,7 @@ def construct(cls: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
             kwargs[key] = construct(cast("type[Any]", hint), value, f"{prefix}{key}.")
         else:
             is_tuple = typing.get_origin(hint) is tuple
-            kwargs[key] = tuple(value) if is_tuple else value
+            kwargs[key] = tuple(cast("list[Any]", value)) if is_tuple else value
     try:
         return cls(**kwargs)
     except InvalidValue as error:

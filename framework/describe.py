@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from framework.experiment import SINGLE, Prepared
 from framework.kinds import Plugin
@@ -43,7 +43,10 @@ def _fields(prefix: str, options: Any) -> Iterator[tuple[str, Any]]:
         if dataclasses.is_dataclass(value):
             yield from _fields(f"{prefix}{field.name}.", value)
         else:
-            yield prefix + field.name, list(value) if isinstance(value, tuple) else value
+            yield (
+                prefix + field.name,
+                list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value,
+            )
 
 
 def fields_of(plugin: Plugin) -> dict[str, Any]:

@@ -260,7 +260,8 @@ class Prepared:
     def _train(self, theta: Array, observer: Observer) -> tuple[dict[str, list[Array]], Stopper]:
         experiment = self.experiment
         options = experiment.train
-        val = self.data.val and Evaluation("val", self.net, theta, self.data.val, self.data, self.metrics)
+        part = self.data.val
+        val = None if part is None else Evaluation("val", self.net, theta, part, self.data, self.metrics)
         stopper = Stopper(options.early_stopping, self.metrics, theta)
         history: dict[str, list[Array]] = {}
 

@@ -20,7 +20,7 @@ from framework import __version__, describe, model_file, plots
 from framework.experiment import GradcheckFailedError, Observer, Prepared, Result
 from framework.gradcheck import GradcheckReport
 from framework.kinds import CLASSIFICATION, MULTILABEL, Array
-from framework.tracking import Run, Store, TrackingOptions, environment
+from framework.tracking import Run, Store, TrackingOptions, check_terminated, environment
 from framework.training import DivergedError
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
@@ -54,6 +54,7 @@ class Recorder:
 
     def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
         """The metrics of an epoch."""
+        check_terminated()
         if self.run is not None:
             self.run.metrics(metrics, step=epoch)
         self.shown.epoch(epoch, metrics)

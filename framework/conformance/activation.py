@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from framework.conformance import numeric
 from framework.conformance.base import Check, ConformanceError, require
 from framework.kinds import Activation, Array, Plugin
 
-#: Usual pre-activations, odd in number and none of them a likely kink; and large ones.
+#: Usual pre-activations, odd in number and none of them a likely kink.
 USUAL = np.linspace(-6.01, 6.02, 211)
-#: A change of φ' between neighbours that may be a kink.
-JUMP = 0.005
+#: Dense enough to land on every likely kink, and between them.
+GRID = np.linspace(-10, 10, 20_001)
 LARGE = np.array([-1e4, -700.3, -90.1, -31.7, 31.9, 90.3, 700.9, 1e4])
+#: A jump, in parts of the greatest slope.
+JUMP = 1e-4
 
 
 def _activation(plugin: Plugin) -> Activation:
@@ -21,122 +24,136 @@ def _activation(plugin: Plugin) -> Activation:
 
 
 def value(activation: Activation, a: Array) -> Array:
-    """φ(a) in an array of its own."""
-    out = np.empty_like(a)
-    activation.forward(a, out)
+    """φ(a) in an array of its own, NaN where `forward` writes nothing."""
+    out = np.full_like(a, np.nan)
+    activation.forward(a.copy(), out)
     return out
 
 
 def slope(activation: Activation, a: Array) -> Array:
     """φ'(a) as `backward` has it."""
-    grad = np.ones_like(a)
-    activation.backward(a, value(activation, a), grad, (np.full_like(a, np.nan), np.full_like(a, np.nan)))
-    return grad
+    return _backward(activation, a, value(activation, a), np.ones_like(a))
 
 
 def derivative(activation: Activation, a: Array) -> Array:
     """φ'(a) from φ alone, by the complex step, or by central differences where φ has no complex form."""
-    if activation.complex_step:
-        return np.imag(value(activation, a + 1e-30j)) / 1e-30
-    h = 1e-3
-    wide, narrow = (
-        (value(activation, a + step) - value(activation, a - step)) / (2 * step) for step in (h, h / 2)
-    )
-    return (4 * narrow - wide) / 3
+    by = numeric.complex_step if activation.complex_step else numeric.central
+    return by(lambda a: value(activation, a), a)
 
 
-def _tolerance(activation: Activation) -> float:
-    return 1e-13 if activation.complex_step else 1e-8
+def _backward(activation: Activation, a: Array, h: Array, grad: Array) -> Array:
+    # The work arrays hold NaN, so that reading them before writing shows.
+    activation.backward(a.copy(), h, grad, (np.full_like(a, np.nan), np.full_like(a, np.nan)))
+    return grad
 
 
 def _off_kinks(activation: Activation, a: Array) -> Array:
-    """Those of a that are further from every kink than the step of the differences."""
+    """Those of a that are no kink; further from one than the differences reach, where these are used."""
+    reach = 1e-10 if activation.complex_step else 2e-3
     near = np.zeros(a.shape, dtype=bool)
     for kink in activation.kinks:
-        near |= np.abs(a - kink) < 2e-3
+        near |= np.abs(a - kink) < reach
     return a[~near]
 
 
+def _large(activation: Activation) -> Array:
+    """Those of LARGE where φ has to be finite: on a side where it does not grow exponentially."""
+    with np.errstate(all="ignore"):
+        below, above = np.abs(value(activation, np.array([-40.0, 40.0]))) > 1e12
+    return LARGE[~np.where(LARGE < 0, below, above)]
+
+
+def _steepest(activation: Activation) -> float:
+    """The greatest slope at usual numbers: what an error of φ' is small or large beside."""
+    return float(np.abs(slope(activation, USUAL)).max())
+
+
 def check_derivative(plugin: Plugin) -> None:
-    """Backward multiplies by the derivative of forward, at usual and at large numbers."""
+    """Backward multiplies by the derivative of forward, at usual and at large numbers and beside kinks."""
     activation = _activation(plugin)
-    for a in (_off_kinks(activation, USUAL), LARGE):
+    tolerance = 1e-12 if activation.complex_step else 1e-8
+    large = _large(activation)
+    beside = [kink + side for kink in activation.kinks for side in (-1e-6, -1e-9, 1e-9, 1e-6)]
+    usual = np.concatenate([USUAL, GRID, beside])
+    # Where a large number gives no number, check_large says so.
+    for a in (_off_kinks(activation, usual), large[np.isfinite(value(activation, large))]):
         got, expected = slope(activation, a), derivative(activation, a)
-        off = np.abs(got - expected)
-        worst = int(np.argmax(np.where(np.isfinite(off), off, np.inf)))
-        require(
-            off[worst] <= _tolerance(activation) * max(1.0, float(np.abs(expected).max())),
-            f"φ'({a[worst]:g}): backward gives {got[worst]:.15g}, φ has the slope {expected[worst]:.15g}",
-        )
+        allowed = tolerance * (np.abs(derivative(activation, USUAL)).max() + np.abs(expected))
+        wrong = np.flatnonzero(~(np.abs(got - expected) <= allowed))
+        if len(wrong):
+            at = wrong[np.argmax(np.nan_to_num(np.abs(got - expected)[wrong], nan=np.inf))]
+            raise ConformanceError(
+                f"φ'({a[at]:g}): backward gives {got[at]:.15g}, φ has the slope {expected[at]:.15g}"
+            )
 
 
 def check_multiplies(plugin: Plugin) -> None:
-    """Backward multiplies what is in `grad`, and nothing else is in it afterwards."""
+    """Backward multiplies what is in `grad`, a NaN or a zero too, and nothing else is in it afterwards."""
     activation = _activation(plugin)
-    a = _off_kinks(activation, USUAL)
-    weights = np.random.default_rng(0).standard_normal(a.shape)
-    grad = weights.copy()
-    activation.backward(a, value(activation, a), grad, (np.empty_like(a), np.empty_like(a)))
-    expected = weights * slope(activation, a)
-    require(
-        np.allclose(grad, expected, rtol=1e-12, atol=1e-15), "backward must multiply `grad` by φ'(a) in place"
-    )
+    weights = np.random.default_rng(0).standard_normal(USUAL.shape)
+    weights[::7] = 0
+    grad = _backward(activation, USUAL, value(activation, USUAL), weights.copy())
+    expected = weights * slope(activation, USUAL)
+    near = np.allclose(grad, expected, rtol=1e-12, atol=1e-15 * _steepest(activation))
+    require(near, "backward must multiply `grad` by φ'(a) in place")
+    grad = _backward(activation, USUAL, value(activation, USUAL), np.full_like(USUAL, np.nan))
+    require(np.isnan(grad).all(), "backward must leave NaN in `grad` as NaN, also where φ' is 0")
 
 
 def check_inputs(plugin: Plugin) -> None:
     """`a` and `h` are left as they are."""
     activation = _activation(plugin)
-    a = USUAL.copy()
-    h = value(activation, a)
-    require(np.array_equal(a, USUAL), "forward must leave `a` as it is")
-    kept = h.copy()
-    activation.backward(a, h, np.ones_like(a), (np.empty_like(a), np.empty_like(a)))
-    require(np.array_equal(a, USUAL) and np.array_equal(h, kept), "backward must leave `a` and `h` as they are")
+    for dtype in (np.float32, np.float64, *([np.complex128] if activation.complex_step else [])):
+        a = USUAL.astype(dtype)
+        h, work = np.empty_like(a), (np.empty_like(a), np.empty_like(a))
+        activation.forward(a, h)
+        require(np.array_equal(a, USUAL.astype(dtype)), f"forward must leave `a` as it is in {a.dtype}")
+        if a.dtype.kind == "c":
+            continue  # backward is never given complex numbers
+        kept = h.copy()
+        activation.backward(a, h, np.ones_like(a), work)
+        same = np.array_equal(a, USUAL.astype(dtype)) and np.array_equal(h, kept)
+        require(same, f"backward must leave `a` and `h` as they are in {a.dtype}")
 
 
 def check_kinks(plugin: Plugin) -> None:
     """At a declared kink the slope jumps, and backward gives a subgradient; nowhere else does it jump."""
     activation = _activation(plugin)
+    size = JUMP * _steepest(activation)
     for kink in activation.kinks:
-        at = np.array([kink])
-        left, right = (float(slope(activation, at + side)[0]) for side in (-1e-9, 1e-9))
+        _check_kink(activation, kink, size)
+    torn = numeric.jumps(lambda a: value(activation, a), GRID, size)
+    require(not len(torn), f"φ must be continuous, but it jumps or is NaN near {torn[:1]}")
+    for place in numeric.jumps(lambda a: slope(activation, a), GRID, size):
         require(
-            abs(left - right) > 1e-3,
-            f"{kink:g} is declared a kink, but φ' is {left:g} before and {right:g} after",
-        )
-        own = float(slope(activation, at)[0])
-        require(
-            min(left, right) - 1e-8 <= own <= max(left, right) + 1e-8,
-            f"φ'({kink:g}) = {own:g} is no subgradient: it must lie between {left:g} and {right:g}",
-        )
-        if activation.complex_step:
-            branch = float(derivative(activation, at)[0])
-            require(
-                own == branch,
-                f"at the kink {kink:g} backward takes {own:g} but forward's branch for complex numbers {branch:g}",
-            )
-    grid = np.linspace(-8, 8, 160_001)
-    for at in np.flatnonzero(np.abs(np.diff(slope(activation, grid))) > JUMP):
-        place = _jump(activation, grid[at], grid[at + 1])
-        require(
-            place is None or any(abs(place - kink) < 1e-6 for kink in activation.kinks),
-            f"φ' jumps near {place}, which is not among the declared kinks {activation.kinks}",
+            any(abs(place - kink) < 1e-6 for kink in activation.kinks),
+            f"φ' jumps or is NaN near {place:.9g}, which is not among the declared kinks {activation.kinks}",
         )
 
 
-def _jump(activation: Activation, low: float, high: float) -> float | None:
-    """Where φ' jumps between two points, by halving; None where it is only steep."""
-    while high - low > 1e-9:
-        ends = np.array([low, (low + high) / 2, high])
-        first, middle, last = slope(activation, ends)
-        low, high = (ends[0], ends[1]) if abs(middle - first) > abs(last - middle) else (ends[1], ends[2])
-        if max(abs(middle - first), abs(last - middle)) < JUMP:
-            return None
-    return float(low)
+def _check_kink(activation: Activation, kink: float, size: float) -> None:
+    at = np.array([kink])
+    left, right = (float(numeric.one_sided(lambda a: value(activation, a), at, h)[0]) for h in (-1e-4, 1e-4))
+    require(
+        abs(left - right) > size,
+        f"{kink:g} is declared a kink, but the slope of φ is {left:g} before it and {right:g} after",
+    )
+    own = float(slope(activation, at)[0])
+    # The differences know the slopes to about 1e-8.
+    require(
+        min(left, right) - size / 100 <= own <= max(left, right) + size / 100,
+        f"φ'({kink:g}) = {own:g} is no subgradient: it must lie between {left:g} and {right:g}",
+    )
+    if activation.complex_step:
+        branch = float(derivative(activation, at)[0])
+        require(
+            abs(own - branch) <= 1e-12 * max(abs(left), abs(right)),
+            f"at the kink {kink:g} backward takes {own:g} but forward's branch for complex numbers {branch:g}",
+        )
 
 
 def check_dtypes(plugin: Plugin) -> None:
-    """Float32 and float64 (and complex128) go in and come out, with the same numbers to rounding."""
+    """Float32 and float64 (and complex128) fill `out`, with the same numbers to rounding."""
     activation = _activation(plugin)
     a = _off_kinks(activation, USUAL)
     high, slopes = value(activation, a), slope(activation, a)
@@ -145,16 +162,16 @@ def check_dtypes(plugin: Plugin) -> None:
     bend = float(np.abs(np.diff(slopes) / np.diff(a)).max())
     off = np.abs(value(activation, a.astype(np.float32)) - high).max()
     require(
-        off < 8 * eps * (np.abs(high).max() + size * np.abs(slopes).max()),
-        "φ in float32 must be near float64's",
+        off <= 8 * eps * (np.abs(high).max() + size * np.abs(slopes).max()),
+        "φ in float32 must fill `out`, with numbers near float64's",
     )
     off = np.abs(slope(activation, a.astype(np.float32)) - slopes).max()
-    require(off < 8 * eps * (np.abs(slopes).max() + size * bend), "φ' in float32 must be near float64's")
+    require(off <= 8 * eps * (np.abs(slopes).max() + size * bend), "φ' in float32 must be near float64's")
     if activation.complex_step:
-        whole = value(activation, a + 0j)
+        off = np.abs(value(activation, a + 0j) - high).max()
         require(
-            np.abs(whole - high).max() < 1e-13 * np.abs(high).max(),
-            "φ of a complex number with no imaginary part must be φ of the real one",
+            off <= 1e-13 * np.abs(high).max(),
+            "φ of a complex number with no imaginary part must be φ of the real one, all over `out`",
         )
 
 
@@ -162,37 +179,48 @@ def check_large(plugin: Plugin) -> None:
     """Large numbers overflow nowhere: φ and φ' are finite, without a warning."""
     activation = _activation(plugin)
     for dtype in (np.float32, np.float64):
-        a = LARGE.astype(dtype)
+        a = _large(activation).astype(dtype)
         require(np.isfinite(value(activation, a)).all(), f"φ must be finite up to ±1e4 in {dtype.__name__}")
         require(np.isfinite(slope(activation, a)).all(), f"φ' must be finite up to ±1e4 in {dtype.__name__}")
+    if activation.complex_step:
+        whole = value(activation, _large(activation) + 1e-30j)
+        require(np.isfinite(whole).all(), "φ must be finite up to ±1e4 in complex128")
 
 
 def check_nan(plugin: Plugin) -> None:
     """NaN stays NaN, so that a run that has diverged is seen."""
     activation = _activation(plugin)
-    with np.errstate(invalid="ignore"):
-        out = value(activation, np.array([np.nan, 1.0]))
-    require(np.isnan(out[0]) and not np.isnan(out[1]), f"φ(NaN) must be NaN and φ(1) not, got {out}")
+    for dtype in (np.float32, np.float64, *([np.complex128] if activation.complex_step else [])):
+        with np.errstate(invalid="ignore"):
+            out = value(activation, np.array([np.nan, 1.0], dtype=dtype))
+        require(np.isnan(out[0]) and not np.isnan(out[1]), f"φ(NaN) must be NaN and φ(1) not, got {out}")
 
 
 def check_layout(plugin: Plugin) -> None:
     """The same bits in a stack and alone, in arrays that have gaps, and in parts."""
     activation = _activation(plugin)
-    a = np.random.default_rng(0).normal(0, 3, (3, 5, 8))
-    whole, slopes = value(activation, a), slope(activation, a)
-    with_row = np.zeros((3, 6, 8))
-    h = with_row[:, :-1]
-    activation.forward(a, h)
-    require(np.array_equal(h, whole), "φ differs when `out` is a part of a larger array")
-    grad = np.ones_like(a)
-    activation.backward(a, h, grad, (np.empty_like(a), np.empty_like(a)))
-    require(np.array_equal(grad, slopes), "φ' differs when `h` is a part of a larger array")
-    for r in range(len(a)):
-        own = a[r : r + 1].copy()
-        same = np.array_equal(value(activation, own)[0], whole[r]) and np.array_equal(
-            slope(activation, own)[0], slopes[r]
-        )
-        require(same, f"member {r} of a stack differs from the same numbers alone")
+    # Sizes that fill no vector register evenly, so that members begin and end inside one.
+    for R, H, B, dtype in (
+        (3, 5, 8, np.float64),
+        (3, 5, 7, np.float32),
+        (4, 1, 1, np.float64),
+        (2, 33, 3, np.float32),
+    ):
+        a = np.random.default_rng(0).normal(0, 3, (R, H, B)).astype(dtype)
+        whole, slopes = value(activation, a), slope(activation, a)
+        # As in the network: h without the row of ones below it.
+        with_row = np.ones((R, H + 1, B), dtype)
+        h = with_row[:, :-1]
+        activation.forward(a, h)
+        require(np.array_equal(h, whole), "φ differs when `out` is a part of a larger array")
+        got = _backward(activation, a, h, np.ones_like(a))
+        require(np.array_equal(got, slopes), "φ' differs when `h` is a part of a larger array")
+        require((with_row[:, -1] == 1).all(), "what lies beside `out` or `h` in memory must be left as it is")
+        for r in range(R):
+            own = a[r : r + 1]
+            same = np.array_equal(value(activation, own)[0], whole[r])
+            same = same and np.array_equal(slope(activation, own)[0], slopes[r])
+            require(same, f"member {r} of a stack of shape {a.shape} differs from the same numbers alone")
 
 
 CHECKS: tuple[Check, ...] = (

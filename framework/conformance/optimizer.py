@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import tracemalloc
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from framework.conformance.base import Check, ConformanceError, require
 from framework.kinds import Array, Optimizer, Plugin
+from framework.kinds.base import InvalidValue
+
+DTYPES = (np.float32, np.float64)
 
 
 def _optimizer(plugin: Plugin) -> Optimizer:
@@ -45,6 +48,38 @@ def _walk(
 def _problem(dtype: Any = np.float64, R: int = 3, P: int = 11, T: int = 6) -> tuple[Array, Array]:
     rng = np.random.default_rng(0)
     return rng.standard_normal((R, P)).astype(dtype), rng.standard_normal((T, R, P)).astype(dtype)
+
+
+def _per_member(optimizer: Optimizer) -> tuple[Optimizer, list[Optimizer]]:
+    """The optimizer with (R, 1) arrays in the place of its numbers, and the R optimizers these stand for."""
+    numbers = {
+        field.name: value
+        for field in dataclasses.fields(optimizer)
+        if isinstance(value := getattr(optimizer, field.name), float)
+    }
+    for factors in ((1.0, 0.7, 0.3), (1.0, 1.0, 1.0)):
+        each = [{name: value * factor for name, value in numbers.items()} for factor in factors]
+        stacked: dict[str, Any] = {name: np.array([[own[name]] for own in each]) for name in numbers}
+        try:
+            alone: list[Optimizer] = [dataclasses.replace(optimizer, **own) for own in each]
+            return dataclasses.replace(optimizer, **stacked), alone
+        except InvalidValue:
+            continue
+    raise ConformanceError(f"its numbers cannot be (R, 1) arrays: {', '.join(numbers)}")
+
+
+def check_slots(plugin: Plugin) -> None:
+    """The state arrays have names, no two the same, and start with finite numbers."""
+    optimizer = _optimizer(plugin)
+    slots = cast("object", optimizer.slots)
+    require(isinstance(slots, tuple), f"slots must be a tuple of names, got {slots!r}")
+    require(
+        all(type(slot) is str for slot in optimizer.slots) and len({*optimizer.slots}) == len(optimizer.slots),
+        f"slots must be names that differ, got {slots!r}",
+    )
+    for slot in optimizer.slots:
+        start = optimizer.initial(slot)
+        require(np.isfinite(start), f"the state {slot!r} must start with a finite number, got {start}")
 
 
 def check_descends(plugin: Plugin) -> None:
@@ -88,27 +123,36 @@ def check_blocks(plugin: Plugin) -> None:
 def check_rates_of_a_stack(plugin: Plugin) -> None:
     """(R, 1) learning rates and hyperparameters give each member the bits of its own number."""
     optimizer = _optimizer(plugin)
-    numbers = {
-        field.name: getattr(optimizer, field.name)
-        for field in dataclasses.fields(optimizer)
-        if type(getattr(optimizer, field.name)) is float
-    }
-    for dtype in (np.float32, np.float64):
+    rates = np.array([[0.3], [0.01], [0.002]])
+    every, each = _per_member(optimizer)
+    for dtype in DTYPES:
         theta, grads = _problem(dtype)
-        rates = np.array([[0.3], [0.01], [0.002]])
-        stack, _ = _walk(optimizer, theta, grads, lr=rates)
-        every = dataclasses.replace(
-            optimizer, **{name: np.full((3, 1), value) for name, value in numbers.items()}
-        )
-        arrays, _ = _walk(every, theta, grads, lr=rates)
+        try:
+            stack, _ = _walk(optimizer, theta, grads, lr=rates)
+            arrays, _ = _walk(every, theta, grads, lr=rates)
+        except (TypeError, ValueError) as error:
+            raise ConformanceError(f"numbers may be (R, 1) arrays, but with them: {error}") from error
         for r, rate in enumerate(rates[:, 0]):
-            alone, _ = _walk(optimizer, theta[r : r + 1], grads[:, r : r + 1], lr=float(rate))
+            member = theta[r : r + 1], grads[:, r : r + 1], float(rate)
+            alone, _ = _walk(optimizer, *member)
             require(
                 np.array_equal(stack[r], alone[0]), f"with (R, 1) rates member {r} differs from the run alone"
             )
+            alone, _ = _walk(each[r], *member)
             require(
                 np.array_equal(arrays[r], alone[0]), f"with (R, 1) hyperparameters member {r} differs ({dtype})"
             )
+
+
+def check_rate(plugin: Plugin) -> None:
+    """The step follows the `lr` that it is given, which a schedule has changed, and not the plugin's own."""
+    optimizer = _optimizer(plugin)
+    theta, grads = _problem()
+    lr = float(optimizer.lr)
+    full, half = (_walk(optimizer, theta, grads, lr=rate)[0] for rate in (lr, lr / 2))
+    require(not np.array_equal(full, half), "half the `lr` that step is given must make another step")
+    other, _ = _walk(dataclasses.replace(optimizer, lr=3 * lr), theta, grads, lr=lr)
+    require(np.array_equal(full, other), "step must use the `lr` that it is given, not self.lr")
 
 
 def check_dtype(plugin: Plugin) -> None:
@@ -137,6 +181,23 @@ def check_zero_gradient(plugin: Plugin) -> None:
         )
 
 
+def check_extremes(plugin: Plugin) -> None:
+    """Gradients of any size that training meets, early and late, give finite numbers and no warning."""
+    optimizer = _optimizer(plugin)
+    for dtype, size, t in itertools.product(DTYPES, (0.0, 1e-30, 1e15), (1, 1_000_000)):
+        theta, grads = _problem(dtype)
+        moved, state, at = theta.copy(), _state(optimizer, theta), f"gradients of size {size:g} at step {t}"
+        try:
+            with np.errstate(over="raise", invalid="raise", divide="raise"):
+                for later, grad in enumerate(grads):
+                    own = grad * dtype(size)
+                    optimizer.step(moved, own, state, t + later, optimizer.lr, np.full_like(theta, np.nan))
+        except ArithmeticError as error:
+            raise ConformanceError(f"{at}: {error} ({np.dtype(dtype)})") from None
+        finite = all(np.isfinite(array).all() for array in (moved, *state))
+        require(finite, f"{at} must leave θ and the state finite ({np.dtype(dtype)})")
+
+
 def check_state(plugin: Plugin) -> None:
     """All that it remembers is in its state: going on from a copy gives the same bits."""
     optimizer = _optimizer(plugin)
@@ -159,19 +220,24 @@ def check_memory(plugin: Plugin) -> None:
     grad, state, work = np.ones_like(theta), _state(optimizer, theta), np.empty_like(theta)
     optimizer.step(theta, grad, state, 1, optimizer.lr, work)
     tracemalloc.start()
-    optimizer.step(theta, grad, state, 2, optimizer.lr, work)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    try:
+        optimizer.step(theta, grad, state, 2, optimizer.lr, work)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
     require(peak < theta.nbytes / 2, f"a step allocates {peak} bytes on parameters of {theta.nbytes}")
 
 
 CHECKS: tuple[Check, ...] = (
+    check_slots,
     check_descends,
     check_members,
     check_blocks,
     check_rates_of_a_stack,
+    check_rate,
     check_dtype,
     check_zero_gradient,
+    check_extremes,
     check_state,
     check_memory,
 )

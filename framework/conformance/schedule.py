@@ -18,14 +18,13 @@ def _schedule(plugin: Plugin) -> Schedule:
 
 
 def check_factors(plugin: Plugin) -> None:
-    """A finite float from 0 to 1 for every step: `lr` is the largest step size."""
+    """A finite Python float from 0 to 1 for every step: `lr` is the largest step size."""
     schedule = _schedule(plugin)
     for total in TOTALS:
         for t in range(total):
             factor = cast("object", schedule.factor(t, total))
-            require(
-                isinstance(factor, float), f"factor({t}, {total}) must be a float, got {type(factor).__name__}"
-            )
+            # A NumPy number would make float64 of a float32 step.
+            require(type(factor) is float, f"factor({t}, {total}) must be a float, got {type(factor).__name__}")
             value = cast("float", factor)
             require(
                 math.isfinite(value) and 0 <= value <= 1 + 1e-12,

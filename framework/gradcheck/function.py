@@ -72,7 +72,7 @@ def _shapes(theta: Any) -> dict[str, tuple[int, ...]]:
 
 def _pack(params: Any, shapes: dict[str, tuple[int, ...]], what: str) -> Array:
     """One flat vector from arrays by name."""
-    named: dict[str, Any] = dict(params) if isinstance(params, Mapping) else {"theta": params}
+    named = dict(cast("Mapping[str, Any]", params)) if isinstance(params, Mapping) else {"theta": params}
     if set(named) != set(shapes):
         raise ValueError(f"{what} must have the tensors {', '.join(shapes)}, got {', '.join(named)}")
     for name, shape in shapes.items():

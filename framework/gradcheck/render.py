@@ -24,7 +24,7 @@ def table(report: GradcheckReport) -> Table:
     shown.add_column("shape", justify="right")
     shown.add_column("compared", justify="right")
     for section in report.sections:
-        shown.add_column(f"{section.moment}\nrelative error", justify="right")
+        shown.add_column(f"{section.moment}\nrelative error", justify="right", no_wrap=True)
     shown.add_column("allowed", justify="right")
     for part, tensor in _rows(report):
         found = [_result(section, part, tensor) for section in report.sections]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 #: Of the JSON. It changes when a reader of the old one would be wrong.
 SCHEMA = "backproof.gradcheck/1"
@@ -56,7 +56,7 @@ class TensorResult:
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return list(value) if isinstance(value, tuple) else value  # pyright: ignore[reportUnknownVariableType]
+    return list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 from abc import ABC
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -53,12 +53,13 @@ def expected_of(metadata: Any) -> str:
 def _within(value: Any, metadata: Any) -> bool:
     if "choices" in metadata:
         return value in metadata["choices"]
-    for each in value if isinstance(value, list | tuple) else (value,):
+    values = cast("list[Any]", value) if isinstance(value, list | tuple) else [value]
+    for each in values:
         if isinstance(each, str):
             if metadata.keys() - {"doc"}:
                 return False
             continue
-        number = np.asarray(each)
+        number: Array = np.asarray(each)
         # Written so that NaN is outside every bound.
         if not (
             np.all(number > metadata.get("gt", -np.inf) if "gt" in metadata else number == number)

@@ -23,8 +23,8 @@ class Session:
     plugins: Registry = dataclasses.field(default_factory=registry)
     jobs: int | None = None  # of the sweep, where this process knows
     outcome: Any = None
-    _data: dict[Any, SplitData] = dataclasses.field(default_factory=dict)
-    _stores: dict[tuple[Any, ...], Store] = dataclasses.field(default_factory=dict)
+    _data: dict[Any, SplitData] = dataclasses.field(default_factory=dict[Any, SplitData])
+    _stores: dict[tuple[Any, ...], Store] = dataclasses.field(default_factory=dict[tuple[Any, ...], Store])
 
     def prepare(self, config: Any) -> tuple[Settings, Prepared]:
         """The settings of a composed config, and its experiment with data and network. A dataset is loaded once."""

@@ -102,8 +102,11 @@ class BackproofSweeper(Sweeper):
             )
             session.outcome = outcome
             outcome.write(folder)
-            if parent is not None:
+            if parent is not None and store is not None:
                 _close(parent, outcome, folder)
+                if outcome.ranked and first.tracking.model:
+                    best = outcome.ranked[0].values
+                    store.resume(best["run_id"]).model(Path(best["folder"]) / "weights")
         return returns
 
     def _validate(self, points: list[list[str]], session: Session) -> Settings:

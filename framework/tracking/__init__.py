@@ -4,7 +4,7 @@ almost two seconds."""
 from framework.tracking.environment import environment
 from framework.tracking.options import TrackingError, TrackingOptions
 from framework.tracking.run import Run
-from framework.tracking.signals import Terminated, terminate_on_sigterm
+from framework.tracking.signals import Terminated, check_terminated, terminate_on_sigterm
 from framework.tracking.store import Store
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Terminated",
     "TrackingError",
     "TrackingOptions",
+    "check_terminated",
     "environment",
     "terminate_on_sigterm",
 ]

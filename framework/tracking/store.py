@@ -85,6 +85,11 @@ class Store:
             run.begin(params, tags)
         return run
 
+    def resume(self, run_id: str) -> Run:
+        """A run that exists, to add to."""
+        with recording_fails(self.uri):
+            return Run(self.client, self.uri, self.client.get_run(run_id).info, self.flush_seconds)
+
 
 def resolve_uri(given: str | None, outputs: Path) -> str:
     """The tracking URI: the one given, that of MLFLOW_TRACKING_URI, or SQLite in `outputs`; the path in it made

@@ -19,12 +19,11 @@ class HardTanh(Activation):
         if is_complex(a):
             out[...] = np.where(np.abs(np.real(a)) < 1, a, np.sign(np.real(a)))
             return
-        np.minimum(a, const(1, a.dtype), out=out)
-        np.maximum(out, const(-1, a.dtype), out=out)
+        np.clip(a, const(-1, a.dtype), const(1, a.dtype), out=out)
 
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
         """φ'(a) = 1 at |a| < 1, and 0 from the kinks on."""
         slope, _ = work
         np.abs(a, slope)
-        np.less(slope, 1, out=slope)
+        np.less(slope, const(1, a.dtype), out=slope)
         np.multiply(grad, slope, grad)

@@ -1,10 +1,11 @@
 """Leaky rectified linear unit."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from framework.kinds import Activation, Array, hyper, is_complex
+from framework.kinds import Activation, Array, const, hyper, is_complex
 
 
 @dataclass(frozen=True)
@@ -12,6 +13,10 @@ class LeakyReLU(Activation):
     """φ(a) = a at a > 0, slope · a at a ≤ 0 (Maas, Hannun & Ng 2013)."""
 
     slope: float = hyper(0.01, "of the part below zero", ge=0, lt=1)
+
+    @classmethod
+    def examples(cls) -> tuple[dict[str, Any], ...]:
+        return {}, {"slope": 0.0}, {"slope": 0.3}
 
     @property
     def kinks(self) -> tuple[float, ...]:
@@ -21,12 +26,12 @@ class LeakyReLU(Activation):
         if is_complex(a):
             np.multiply(a, np.where(np.real(a) > 0, 1.0, self.slope), out=out)
             return
-        np.multiply(a, self.slope, out)
+        np.multiply(a, const(self.slope, a.dtype), out)
         np.maximum(a, out, out=out)
 
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
         """φ'(a) = 1 at a > 0, slope at a ≤ 0."""
         slope, _ = work
-        np.greater(a, 0, out=slope)
-        np.maximum(slope, self.slope, out=slope)
+        np.greater(a, const(0, a.dtype), out=slope)
+        np.maximum(slope, const(self.slope, a.dtype), out=slope)
         np.multiply(grad, slope, grad)

@@ -33,5 +33,8 @@ class Mish(Activation):
         np.multiply(grad, slope, grad)
 
     def _tanh_softplus(self, a: Array, out: Array) -> None:
-        np.logaddexp(a, const(0, a.dtype), out)
+        # It is 1 to rounding long before 80, where exp has not yet overflowed.
+        np.minimum(a, const(80, a.dtype), out=out)
+        np.exp(out, out)
+        np.log1p(out, out)
         np.tanh(out, out)

@@ -35,7 +35,7 @@ class SELU(Activation):
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
         """φ'(a) = λ at a > 0, λ α exp(a) = h + λ α at a ≤ 0."""
         slope, above = work
-        np.greater(a, 0, out=above)
+        np.greater(a, const(0, a.dtype), out=above)
         np.minimum(h, const(0, h.dtype), out=slope)
         np.add(slope, const(SCALE * ALPHA, h.dtype), slope)
         np.multiply(above, const(SCALE - SCALE * ALPHA, h.dtype), above)

@@ -1,10 +1,11 @@
 """Sine, for periodic and implicit representations."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from framework.kinds import Activation, Array, hyper
+from framework.kinds import Activation, Array, const, hyper
 
 
 @dataclass(frozen=True)
@@ -13,14 +14,18 @@ class Sine(Activation):
 
     omega: float = hyper(1.0, "ω: the frequency", gt=0)
 
+    @classmethod
+    def examples(cls) -> tuple[dict[str, Any], ...]:
+        return {}, {"omega": 30.0}
+
     def forward(self, a: Array, out: Array) -> None:
-        np.multiply(a, self.omega, out)
+        np.multiply(a, const(self.omega, a.dtype), out)
         np.sin(out, out)
 
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
         """φ'(a) = ω cos(ω a)."""
         slope, _ = work
-        np.multiply(a, self.omega, slope)
+        np.multiply(a, const(self.omega, a.dtype), slope)
         np.cos(slope, slope)
-        np.multiply(slope, self.omega, slope)
+        np.multiply(slope, const(self.omega, a.dtype), slope)
         np.multiply(grad, slope, grad)

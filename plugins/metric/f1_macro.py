@@ -26,4 +26,8 @@ class F1Macro(Metric):
         if y.shape[1:] == (1,):
             # scikit-learn would take a single label for two classes; 1 is the one that counts.
             y, chosen, labels = y[:, 0], chosen[..., 0], np.array([1])
-        return np.array([f1_score(y, each, average="macro", labels=labels, zero_division=0) for each in chosen])
+        scores = [
+            f1_score(y, each, average="macro", labels=labels, zero_division=0)  # pyright: ignore
+            for each in chosen
+        ]
+        return np.array(scores)

@@ -14,22 +14,23 @@ class Adadelta(Optimizer):
     paper):
 
     v ← ρ v + (1 − ρ) g²,  Δ = g √(u + ε) / √(v + ε),  u ← ρ u + (1 − ρ) Δ²,  θ ← θ − lr Δ.
+
+    The state holds v / (1 − ρ) and u / (1 − ρ), which saves two products a step; the constant goes into ε.
     """
 
     slots: ClassVar[tuple[str, ...]] = ("v", "u")
 
     lr: float = hyper(1.0, "scale of the steps", gt=0)
     rho: float = hyper(0.9, "ρ: decay of the means of squares", ge=0, lt=1)
-    eps: float = hyper(1e-6, "ε", gt=0)
+    eps: float = hyper(1e-6, "ε: √ε is the size of the first steps", gt=0)
 
     def step(
         self, theta: Array, grad: Array, state: tuple[Array, ...], t: int, lr: float | Array, work: Array
     ) -> None:
         v, u = state
-        rho, rest, eps = like(self.rho, v), like(1 - self.rho, v), like(self.eps, v)
+        rho, eps = like(self.rho, v), like(self.eps / (1 - self.rho), v)
         np.multiply(v, rho, v)
         np.multiply(grad, grad, work)
-        np.multiply(work, rest, work)
         np.add(v, work, v)
         np.add(v, eps, work)
         np.sqrt(work, work)
@@ -39,7 +40,6 @@ class Adadelta(Optimizer):
         np.multiply(grad, work, grad)
         np.multiply(u, rho, u)
         np.multiply(grad, grad, work)
-        np.multiply(work, rest, work)
         np.add(u, work, u)
         np.multiply(grad, like(lr, grad), grad)
         np.subtract(theta, grad, theta)

@@ -10,7 +10,7 @@ from framework.kinds import Array, Optimizer, hyper, like
 
 @dataclass(frozen=True)
 class Adagrad(Optimizer):
-    """s ← s + g², θ ← θ − lr g / (√s + ε) (Duchi, Hazan & Singer 2011, the diagonal form of figure 1)."""
+    """s ← s + g², θ ← θ − lr g / (√s + ε) (Duchi, Hazan & Singer 2011, the diagonal form of figure 1, ε its δ)."""
 
     slots: ClassVar[tuple[str, ...]] = ("s",)
 

@@ -1,4 +1,4 @@
-"""AMSGrad: Adam whose steps never grow again."""
+"""AMSGrad: Adam with the largest mean of squares so far."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,8 +13,8 @@ class AMSGrad(Optimizer):
     """θ ← θ − lr m̂ / (√(max v / (1 − β2^t)) + ε), the maximum over all steps so far (Reddi, Kale & Kumar
     2018, algorithm 2, with Adam's bias correction and ε, which the paper leaves out and PyTorch has).
 
-    The state holds m / (1 − β1) and v / (1 − β2), which saves two products a step; the constants go into the
-    step size and into ε.
+    The state holds m / (1 − β1), v / (1 − β2) and the maximum of the latter, which saves two products a step;
+    the constants go into the step size and into ε.
     """
 
     slots: ClassVar[tuple[str, ...]] = ("m", "v", "v_max")

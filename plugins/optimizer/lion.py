@@ -26,13 +26,14 @@ class Lion(Optimizer):
         self, theta: Array, grad: Array, state: tuple[Array, ...], t: int, lr: float | Array, work: Array
     ) -> None:
         (m,) = state
-        # The sign is the same with both terms divided by 1 − β1.
+        # Both terms divided by 1 − β1, which leaves the sign and saves a product.
         np.multiply(m, like(self.beta1 / (1 - self.beta1), m), work)
         np.add(work, grad, work)
         np.sign(work, work)
         np.multiply(work, like(lr, work), work)
-        if np.any(self.weight_decay):
-            np.multiply(theta, like(1 - lr * self.weight_decay, theta), theta)
+        decay = self.weight_decay
+        if isinstance(decay, np.ndarray) or decay:
+            np.multiply(theta, like(1 - lr * decay, theta), theta)
         np.subtract(theta, work, theta)
         np.multiply(m, like(self.beta2, m), m)
         np.multiply(grad, like(1 - self.beta2, grad), grad)

@@ -10,8 +10,11 @@ from framework.kinds import Array, Optimizer, hyper, like, power, root
 
 @dataclass(frozen=True)
 class NAdam(Optimizer):
-    """θ ← θ − lr (β1 m / (1 − β1^(t+1)) + (1 − β1) g / (1 − β1^t)) / (√v̂ + ε) (Dozat 2016, algorithm 8
-    with a constant μ = β1; the paper's schedule of μ, which PyTorch follows, is left out).
+    """θ ← θ − lr (β1 m / (1 − β1^(t+1)) + (1 − β1) g / (1 − β1^t)) / (√v̂ + ε), v̂ as in Adam (Dozat 2016, with
+    a constant μ = β1, as in optax).
+
+    Left out is the paper's schedule of μ, which PyTorch and Keras follow: the product of all μ so far would have
+    to be kept as one more state array.
 
     The state holds m / (1 − β1) and v / (1 − β2), which saves two products a step; the constants go into the
     step size and into ε.

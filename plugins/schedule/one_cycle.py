@@ -8,13 +8,14 @@ from framework.kinds import Schedule, hyper
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """From 1 / start up to 1 over the fraction `rise`, then down to 1 / (start · final), both by half a
-    cosine (Smith & Topin 2018, annealed as in PyTorch). `lr` is the largest step size.
+    """From 1 / start up to 1 over the fraction `rise`, then down towards 1 / (start · final), both by half a
+    cosine (Smith & Topin 2018, their lines made cosines as in PyTorch, the momentum left as it is). `lr` is the
+    largest step size.
     """
 
     rise: float = hyper(0.3, "fraction of the training that goes up", gt=0, lt=1)
     start: float = hyper(25.0, "the first step size is lr / start", ge=1)
-    final: float = hyper(1e4, "the last is that one divided by this", ge=1)
+    final: float = hyper(1e4, "it falls towards the first divided by this", ge=1)
 
     def factor(self, t: int, total: int) -> float:
         top = self.rise * total

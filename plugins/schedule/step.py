@@ -11,8 +11,9 @@ class Step(Schedule):
     for any number of epochs.
     """
 
-    at: tuple[float, ...] = hyper((0.5, 0.75), "fractions of the training after which it falls", gt=0, lt=1)
+    at: tuple[float, ...] = hyper((0.5, 0.75), "fractions of the training at which it falls", gt=0, lt=1)
     gamma: float = hyper(0.1, "what it is multiplied with each time", gt=0, le=1)
 
     def factor(self, t: int, total: int) -> float:
-        return self.gamma ** sum(t >= point * total for point in self.at)
+        # A quotient, not point * total: 28 / 100 is 0.28, but 0.28 * 100 is above 28.
+        return float(self.gamma ** sum(t / total >= point for point in self.at))
