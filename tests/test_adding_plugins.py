@@ -143,6 +143,6 @@ def test_a_wrong_derivative_is_stopped_before_training(folder):
     assert "train/loss" not in run.data.metrics
     assert "gradcheck.json" in [each.path for each in client.list_artifacts(run.info.run_id)]
     warned = backproof("train", "activation=arctan", "gradcheck.on_failure=warn", *QUICK)
-    assert "✗ wrong" in warned.stdout
-    assert "6 of 8 checks" in backproof("verify", "activation", "arctan", code=1).stdout
+    assert "✗" in warned.stdout
+    assert "7 of 8 checks" in backproof("verify", "activation", "arctan", code=1).stdout
     assert "✗" in backproof("check", "activation=arctan", "dataset=iris", code=1).stdout

@@ -7,7 +7,7 @@ that is nearly zero would look like a mistake.
 The tolerance is `options.tolerance` plus what rounding can do. A gradient is a sum of terms, and where they cancel
 (p − y of a network that has learnt its data) the rounding of the terms stays: about ε times *their* size, not that
 of the sum. Their size is seen at other parameters of the same magnitude, where nothing has been learnt: the same
-numbers, shuffled within each tensor. So the tolerance grows by 1000 ε ‖∇f(shuffled)‖ / ‖∇f(θ)‖. Where that is over
+numbers, shuffled within each tensor. So the tolerance grows by 100 ε ‖∇f(shuffled)‖ / ‖∇f(θ)‖. Where that is over
 one in a thousand, the numbers cannot say anything about the tensor, and its result is `untested`, not `passed`.
 
 A tensor that fails is looked at once more: how far do the oracle's own derivatives move when the parameters move by
@@ -29,7 +29,7 @@ from framework.gradcheck.report import FAILED, PASSED, UNTESTED, Entry, Section,
 from framework.kinds import Array
 
 #: Roundings that the longest chain of sums and products of a gradient may add up to.
-ROUNDINGS = 1000.0
+ROUNDINGS = 100.0
 #: A tolerance above this would let mistakes pass; the tensor is then untested.
 MOST_TOLERANCE = 1e-3
 #: The same for the arithmetic in float32.

@@ -9,7 +9,7 @@ from framework.gradcheck.report import FAILED, PASSED, GradcheckReport, Section,
 if TYPE_CHECKING:
     from rich.table import Table
 
-MARKS = {PASSED: "[green]✓[/]", FAILED: "[bold red]✗ wrong[/]"}
+MARKS = {PASSED: "[green]✓[/]", FAILED: "[bold red]✗[/]"}
 
 
 def table(report: GradcheckReport) -> Table:
@@ -18,14 +18,16 @@ def table(report: GradcheckReport) -> Table:
     from rich.table import Table
 
     # A style of few lines, which a pipe or an old terminal shows as well.
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    shown.add_column("gradient of", style="dim")
-    shown.add_column("tensor", style="bold")
-    shown.add_column("shape", justify="right")
-    shown.add_column("compared", justify="right")
+    shown = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, title="gradients: relative error by norm", title_justify="left"
+    )
+    shown.add_column("of", style="dim", no_wrap=True)
+    shown.add_column("tensor", style="bold", no_wrap=True)
+    shown.add_column("shape", justify="right", no_wrap=True)
+    shown.add_column("compared", justify="right", no_wrap=True)
     for section in report.sections:
-        shown.add_column(f"{section.moment}\nrelative error", justify="right", no_wrap=True)
-    shown.add_column("allowed", justify="right")
+        shown.add_column(section.moment, justify="right", no_wrap=True)
+    shown.add_column("allowed", justify="right", no_wrap=True)
     for part, tensor in _rows(report):
         found = [_result(section, part, tensor) for section in report.sections]
         known = [each for each in found if each is not None]
@@ -55,7 +57,7 @@ def _result(section: Section, part: str, tensor: str) -> TensorResult | None:
 def _compared(result: TensorResult) -> str:
     if not result.directions:
         return f"all {result.checked}"
-    return f"{result.directions} directions + {result.checked}"
+    return f"{result.directions} lines + {result.checked}"
 
 
 def _cell(result: TensorResult | None) -> str:
@@ -63,4 +65,4 @@ def _cell(result: TensorResult | None) -> str:
         return "-"
     if result.status in MARKS:
         return f"{result.relative_error:.1e} {MARKS[result.status]}"
-    return f"[yellow]{result.note.removesuffix(' here')}[/]"
+    return "[dim]zero[/]" if result.norm == 0 else f"[yellow]{result.status}[/]"

@@ -28,8 +28,8 @@ class SELU(Activation):
         np.minimum(a, const(0, out.dtype), out=out)
         np.expm1(out, out)
         np.multiply(out, const(ALPHA, out.dtype), out)
-        # Above zero `out` is 0, and what is missing is a; a mask takes a byte an element.
-        np.add(out, a, out=out, where=a > 0)
+        # A mask takes a byte an element.
+        np.copyto(out, a, where=a > 0)
         np.multiply(out, const(SCALE, out.dtype), out)
 
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
