@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,9 +16,15 @@ from pathlib import Path
 
 from framework.cli import complain
 from framework.config import PlaceOptions
-from framework.tracking import Store, TrackingError, TrackingOptions
+from framework.tracking import Store, Terminated, TrackingError, TrackingOptions, terminate_on_sigterm
 from framework.tracking.store import resolve_uri
 
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    # A worker for jobs of MLflow's that backproof does not use.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
 #: One worker answers in a tenth of the time of the default four, which share nothing.
 MLFLOW_SERVER = (sys.executable, "-m", "mlflow", "server", "--workers", "1")
 
@@ -59,27 +67,37 @@ def serve(args: list[str]) -> int:
 def _run(host: str, port: int, uri: str, store: Store) -> int:
     server = subprocess.Popen(
         [*MLFLOW_SERVER, "--backend-store-uri", uri, "--host", host, "--port", str(port)],
-        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"},
+        env={**os.environ, **QUIET},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # The server has children of its own; as a group they can be ended together.
+        start_new_session=True,
     )
     address = f"http://{host}:{port}/"
     try:
-        if not _up(server, address):
-            _, errors = server.communicate()
-            return complain(f"the MLflow server did not start:\n{errors.strip()[-2000:]}", 1)
-        print(f"The runs:  {address}{_page(store)}\nEnd it with Ctrl-C.", flush=True)
-        server.communicate()
-        return server.returncode
-    except KeyboardInterrupt:
+        with terminate_on_sigterm():
+            if not _up(server, address):
+                _, errors = server.communicate()
+                return complain(f"the MLflow server did not start:\n{errors.strip()[-2000:]}", 1)
+            print(f"The runs:  {address}{_page(store)}\nEnd it with Ctrl-C.", flush=True)
+            server.communicate()
+            return server.returncode
+    except (KeyboardInterrupt, Terminated):
         return 0
     finally:
-        server.terminate()
-        try:
-            server.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            server.kill()
+        _end(server)
+
+
+def _end(server: subprocess.Popen[str]) -> None:
+    """End the server and its children, with force if they take longer than some seconds."""
+    for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(timeout=patience)
+    if server.stderr is not None:
+        server.stderr.close()
 
 
 def _page(store: Store) -> str:
