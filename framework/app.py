@@ -55,20 +55,30 @@ def check(args: list[str]) -> int:
         return 0
     as_json = "--json" in args
     overrides = [each for each in args if each != "--json"]
+    reports: list[str] = []
+    while "--report" in overrides:
+        at = overrides.index("--report")
+        reports += overrides[at + 1 : at + 2]
+        if not overrides[at + 1 :]:
+            return complain(
+                f"--report needs the file to write, as --report check.html\n\n{CHECK_HELP.rstrip()}"
+            )
+        del overrides[at : at + 2]
     flags = [each for each in overrides if each.startswith("-")]
     if flags:
         return complain(f"check has no option {flags[0]!r}\n\n{CHECK_HELP.rstrip()}")
     with _setup() as plugins:
-        return _guarded(plugins, lambda session: _check(overrides, session, as_json=as_json))
+        return _guarded(plugins, lambda session: _check(overrides, session, as_json, reports))
 
 
 CHECK_HELP = """\
-usage: backproof check [--json] [KEY=VALUE ...]
+usage: backproof check [--json] [--report FILE.html] [KEY=VALUE ...]
 
 Check the hand-derived gradients of an experiment against its loss; nothing is trained or recorded. The keys are
 those of `backproof train`. Exit code 0 if every gradient is right, 1 if one is wrong.
 
-  --json   the report as JSON on stdout
+  --json          the report as JSON on stdout
+  --report FILE   the report as one HTML page
 
 Try:
   backproof check experiment=cs446
@@ -253,12 +263,16 @@ def _swept(session: sweep.Session) -> int:
     return 1 if outcome.failed else 0
 
 
-def _check(overrides: list[str], session: sweep.Session, *, as_json: bool) -> int:
-    from framework import describe
+def _check(overrides: list[str], session: sweep.Session, as_json: bool, reports: list[str]) -> int:
+    from framework import check_page, describe
     from framework.gradcheck.render import table
 
     chosen, prepared = session.prepare(_without_hydra(_compose(overrides)))
     report = prepared.check_alone()
+    facts = [("dataset", describe.dataset(prepared)), ("network", describe.network(prepared))]
+    facts.append(("derivation", chosen.experiment.derivation.name))
+    for file in reports:
+        Path(file).write_text(check_page.page(report, "Gradient check", facts))
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
         return 0 if report.passed else 1

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+
 import numpy as np
 
-from framework.gradcheck import CheckOptions, Part, Section, check_parts, compare_dtypes
+from framework.gradcheck import (
+    CheckOptions,
+    Part,
+    Section,
+    TaylorTest,
+    check_parts,
+    compare_dtypes,
+    taylor_test,
+)
 from framework.kinds import Array, Penalty
 from framework.mlp import MLP, Objective
 from framework.training import rows_of
@@ -44,11 +55,23 @@ class NetworkCheck:
         parts = [Part("loss", objective.value, gradient, self._complex(self.net.activation, self.net.loss))]
         parts += self._penalty_part(own)
         section = check_parts(parts, own, self.net.layout.indices, self.options, moment=moment, seed=self.seed)
+        section = dataclasses.replace(section, taylor=self._taylor(objective, gradient, own))
         if low == np.float64:
             return section
         low_gradient = Objective(self.net, X, y, low).gradient(theta)[0]
         compared = compare_dtypes(low_gradient, gradient, own, section, self.net.layout.indices, low, self.seed)
-        return Section(section.moment, (*section.results, *compared))
+        return dataclasses.replace(section, results=(*section.results, *compared))
+
+    def _taylor(self, objective: Objective, gradient: Callable[[Array], Array], theta: Array) -> TaylorTest:
+        """The remainder test of the data loss along a random direction, of the size of the parameters."""
+        size = float(np.sqrt(np.mean(theta**2))) or 1.0
+        direction = np.random.default_rng(self.seed).normal(0, size, theta.shape)
+
+        def value(at: Array) -> float:
+            return float(objective.value(at[None])[0])
+
+        with np.errstate(all="ignore"):
+            return taylor_test(value, gradient(theta), theta, direction)
 
     def _complex(self, *plugins: object) -> bool:
         return all(getattr(plugin, "complex_step", True) for plugin in plugins)

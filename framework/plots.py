@@ -183,6 +183,47 @@ def label_rates(prediction: Array, truth: Array, names: Sequence[str]) -> bytes:
     return _png(figure)
 
 
+def error_maps(errors: Mapping[str, Array]) -> bytes:
+    """How far each entry of each tensor is off, on a logarithmic scale: a panel for each, vectors as one row."""
+    shapes = [np.atleast_2d(each).shape for each in errors.values()]
+    tallest = max(min(shape[0], 40) for shape in shapes)
+    figure, grid = _panels(len(errors), width=3.6, height=1.3 + 0.08 * tallest)
+    picture = None
+    for axes, (name, values) in zip(grid, errors.items(), strict=True):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shown = np.log10(np.atleast_2d(values))
+        shown = np.clip(np.nan_to_num(shown, nan=2, posinf=2, neginf=-17), -17, 2)
+        picture = axes.imshow(shown, vmin=-17, vmax=0, cmap="inferno", aspect="auto", interpolation="nearest")
+        axes.grid(visible=False)
+        axes.set_title(name, loc="left")
+        _whole_numbers(axes)
+        if values.ndim == 1 or len(values) < 2:
+            axes.set_yticks([])
+        else:
+            axes.set_yticks(np.unique(np.linspace(0, len(values) - 1, 5).round()))
+    if picture is not None:
+        bar = figure.colorbar(picture, ax=grid, shrink=0.9)
+        bar.set_label("log10 of the relative error")
+    return _png(figure)
+
+
+def taylor(tests: Mapping[str, tuple[Array, Array]]) -> bytes:
+    """Remainders by step, (steps, remainders) for each curve, beside lines of first and second order."""
+    figure, (axes,) = _panels(1, width=5.2, height=3.4)
+    colours = [*COLOURS.values(), *OTHERS]
+    for index, (label, (steps, remainders)) in enumerate(tests.items()):
+        shown = np.where(remainders > 0, remainders, np.nan)
+        axes.loglog(steps, shown, marker="o", markersize=3.5, color=colours[index % len(colours)], label=label)
+        if index == 0 and np.isfinite(shown).any():
+            for order, style in ((1, ":"), (2, "--")):
+                line = shown[0] * (steps / steps[0]) ** order
+                axes.loglog(steps, line, style, color="#999999", linewidth=1, label=f"order {order}")
+    axes.set_xlabel("step h")
+    axes.set_ylabel("|f(θ + hv) − f(θ) − h ∇f·v|")
+    axes.legend(frameon=False, labelcolor=INK)
+    return _png(figure)
+
+
 def _figure(width: float, height: float, *, square: bool = False) -> Figure:
     """A figure of inches; the layout of one with square axes differs, or their labels would be cut off."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from framework import __version__, describe, model_file, plots
+from framework import __version__, check_page, describe, model_file, plots
 from framework.experiment import GradcheckFailedError, Observer, Prepared, Result
 from framework.gradcheck import GradcheckReport
 from framework.kinds import CLASSIFICATION, MULTILABEL, Array
@@ -35,8 +35,8 @@ class Shown(Observer, Protocol):
 class Recorder:
     """Passes what happens in a run to MLflow, to its folder and to the terminal."""
 
-    def __init__(self, folder: Path, run: Run | None, shown: Shown) -> None:
-        self.folder, self.run, self.shown = folder, run, shown
+    def __init__(self, prepared: Prepared, folder: Path, run: Run | None, shown: Shown) -> None:
+        self.prepared, self.folder, self.run, self.shown = prepared, folder, run, shown
         self._checks = 0
 
     def ready(self, prepared: Prepared) -> None:
@@ -46,6 +46,9 @@ class Recorder:
     def checked(self, report: GradcheckReport) -> None:
         """A gradient check: its numbers at step 0 for fresh parameters, and at the next for trained ones."""
         _write_json(self.folder / "gradcheck.json", report.to_dict())
+        if not report.passed:
+            facts = [("dataset", describe.dataset(self.prepared)), ("network", describe.network(self.prepared))]
+            (self.folder / "gradcheck.html").write_text(check_page.page(report, "Gradient check", facts))
         if self.run is not None:
             self.run.metrics(report.flat_metrics(), step=self._checks)
             self.run.tags({"backproof.gradcheck": PASSED if report.passed else FAILED})
@@ -103,7 +106,7 @@ def _train(
     result = None
     try:
         with contextlib.closing(shown):
-            result = prepared.run(Recorder(folder, run, shown))
+            result = prepared.run(Recorder(prepared, folder, run, shown))
         _write(result, folder)
     except BaseException as error:
         _write_error(error, folder)

@@ -310,6 +310,15 @@ class TestOtherCommands:
         assert report["schema"] == "backproof.gradcheck/1"
         assert [section["moment"] for section in report["sections"]] == ["fresh", "moved"]
 
+    def test_check_writes_a_page_that_needs_nothing_else(self, place, capsys):
+        assert main(["check", "dataset=iris", "--report", "check.html"]) == 0
+        page = Path("check.html").read_text()
+        for part in ("✓ passed", "At the fresh parameters", "Taylor remainders", "data:image/png;base64,", "W1"):
+            assert part in page
+        assert "http" not in page
+        assert "<script" not in page
+        assert main(["check", "--report"]) == 2
+
     def test_check_refuses_options(self, place, capsys):
         assert main(["check", "--fast"]) == 2
         assert "check has no option '--fast'" in capsys.readouterr().err

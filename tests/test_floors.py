@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 #: From the ground up. A room may import its own floor and those below.
 FLOORS = {
     0: ["kinds"],
-    1: ["registry", "data", "gradcheck"],
+    1: ["registry", "data", "gradcheck", "formulas"],
     2: ["derived", "mlp"],
     3: [
         "training",
@@ -19,6 +19,7 @@ FLOORS = {
         "experiment",
         "describe",
         "plots",
+        "check_page",
         "model_file",
         "predictor",
         "pyfunc_model",

@@ -124,6 +124,9 @@ class _Tensor:
         error = _relative(self.got - expected, self.got, expected)
         norm = float(np.linalg.norm(expected))
         result = self._judged(error, norm, float(np.linalg.norm(errors)), options, self.got.size, 0)
+        usual = max(norm, float(np.linalg.norm(self.got))) / np.sqrt(self.got.size) or 1.0
+        off = (np.abs(self.got - expected) / usual).reshape(self.index.shape)
+        result = dataclasses.replace(result, errors=off)
         if result.status != FAILED:
             return result
         return self._with_worst(result, np.arange(self.got.size), expected)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any, cast
+
+from framework.gradcheck.taylor import TaylorTest
+from framework.kinds import Array
 
 #: Of the JSON. It changes when a reader of the old one would be wrong.
 SCHEMA = "backproof.gradcheck/1"
@@ -40,6 +44,8 @@ class TensorResult:
     scale: float  # ‖gradient‖ at shuffled parameters: the size of the terms that may cancel in it
     worst: Entry | None = None
     note: str = ""
+    #: |got − expected| of each entry over the root mean square of the tensor's; where all were compared.
+    errors: Array | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -48,7 +54,7 @@ class TensorResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; a number that is not finite is null, as JSON has none."""
-        plain = {key: _plain(value) for key, value in vars(self).items() if key != "worst"}
+        plain = {key: _plain(value) for key, value in vars(self).items() if key not in ("worst", "errors")}
         worst = self.worst and {key: _plain(value) for key, value in vars(self.worst).items()}
         return {**plain, "worst": worst}
 
@@ -65,6 +71,8 @@ class Section:
 
     moment: str
     results: tuple[TensorResult, ...]
+    #: How the remainder of the data loss shrinks along a random direction.
+    taylor: TaylorTest | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def passed(self) -> bool:
@@ -134,6 +142,7 @@ class GradcheckReport:
                 {
                     "moment": section.moment,
                     "passed": section.passed,
+                    "taylor": None if section.taylor is None else section.taylor.to_dict(),
                     "results": [result.to_dict() for result in section.results],
                 }
                 for section in self.sections

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,15 @@ class TaylorTest:
     remainders: Array
     order: float  # 2 for a right gradient, 1 for a wrong one
     used: tuple[int, ...]  # which steps lie above rounding
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; an order that is infinite is null."""
+        return {
+            "steps": self.steps.tolist(),
+            "remainders": self.remainders.tolist(),
+            "order": self.order if np.isfinite(self.order) else None,
+            "used": list(self.used),
+        }
 
     @property
     def passed(self) -> bool:

@@ -1,0 +1,95 @@
+"""Floor 3: a gradient check as one HTML page that needs nothing else: no network, no scripts."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+
+from framework import plots
+from framework.gradcheck import GradcheckReport, Section, TensorResult
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums } th { text-align: left; color: #555 }
+th, td { padding: .25rem .9rem .25rem 0; border-bottom: 1px solid #e3e3e3 } td.n { text-align: right }
+.passed { color: #00734f } .failed { color: #b3261e; font-weight: 600 } .untested { color: #8a6d00 }
+pre { background: #f6f6f4; padding: .8rem 1rem; overflow-x: auto; font-size: 13px } img { max-width: 100% }
+.verdict { font-size: 1.1rem } .note { color: #555 }
+"""
+
+
+def page(report: GradcheckReport, title: str, facts: Sequence[tuple[str, str]], diagnosis: str = "") -> str:
+    """The page. `facts` are lines about what was checked; `diagnosis` is text that says what is wrong."""
+    state = "passed" if report.passed else "failed"
+    parts = [
+        f"<h1>{_text(title)}</h1>",
+        f'<p class="verdict {state}">{"✓" if report.passed else "✗"} {_text(report.summary())}</p>',
+        "<table>"
+        + "".join(f"<tr><th>{_text(key)}</th><td>{_text(value)}</td></tr>" for key, value in facts)
+        + "</table>",
+    ]
+    if diagnosis:
+        parts += ["<h2>What is wrong</h2>", f"<pre>{_text(diagnosis)}</pre>"]
+    for section in report.sections:
+        parts += _section(section)
+    tests = {
+        f"{section.moment}: order {section.taylor.order:.2f}": (section.taylor.steps, section.taylor.remainders)
+        for section in report.sections
+        if section.taylor is not None
+    }
+    if tests:
+        parts += [
+            "<h2>Taylor remainders</h2>",
+            '<p class="note">Of a right gradient they shrink with the square of the step, of a wrong one with the step '
+            "itself. Where a kink lies on the way, or rounding takes over, they stop doing either.</p>",
+            _image(plots.taylor(tests), "Taylor remainders by step"),
+        ]
+    body = "\n".join(parts)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title>\n'
+        f'<link rel="icon" href="data:,"><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
+    )
+
+
+def _section(section: Section) -> list[str]:
+    head = "".join(
+        f"<th>{each}</th>"
+        for each in ("of", "tensor", "shape", "oracle", "compared", "relative error", "allowed", "")
+    )
+    rows = "\n".join(_row(result) for result in section.results)
+    parts = [f"<h2>At the {_text(section.moment)} parameters</h2>", f"<table><tr>{head}</tr>\n{rows}</table>"]
+    maps = {
+        f"{result.tensor} ({result.part})": result.errors
+        for result in section.results
+        if result.errors is not None and result.norm > 0
+    }
+    if maps:
+        parts.append(_image(plots.error_maps(maps), "relative error of every entry"))
+    return parts
+
+
+def _row(result: TensorResult) -> str:
+    compared = f"all {result.checked}"
+    if result.directions:
+        compared = f"{result.directions} random directions, {result.checked} entries"
+    verdict = result.status + (f": {result.note}" if result.note else "")
+    if result.worst is not None:
+        verdict += f"; {result.name} is {result.worst.got:.6g}, expected {result.worst.expected:.6g}"
+    cells = [result.part, result.tensor, "×".join(map(str, result.shape)), result.oracle, compared]
+    numbers = [f"{result.relative_error:.1e}", f"{result.tolerance:.1e}"]
+    return (
+        "<tr>"
+        + "".join(f"<td>{_text(cell)}</td>" for cell in cells)
+        + "".join(f'<td class="n">{number}</td>' for number in numbers)
+        + f'<td class="{result.status}">{_text(verdict)}</td></tr>'
+    )
+
+
+def _image(png: bytes, what: str) -> str:
+    return f'<p><img alt="{_text(what)}" src="data:image/png;base64,{base64.b64encode(png).decode()}"></p>'
+
+
+def _text(text: str) -> str:
+    return html.escape(text)
