@@ -132,13 +132,15 @@ def _settings(values: dict[str, Any], plugins: Registry) -> Settings:
 def _plugin(plugins: Registry, kind: str, values: Any) -> Any:
     if values is None:
         return None
-    given: dict[str, Any] = {}
-    if isinstance(values, Mapping):
-        given.update(cast("Mapping[str, Any]", values))
+    given = _mapping(values)
     if "name" not in given:
         raise InvalidValue(kind, values, f"the name of a plugin: {', '.join(plugins.names(kind))}")
     params = {key: value for key, value in given.items() if key != "name" and value != MISSING}
     return plugins.build(kind, given["name"], params)
+
+
+def _mapping(values: Any) -> dict[str, Any]:
+    return dict(cast("Mapping[str, Any]", values)) if isinstance(values, Mapping) else {}
 
 
 def _metrics(plugins: Registry, values: Any) -> tuple[Metric, ...] | None:

@@ -107,7 +107,7 @@ def _train(
     try:
         with contextlib.closing(shown):
             result = prepared.run(Recorder(prepared, folder, run, shown))
-        _write(result, folder)
+        _write(result, folder, pictures=tracking.plots)
     except BaseException as error:
         _write_error(error, folder)
         if run is not None and isinstance(error, DivergedError):
@@ -125,16 +125,16 @@ def _train(
     return result
 
 
-def _write(result: Result, folder: Path) -> None:
+def _write(result: Result, folder: Path, *, pictures: bool) -> None:
     """Everything that a finished run leaves."""
     prepared = result.prepared
     model_file.save(folder / "weights", model_file.SavedModel.of(prepared.net, result.theta, prepared.data))
     _write_history(result, folder / "metrics.csv")
     _write_json(folder / "summary.json", _summary(result))
-    pictures = folder / "plots"
-    pictures.mkdir(exist_ok=True)
-    for name, png in _pictures(result):
-        (pictures / f"{name}.png").write_bytes(png)
+    for name, png in _pictures(result) if pictures else ():
+        file = folder / "plots" / f"{name}.png"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(png)
 
 
 def _summary(result: Result) -> dict[str, Any]:
