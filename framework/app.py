@@ -265,7 +265,7 @@ def _swept(session: sweep.Session) -> int:
 
 def _check(overrides: list[str], session: sweep.Session, as_json: bool, reports: list[str]) -> int:
     from framework import check_page, describe
-    from framework.gradcheck.render import table
+    from framework.gradcheck.render import notes, table
 
     chosen, prepared = session.prepare(_without_hydra(_compose(overrides)))
     report = prepared.check_alone()
@@ -284,6 +284,8 @@ def _check(overrides: list[str], session: sweep.Session, as_json: bool, reports:
         f"[bold]samples [/] {'all' if samples is None else min(samples, len(prepared.y))} of the training part"
     )
     out.print(table(report))
+    for note in notes(report):
+        out.print(f"[dim]{note}[/]")
     mark = "[green]✓[/]" if report.passed else "[bold red]✗[/]"
     out.print(f"[bold]gradient[/] {mark} {report.summary()}")
     if not report.passed:

@@ -42,8 +42,8 @@ def page(report: GradcheckReport, title: str, facts: Sequence[tuple[str, str]], 
     if tests:
         parts += [
             "<h2>Taylor remainders</h2>",
-            '<p class="note">Of a right gradient they shrink with the square of the step, of a wrong one with the step '
-            "itself. Where a kink lies on the way, or rounding takes over, they stop doing either.</p>",
+            '<p class="note">Of a right gradient they shrink with the square of the step, of a wrong one with the '
+            "step itself. Where a kink lies on the way, or rounding takes over, they stop doing either.</p>",
             _image(plots.taylor(tests), "Taylor remainders by step"),
         ]
     body = "\n".join(parts)
@@ -60,6 +60,7 @@ def _section(section: Section) -> list[str]:
     )
     rows = "\n".join(_row(result) for result in section.results)
     parts = [f"<h2>At the {_text(section.moment)} parameters</h2>", f"<table><tr>{head}</tr>\n{rows}</table>"]
+    parts += [f'<p class="note">{_text(note)}</p>' for note in section.notes]
     maps = {
         f"{result.tensor} ({result.part})": result.errors
         for result in section.results

@@ -194,6 +194,11 @@ class Objective:
         passing.forward(xT, z)
         return z.swapaxes(1, 2)
 
+    def preactivations(self, theta: Array) -> list[Array]:
+        """a1, a2, ... (S, H, N) of the hidden layers; overwritten by the next call."""
+        self.logits(theta)
+        return self._buffers(theta)[2].a
+
     def gradient(self, theta: Array) -> Array:
         """(S, P) hand-derived gradients at theta (S, P), of theta's dtype; overwritten by the next call."""
         z = self.logits(theta)

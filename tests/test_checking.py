@@ -6,7 +6,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from framework.checking import NetworkCheck
 from framework.experiment import GradcheckFailedError
+from framework.gradcheck import CheckOptions
 from framework.kinds import Derivation
 from framework.mlp import Pass
 from framework.registry import registry
@@ -258,3 +260,78 @@ def test_a_derivation_cannot_change_the_network():
 
     with pytest.raises(ValueError, match="read-only"):
         run(derivation=Spoiler())
+
+
+class TestPoints:
+    """Where and on what the check is made."""
+
+    def test_alone_it_is_made_at_four_points(self):
+        report = experiment(activation="tanh").prepare(REG).check_alone()
+        assert [section.moment for section in report.sections] == ["fresh", "moved", "one sample", "burned in"]
+        assert report.passed
+        assert all(section.taylor.order == pytest.approx(2, abs=0.1) for section in report.sections)
+        assert report.max_relative_error < 1e-12
+
+    def test_a_mistake_that_only_biases_show_is_caught_at_moved_parameters(self):
+        def forgets_biases(grads, trace):
+            a = trace.x @ trace.W[1].T
+            delta = (trace.p - trace.y) @ trace.W[2] * trace.dphi(a) / trace.N
+            return {**grads, "W1": delta.T @ trace.x, "b1": delta.sum(0)}
+
+        report = experiment(derivation=planted(forgets_biases), activation="tanh").prepare(REG).check_alone()
+        failed = {section.moment for section, _ in report.failures}
+        assert "fresh" not in failed
+        assert {"moved", "burned in"} <= failed
+        assert any("all biases are zero" in note for note in report.sections[0].notes)
+        assert not any("all biases are zero" in note for note in report.sections[1].notes)
+
+    def test_one_sample_tells_no_sum_from_a_mean(self):
+        report = experiment(derivation=planted(missing_mean)).prepare(REG).check_alone()
+        failed = {section.moment for section, _ in report.failures}
+        assert failed == {"fresh", "moved", "burned in"}
+
+    def test_samples_on_a_kink_are_left_out(self):
+        """Zero inputs and zero biases put every pre-activation on the kink: any subgradient is right there."""
+        prepared = experiment().prepare(REG)
+        check = NetworkCheck(prepared.net, *on_kink(prepared), prepared.experiment.penalty, CheckOptions(), 0)
+        section = check.section(prepared.theta, "fresh")
+        assert section.passed
+        assert any("2 of 23 samples lie on a kink" in note for note in section.notes)
+
+    @pytest.mark.parametrize("at_zero", [0.0, 0.5, 1.0])
+    def test_every_subgradient_is_accepted_and_no_mistake(self, at_zero):
+        def other_convention(grads, trace):
+            slope = np.where(trace.a[1] == 0, at_zero, trace.a[1] > 0)
+            delta = (trace.p - trace.y) @ trace.W[2] * slope / trace.N
+            return {**grads, "W1": delta.T @ trace.x, "b1": delta.sum(0)}
+
+        for factor in (1.0, 1.01):
+            mistake = lambda g, t, f=factor: {k: f * v for k, v in other_convention(g, t).items()}  # noqa: E731
+            prepared = experiment(derivation=planted(mistake)).prepare(REG)
+            check = NetworkCheck(
+                prepared.net, *on_kink(prepared), prepared.experiment.penalty, CheckOptions(), 0
+            )
+            assert check.section(prepared.theta, "fresh").passed == (factor == 1.0)
+
+    def test_sizes_that_hide_a_transposition_are_noted(self):
+        report = experiment(hidden=(4,)).prepare(REG).check_alone()
+        assert any("layers of the same size, 4" in note for note in report.sections[0].notes)
+
+    def test_a_gradient_that_changes_from_call_to_call_fails(self):
+        rng = np.random.default_rng(0)
+
+        def restless(grads, trace):
+            grads["b1"] += 1e-15 * rng.standard_normal(grads["b1"].shape)
+            return grads
+
+        report = experiment(derivation=planted(restless)).prepare(REG).check_alone()
+        assert {result.tensor for _, result in report.failures} == {"b1"}
+        assert "a different gradient" in report.failure_message()
+
+
+def on_kink(prepared):
+    """The training samples, two of the checked ones made zero."""
+    X = prepared.data.train.X.copy()
+    rows = np.random.default_rng(0).permutation(len(X))[:2]
+    X[rows] = 0
+    return X, prepared.y

@@ -23,8 +23,10 @@ def table(report: GradcheckReport) -> Table:
     )
     shown.add_column("of", style="dim", no_wrap=True)
     shown.add_column("tensor", style="bold", no_wrap=True)
-    shown.add_column("shape", justify="right", no_wrap=True)
-    shown.add_column("compared", justify="right", no_wrap=True)
+    # More than two moments leave no room for these on a terminal of 80 columns.
+    roomy = len(report.sections) <= 2
+    for name in ("shape", "compared") if roomy else ():
+        shown.add_column(name, justify="right", no_wrap=True)
     for section in report.sections:
         shown.add_column(section.moment, justify="right", no_wrap=True)
     shown.add_column("allowed", justify="right", no_wrap=True)
@@ -34,12 +36,20 @@ def table(report: GradcheckReport) -> Table:
         shown.add_row(
             part,
             tensor,
-            "×".join(map(str, known[0].shape)),
-            _compared(known[0]),
+            *(("×".join(map(str, known[0].shape)), _compared(known[0])) if roomy else ()),
             *(_cell(each) for each in found),
             f"{max(each.tolerance for each in known):.0e}",
         )
     return shown
+
+
+def notes(report: GradcheckReport) -> list[str]:
+    """What to know of each moment, one line each; the same words once."""
+    said: dict[str, list[str]] = {}
+    for section in report.sections:
+        for note in section.notes:
+            said.setdefault(note, []).append(section.moment)
+    return [f"{', '.join(moments)}: {note}" for note, moments in said.items()]
 
 
 def _rows(report: GradcheckReport) -> list[tuple[str, str]]:

@@ -15,6 +15,9 @@ SCHEMA = "backproof.gradcheck/1"
 #: log10 of an error of exactly zero, which has no logarithm: just below that of the smallest rounding.
 LOG10_OF_ZERO = -17.0
 
+#: The oracle of a gradient that is compared with the one of a wider dtype, not with the loss.
+LOWER = "float64 gradient"
+
 PASSED, FAILED, UNTESTED = "passed", "failed", "untested"
 
 
@@ -73,6 +76,8 @@ class Section:
     results: tuple[TensorResult, ...]
     #: How the remainder of the data loss shrinks along a random direction.
     taylor: TaylorTest | None = dataclasses.field(default=None, compare=False, repr=False)
+    #: What a reader should know of the points and samples it was made at.
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -108,7 +113,7 @@ class GradcheckReport:
             result.relative_error
             for section in self.sections
             for result in section.results
-            if result.part != "float32" and result.status != UNTESTED
+            if result.oracle != LOWER and result.status != UNTESTED
         ]
         return max(errors, default=0.0)
 
@@ -119,7 +124,7 @@ class GradcheckReport:
         for section in self.sections:
             for result in section.results:
                 if result.status != UNTESTED:
-                    name = f"float32/{result.tensor}" if result.part == "float32" else result.tensor
+                    name = f"{result.part}/{result.tensor}" if result.oracle == LOWER else result.tensor
                     worst[name] = max(worst.get(name, 0.0), result.relative_error)
         metrics: dict[str, float] = {}
         for name, error in worst.items():
@@ -142,6 +147,7 @@ class GradcheckReport:
                 {
                     "moment": section.moment,
                     "passed": section.passed,
+                    "notes": list(section.notes),
                     "taylor": None if section.taylor is None else section.taylor.to_dict(),
                     "results": [result.to_dict() for result in section.results],
                 }
@@ -164,11 +170,21 @@ class GradcheckReport:
     def failure_message(self) -> str:
         """Which tensors are wrong, where, what they gave and what was expected. Empty where none is."""
         lines: list[str] = []
+        moments: dict[tuple[str, str], list[str]] = {}
         for section, result in self.failures:
-            what = "its float32 gradient" if result.part == "float32" else f"its gradient of the {result.part}"
+            moments.setdefault((result.part, result.tensor), []).append(section.moment)
+        for _, result in self.failures:
+            where = moments.pop((result.part, result.tensor), None)
+            if where is None:
+                continue
+            what = (
+                f"its gradient of the {result.part}"
+                if result.oracle != LOWER
+                else f"its {result.part} gradient"
+            )
             lines.append(
-                f"{result.tensor}: {what} at the {section.moment} parameters has a relative error of "
-                f"{result.relative_error:.2e}, allowed {result.tolerance:.1e} ({result.oracle})"
+                f"{result.tensor}: {what} has a relative error of {result.relative_error:.2e}, allowed "
+                f"{result.tolerance:.1e} ({result.oracle}; at: {', '.join(where)})"
             )
             if result.worst is not None:
                 lines.append(
