@@ -97,6 +97,7 @@ class Experiment:
                 )
         sizes = (data.features, *self.model.hidden, loss.outputs(data.task, data.targets))
         net = MLP(sizes, self.activation, loss, self.derivation)
+        self.derivation.check({name: entries.shape for name, entries in net.layout.indices.items()})
         y = loss.encode(data.scaler.transform_y(data.train.y), sizes[-1], np.float64)
         seeds = [np.random.SeedSequence(self.run.seed + r).spawn(2) for r in range(self.run.repeats)]
         theta = net.initial(
@@ -214,20 +215,51 @@ class Prepared:
     y: Array  # (N, K) encoded targets of the training part
     batches: Batches
 
-    def check(self, theta: Array, moment: str, report: GradcheckReport | None = None) -> GradcheckReport:
+    def check(
+        self, theta: Array, moment: str, report: GradcheckReport | None = None, samples: slice = slice(None)
+    ) -> GradcheckReport:
         """The gradient check at theta, added to what an earlier `report` found."""
         experiment = self.experiment
         section = NetworkCheck(
             self.net, self.data.train.X, self.y, experiment.penalty, experiment.gradcheck, experiment.run.seed
-        ).section(theta, moment)
+        ).section(theta, moment, samples)
         return GradcheckReport((*(report.sections if report else ()), section))
 
     def check_alone(self) -> GradcheckReport:
-        """The check without training, at fresh parameters and at moved ones: every number by N(0, 0.1²), so that
-        biases, which start at zero, are not zero."""
+        """The check without a run, at four points: fresh parameters; moved ones, every number by N(0, 0.1²), so
+        that biases, which start at zero, are not zero; these on one sample; and after three epochs of training.
+        """
         noise = np.random.default_rng(self.experiment.run.seed).normal(0, 0.1, self.theta.shape)
+        moved = self.theta + noise.astype(self.theta.dtype)
         report = self.check(self.theta, "fresh")
-        return self.check(self.theta + noise.astype(self.theta.dtype), "moved", report)
+        report = self.check(moved, "moved", report)
+        report = self.check(moved, "one sample", report, slice(0, 1))
+        return self.check(self._burned_in(), "burned in", report)
+
+    def _burned_in(self) -> Array:
+        """Theta (R, P) after three epochs, or before it has diverged."""
+        theta = self.theta.copy()
+        experiment, kept = self.experiment, [theta.copy()]
+
+        def after_epoch(epoch: int, losses: Array) -> bool:
+            kept.append(theta.copy())
+            return True
+
+        try:
+            train(
+                self.net,
+                theta,
+                self.batches,
+                epochs=3,
+                optimizer=experiment.optimizer,
+                schedule=experiment.schedule,
+                penalty=experiment.penalty,
+                after_epoch=after_epoch,
+            )
+        except DivergedError:
+            # The check is of the gradient; that the step size is too large, training will say.
+            return kept[-1]
+        return theta
 
     def run(self, observer: Observer) -> Result:
         """Check, train, check again, evaluate.

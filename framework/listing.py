@@ -93,6 +93,9 @@ def _details(out: Any, entry: Entry) -> None:
         bounds = expected_of(field.metadata)
         line = f"    {entry.kind}.{field.name} {default}"
         out.print(_escaped(f"{line:<44} {field.metadata.get('doc', '')}{f' ({bounds})' if bounds else ''}"))
+    # A derivation that is not code shows what it is.
+    for formula in getattr(entry.cls, "formulas", {}).values():
+        out.print(_escaped(f"    {formula}"))
     out.print(f"[dim]    {entry.file}[/]")
 
 

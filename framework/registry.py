@@ -5,6 +5,9 @@ A plugin is found in one of three places:
     plugins/KIND/NAME.py   of this project, or of any other directory on the import path (a namespace package)
     DIR/KIND/NAME.py       or DIR/NAME.py, for each DIR in the environment variable BACKPROOF_PLUGINS
     an entry point         of the group `backproof.plugins` of an installed distribution, naming a module
+
+A derivation may also be index formulas in NAME.yaml (or .yml), in the first two places; see `framework.formulas`.
+In DIR itself, that is a YAML file with a key `gradients`.
 """
 
 from __future__ import annotations
@@ -25,7 +28,9 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, cast
 
-from framework.kinds import KINDS, Plugin
+from framework.formulas import derivation_of, is_derivation
+from framework.formulas.file import SUFFIXES
+from framework.kinds import KINDS, Derivation, Plugin
 from framework.kinds.base import InvalidValue
 
 #: Directories with plugin files, separated as PATH is.
@@ -192,7 +197,7 @@ class _Found:
             return
         self.seen.add(file.resolve())
         try:
-            cls = _plugin_class(module(), file, kind)
+            cls = derivation_of(file) if file.suffix in SUFFIXES else _plugin_class(module(), file, kind)
         # Whatever a stranger's file raises while it is imported must not stop the others.
         except (Exception, SystemExit) as error:
             if ours:
@@ -235,6 +240,10 @@ def _files(folder: Path, *, flat: bool) -> Iterator[tuple[str | None, Path]]:
     for kind in (*KINDS, None) if flat else KINDS:
         for file in sorted((folder / kind if kind else folder).glob("*.py")):
             if not file.stem.startswith(("_", "test_")) and file.stem != "conftest":
+                yield kind, file
+    for place, kind in ((folder / Derivation.kind, Derivation.kind), (folder, None))[: 2 if flat else 1]:
+        for file in sorted(each for suffix in SUFFIXES for each in place.glob(f"*{suffix}")):
+            if not file.stem.startswith("_") and (kind or is_derivation(file)):
                 yield kind, file
 
 

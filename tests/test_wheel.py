@@ -29,6 +29,7 @@ def test_the_wheel_holds_code_plugins_and_configs(wheel):
     for name in ("framework/cli.py", "plugins/activation/relu.py", "framework/conf/config.yaml"):
         assert name in names
     assert "framework/conf/experiment/cs446.yaml" in names
+    assert "plugins/derivation/cs446.yaml" in names
     # A namespace package, to which others add.
     assert not [name for name in names if name.startswith("plugins/") and name.endswith("__init__.py")]
     assert not [name for name in names if name.startswith(("tests/", "outputs/", "benchmarks/"))]

@@ -1,4 +1,4 @@
-"""What every derivation must keep, on a small network of three layers and one of two."""
+"""What every derivation must keep, on small networks of the depths that it is for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,24 @@ def _traces(plugin: Plugin) -> list[tuple[Derivation, Trace]]:
     """Traces of networks whose sizes all differ, so that a transposed tensor has another shape."""
     if not isinstance(plugin, Derivation):
         raise ConformanceError(f"expected a Derivation, got {type(plugin).__name__}")
-    return [(plugin, _trace(plugin, hidden)) for hidden in ((4,), (4, 6))]
+    traces: list[tuple[Derivation, Trace]] = []
+    reason = ""
+    for hidden in ((), (4,), (4, 6), (4, 6, 2)):
+        trace = _trace(plugin, hidden)
+        try:
+            plugin.check(_shapes(trace))
+        except ValueError as error:
+            reason = str(error)
+        else:
+            traces.append((plugin, trace))
+    require(bool(traces), f"it must be for a network of 1 to 4 layers with 3 outputs; it says: {reason}")
+    return traces
+
+
+def _shapes(trace: Trace) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor by name."""
+    weights: dict[str, tuple[int, ...]] = {f"W{layer}": W.shape for layer, W in trace.W.items()}
+    return weights | {f"b{layer}": b.shape for layer, b in trace.b.items()}
 
 
 def _trace(plugin: Derivation, hidden: tuple[int, ...]) -> Trace:
@@ -51,8 +68,7 @@ def check_tensors(plugin: Plugin) -> None:
         given = cast("object", derivation.gradients(trace))
         require(isinstance(given, dict), f"gradients() must return a dict, got {type(given).__name__}")
         gradients = cast("dict[str, Array]", given)
-        shapes = {f"W{layer}": W.shape for layer, W in trace.W.items()}
-        shapes |= {f"b{layer}": b.shape for layer, b in trace.b.items()}
+        shapes = _shapes(trace)
         require(
             set(gradients) == set(shapes),
             f"expected the tensors {', '.join(shapes)}, got {', '.join(gradients)}",

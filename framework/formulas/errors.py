@@ -17,6 +17,8 @@ class FormulaError(ValueError):
         self.reason, self.expected = reason, expected
         self.start, self.end = start, max(end, start + 1)
         self.tensor, self.text = "", ""
+        #: Where the formula stands in its file.
+        self.place = ""
 
     def of(self, tensor: str, text: str) -> FormulaError:
         """The same error, of this tensor's formula."""
@@ -25,7 +27,7 @@ class FormulaError(ValueError):
 
     def __str__(self) -> str:
         where = f"{self.tensor}: " if self.tensor else ""
-        return f"{where}{self.reason}\n{self.pointer()}\n    expected {self.expected}"
+        return f"{self.place}{where}{self.reason}\n{self.pointer()}\n    expected {self.expected}"
 
     def pointer(self) -> str:
         """The line of the formula that holds the place, and carets below the place."""
@@ -48,5 +50,7 @@ class FormulasError(ValueError):
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """', did you mean ...?' where some of `names` are close to `name`."""
-    close = difflib.get_close_matches(name, list(names), n=2, cutoff=0.5)
+    known = list(names)
+    same = [each for each in known if each.lower() == name.lower()]
+    close = same or difflib.get_close_matches(name, known, n=2, cutoff=0.5)
     return f", did you mean {' or '.join(close)}?" if close else ""

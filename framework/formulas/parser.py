@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import bisect
+import keyword
 import re
 from itertools import pairwise
 
@@ -78,6 +79,8 @@ def _look_over(text: str) -> None:
     tokens = list(_TOKEN.finditer(text))
     for token in tokens:
         sign, at = token[0], token.start()
+        if keyword.iskeyword(sign):
+            raise FormulaError(f"{sign!r} is not part of a formula", GRAMMAR, *token.span())
         if sign in ("(", "["):
             brackets.append((sign, at))
         elif sign in (")", "]"):
@@ -87,6 +90,8 @@ def _look_over(text: str) -> None:
     if brackets:
         sign, at = brackets[-1]
         raise FormulaError(f"{sign} is never closed", "brackets in pairs", at, at + 1)
+    if tokens[-1][0] in ("+", "-", "*", "/", "**"):
+        raise FormulaError(f"the formula ends with {tokens[-1][0]}", "something behind it", *tokens[-1].span())
     sums = {match.end() for match in _SUM.finditer(text)}
     for one, other in pairwise(tokens):
         name_or_number = other[0][0].isalnum() or other[0][0] == "_"
@@ -142,7 +147,7 @@ class _Reader:
         if depth > DEEPEST:
             raise FormulaError("the formula is nested too deeply", f"at most {DEEPEST} levels", *place)
         match given:
-            case ast.Constant(value=value) if type(value) in (int, float):
+            case ast.Constant(value=int() | float() as value) if type(value) is not bool:
                 return Number(*place, _float(value, place))
             case ast.Name(id="N"):
                 return Samples(*place)
@@ -222,9 +227,7 @@ class _Reader:
             if isinstance(index.value, int):
                 raise FormulaError("a sum runs over letters", "as in sum[n,k]", index.start, index.end)
             if index.value in [each.value for each in found[:i]]:
-                raise FormulaError(
-                    f"{index.value} is summed twice", "each letter once", index.start, index.end
-                )
+                raise FormulaError(f"{index.value} is summed twice", "each letter once", index.start, index.end)
         return found
 
     def entry(self, given: ast.Subscript) -> Node:

@@ -102,10 +102,10 @@ def children(node: Node) -> tuple[Node, ...]:
 def free(node: Node) -> dict[str, Index]:
     """The letters that no sum binds, each where it first stands."""
     if isinstance(node, Entry):
-        return {each.value: each for each in reversed(node.indices) if isinstance(each.value, str)}
+        return {each.value: each for each in node.indices if isinstance(each.value, str)}
     found: dict[str, Index] = {}
     for child in children(node):
-        found = free(child) | found
+        found |= {letter: index for letter, index in free(child).items() if letter not in found}
     bound = {each.value for each in node.letters} if isinstance(node, Sum) else set[str | int]()
     return {letter: index for letter, index in found.items() if letter not in bound}
 
@@ -143,12 +143,9 @@ def _product(factors: tuple[tuple[Node, bool], ...]) -> str:
     below = [each for each, below in factors if below]
     last = len(above) - 1
     # A sum reaches to the end of its term, so only the last factor needs no parentheses around it.
-    open_end = not below
-    text = " ".join(
-        _held(each, _SUM if i == last and i and open_end else _POWER) for i, each in enumerate(above)
-    )
-    held = [_held(each, _POWER) for each in below]
-    return (text or "1") + (f" / {held[0] if len(held) == 1 else f'({" ".join(held)})'}" if held else "")
+    text = " ".join(_held(each, _SUM if i == last and not below else _POWER) for i, each in enumerate(above))
+    held = " ".join(_held(each, _POWER) for each in below)
+    return (text or "1") + (f" / ({held})" if len(below) > 1 else f" / {held}" if below else "")
 
 
 def _held(node: Node, least: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 from framework.kinds.base import Array, Plugin
@@ -39,6 +40,11 @@ class Derivation(Plugin):
     kind: ClassVar[str] = "derivation"
     #: True for the rule that is the network's own backward pass: training then takes the fast path.
     native: ClassVar[bool] = False
+    #: The rule in index form by tensor, for reports; empty where it is code.
+    formulas: ClassVar[Mapping[str, str]] = MappingProxyType({})
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Raise ValueError, which says why, where the rule is not for a network with tensors of these shapes."""
 
     @abstractmethod
     def gradients(self, trace: Trace) -> dict[str, Array]:

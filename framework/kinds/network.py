@@ -99,6 +99,8 @@ class Penalty(Plugin):
     kind: ClassVar[str] = "penalty"
     biases: bool = hyper(False, "penalise biases too")
     complex_step: ClassVar[bool] = True
+    #: True for a term that is always 0: training then leaves it out.
+    null: ClassVar[bool] = False
 
     @abstractmethod
     def value(self, theta: Array, mask: Array) -> Array:
