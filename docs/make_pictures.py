@@ -6,6 +6,7 @@ The terminal's are drawn by rich. The MLflow UI's is a screenshot, for which Chr
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from urllib.parse import quote
 
 PICTURES = Path(__file__).parent / "pictures"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -25,10 +27,6 @@ HEADLESS = (
     "--disable-background-networking",
 )
 COMMAND = [sys.executable, "-m", "framework.cli"]
-#: Runs, not their parents, the best first, as charts.
-FILTER = "?searchFilter=tags.%22backproof.kind%22%20%3D%20%27run%27"
-SORTED = "&orderByKey=metrics.%60val%2Faccuracy%60&orderByAsc=false"
-CHARTS = "&compareRunsMode=CHART"
 
 
 def terminal(title: str, *args: str) -> str:
@@ -47,7 +45,9 @@ def terminal(title: str, *args: str) -> str:
     )
     console = Console(record=True, width=100, file=io.StringIO(), force_terminal=True)
     console.print(Text(f"$ backproof {' '.join(args)}", style="bold"))
-    console.print(Text.from_ansi(done.stdout.rstrip()))
+    # Colours are asked for, and with them come the frames of the progress bar, which a terminal would draw over.
+    lines = [line for line in done.stdout.rstrip().splitlines() if "epoch  " not in line]
+    console.print(Text.from_ansi("\n".join(lines)))
     return console.export_svg(title=title)
 
 
@@ -69,6 +69,18 @@ def screenshot(browser: str, address: str, file: Path) -> None:
         )
 
 
+def points() -> str:
+    """The points of the sweep, as the address of MLflow's page for comparing runs has them."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{Path('outputs/mlflow.db').absolute()}")
+    experiment = client.get_experiment_by_name("backproof")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id], "tags.`backproof.sweep` != ''")
+    runs = [run.info.run_id for run in found]
+    return f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([experiment.experiment_id]))}"
+
+
 def mlflow(browser: str) -> None:
     """A sweep in the MLflow UI."""
     sweep = ["train", "-m", "activation=relu,tanh,gelu", "optimizer=sgd,adam", "repeats=3", "train.epochs=30"]
@@ -76,8 +88,8 @@ def mlflow(browser: str) -> None:
     server = subprocess.Popen([*COMMAND, "ui", "--port", "5180"], stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
-        address = server.stdout.readline().split()[-1]
-        screenshot(browser, address + FILTER + SORTED + CHARTS, PICTURES / "mlflow.png")
+        address = server.stdout.readline().split()[-1].partition("#")[0]
+        screenshot(browser, f"{address}#/compare-runs?{points()}", PICTURES / "mlflow.png")
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(timeout=30)

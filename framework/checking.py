@@ -26,13 +26,13 @@ def notes_on(net: MLP, X: Array, theta: Array) -> tuple[str, ...]:
     N, K = len(X), net.sizes[-1]
     notes: list[str] = []
     if N == 1:
-        notes.append("one sample: a sum and a mean over samples are the same")
+        notes.append("N = 1: a sum and a mean over samples are the same")
     if K == 1:
-        notes.append("one output: a missing sum over outputs does not show")
+        notes.append("K = 1: a missing sum over outputs does not show")
     elif K == 2 and net.loss.prediction == "probability":
-        notes.append("two classes: p − y of one is that of the other with its sign changed")
+        notes.append("K = 2: p − y of one is that of the other with its sign changed")
     if net.sizes[0] == 1:
-        notes.append("one input: a missing sum over inputs does not show")
+        notes.append("D = 1: a missing sum over inputs does not show")
     same = [size for size in dict.fromkeys(net.sizes) if size > 1 and net.sizes.count(size) > 1]
     if same:
         notes.append(
