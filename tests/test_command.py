@@ -308,7 +308,8 @@ class TestOtherCommands:
         assert main(["check", "--json", "dataset=iris"]) == 0
         report = json.loads(capsys.readouterr().out)
         assert report["schema"] == "backproof.gradcheck/1"
-        assert [section["moment"] for section in report["sections"]] == ["fresh", "moved", "one sample", "burned in"]
+        moments = [section["moment"] for section in report["sections"]]
+        assert moments == ["fresh", "moved", "one sample", "burned in"]
 
     def test_check_writes_a_page_that_needs_nothing_else(self, place, capsys):
         assert main(["check", "dataset=iris", "--report", "check.html"]) == 0
