@@ -121,19 +121,36 @@ class Pass:
         with_one = [np.ones((R, H + 1, B), dtype) for H in hidden]
         #: h1, h2, ... (R, H, B), without the row of ones
         self.h = [h[:, :-1] for h in with_one]
+        # One network alone takes np.dot: on small matrices two thirds of np.matmul's time, and the same bits, since
+        # both give them to the same routine of BLAS (not where a side is 1). Its operands have no stack axis.
+        self._alone = R == 1 and min(*net.sizes, B) > 1
+        self._product: Callable[[Array, Array, Array], object] = np.dot if self._alone else np.matmul
+        matrices: Callable[[Array], Array] = _only if self._alone else _all
         layers = net.layout.blocks(theta)
-        self._up = list(zip(layers[:-1], self.a, self.h, with_one, strict=True))
-        self._last = layers[-1]
+        self._up = [
+            (matrices(Wb), matrices(a), a, h, matrices(h_with_one))
+            for Wb, a, h, h_with_one in zip(layers[:-1], self.a, self.h, with_one, strict=True)
+        ]
+        self._last = matrices(layers[-1])
         if grad is None:
             return
         into = net.layout.blocks(grad)
-        self._into_first = into[0]
-        self._grad_z = np.empty((R, K, B), dtype)
-        self._grad_z_rows = self._grad_z.swapaxes(1, 2)
+        self._into_first = matrices(into[0])
+        grad_z = np.empty((R, K, B), dtype)
+        self._grad_z, self._grad_z_rows = matrices(grad_z), grad_z.swapaxes(1, 2)
         grad_a = [np.empty_like(a) for a in self.a]
         work = [(np.empty_like(a), np.empty_like(a)) for a in self.a]
         self._down = [
-            (h.swapaxes(1, 2), G, T[..., :-1].swapaxes(1, 2), ga, a, h[:, :-1], w)
+            (
+                matrices(h.swapaxes(1, 2)),
+                matrices(G),
+                matrices(T[..., :-1].swapaxes(1, 2)),
+                matrices(ga),
+                ga,
+                a,
+                h[:, :-1],
+                w,
+            )
             for h, G, T, ga, a, w in zip(with_one, into[1:], layers[1:], grad_a, self.a, work, strict=True)
         ][::-1]
         native = net.derivation is None or net.derivation.native
@@ -144,12 +161,14 @@ class Pass:
 
     def forward(self, xT: Array, z_memory: Array) -> None:
         """Write the logits into z_memory (R, K, B)."""
-        below = xT
-        for Wb, a, h, h_with_one in self._up:
-            np.matmul(Wb, below, a)  # a_h = Σ_m (W1)_hm x_m + (b1)_h, the whole pre-activation
+        product, below = self._product, xT
+        if self._alone:
+            below, z_memory = xT[0], z_memory[0]
+        for Wb, into_a, a, h, h_with_one in self._up:
+            product(Wb, below, into_a)  # a_h = Σ_m (W1)_hm x_m + (b1)_h, the whole pre-activation
             self.phi(a, h)  # h = φ(a)
             below = h_with_one
-        np.matmul(self._last, below, z_memory)  # z_k = Σ_h (W2)_kh h_h + (b2)_k
+        product(self._last, below, z_memory)  # z_k = Σ_h (W2)_kh h_h + (b2)_k
 
     def backprop(self, x: Array, y: Array, z: Array) -> None:
         """The network's own backward rule: ∂Err/∂theta into `grad`, after `forward` on the same batch.
@@ -159,16 +178,25 @@ class Pass:
         """
         # (α)  ∂Err/∂z_k = p_k − y_k,  p = softmax(z)                    [or the other losses' own]
         self.dloss(z, y, self._grad_z_rows)
-        g = self._grad_z
-        for h_with_one, G, W, grad_a, a, h, work in self._down:
+        product, g = self._product, self._grad_z
+        for h_with_one, G, W, into_a, grad_a, a, h, work in self._down:
             # (b)  ∂Err/∂(W2)_kh = (p_k − y_k) φ(a_h),  ∂Err/∂(b2)_k = p_k − y_k     [by the row of ones]
-            np.matmul(g, h_with_one, G)
+            product(g, h_with_one, G)
             # (c)  ∂Err/∂a_h = Σ_k (p_k − y_k)(W2)_kh φ'(a_h); φ' = 0 at a ≤ 0 for ReLU
-            np.matmul(W, g, grad_a)
+            np.matmul(W, g, into_a)  # np.dot would copy W, which is part of [W | b]
             self.dphi(a, h, grad_a, work)
-            g = grad_a
+            g = into_a
         # (c)  ∂Err/∂(W1)_hd = ∂Err/∂a_h x_d,  ∂Err/∂(b1)_h = ∂Err/∂a_h  [by the ones beside x]
-        np.matmul(g, x, self._into_first)
+        product(g, x[0] if self._alone else x, self._into_first)
+
+
+def _only(stack: Array) -> Array:
+    """The one network's matrix, without the stack axis."""
+    return stack[0]
+
+
+def _all(stack: Array) -> Array:
+    return stack
 
 
 class Objective:

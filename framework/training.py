@@ -53,6 +53,15 @@ class DivergedError(ArithmeticError):
         self.epoch, self.step, self.lr, self.member, self.value = epoch, step, lr, member, value
 
 
+class Pruned(Exception):
+    """An observer ends a run early: other points of its sweep did better by then. It is no failure."""
+
+    def __init__(self, epoch: int, metrics: dict[str, float]) -> None:
+        super().__init__(f"pruned after epoch {epoch}")
+        self.epoch, self.metrics = epoch, metrics
+        self.run_id = ""
+
+
 AnyPlugin = TypeVar("AnyPlugin", bound=Plugin)
 
 
@@ -81,14 +90,15 @@ class Update:
         R, P = theta.shape
         members, columns = (max(1, block // P), P) if block >= P else (1, block)
         work = np.empty(members * columns, theta.dtype)
-        self._blocks: list[Callable[[int, float], None]] = []
+        #: Step t, counted from 1, of each block: called with t and the factor of the learning rate.
+        self.blocks: list[Callable[[int, float], None]] = []
         for first in range(0, R, members):
             rows = slice(first, first + members)
             of_rows, penalty_of_rows = rows_of(optimizer, rows), rows_of(penalty, rows)
             for start in range(0, P, columns):
                 at = rows, slice(start, start + columns)
                 part = theta[at]
-                self._blocks.append(
+                self.blocks.append(
                     _block(
                         of_rows,
                         penalty_of_rows,
@@ -102,7 +112,7 @@ class Update:
 
     def __call__(self, t: int, factor: float) -> None:
         """Step t, counted from 1, at the optimizer's learning rate times `factor`."""
-        for update in self._blocks:
+        for update in self.blocks:
             update(t, factor)
 
 
@@ -117,11 +127,14 @@ def _block(
 ) -> Callable[[int, float], None]:
     step, penalise, lr = optimizer.step, penalty.gradient, optimizer.lr
 
-    def update(t: int, factor: float) -> None:
+    def plain(t: int, factor: float) -> None:
+        step(theta, grad, state, t, lr * factor, work)
+
+    def penalised(t: int, factor: float) -> None:
         penalise(theta, mask, grad, work)
         step(theta, grad, state, t, lr * factor, work)
 
-    return update
+    return plain if penalty.null else penalised
 
 
 def train(
@@ -144,6 +157,7 @@ def train(
     update = Update(optimizer, penalty, theta, grad, net.layout.mask(theta.dtype, biases=penalty.biases))
     total = epochs * batches.steps_per_epoch
     passes: dict[int, Pass] = {}
+    factor_at, blocks = schedule.factor, update.blocks
     t = 0
     # What overflows becomes inf or NaN in the loss, and ends the run as diverged.
     with np.errstate(all="ignore"):
@@ -158,8 +172,10 @@ def train(
                 for slot in chunk.slots:
                     forward(slot.xT, slot.z_memory)
                     backward(slot.x, slot.y, slot.z)
-                    update(t + 1, schedule.factor(t, total))
+                    factor = factor_at(t, total)
                     t += 1
+                    for step in blocks:
+                        step(t, factor)
                 losses += B * _losses(net, chunk, len(theta), _At(epoch, first, total, optimizer, schedule))
             if not after_epoch(epoch, losses / batches.N):
                 return

@@ -177,6 +177,10 @@ class OneNumber(Right):
         return super().value(theta, mask).sum()
 
 
+class SaysNull(Right):
+    null = True
+
+
 class SpoilsTheta(Right):
     def value(self, theta, mask):
         theta *= mask
@@ -277,6 +281,7 @@ class Allocates(Right):
 
 WRONG: list[tuple[type[Penalty], str]] = [
     (OneNumber, "check_value"),
+    (SaysNull, "check_value"),
     (SpoilsTheta, "check_untouched"),
     (SpoilsMask, "check_untouched"),
     (Overwrites, "check_adds"),

@@ -63,11 +63,13 @@ def _per_member(penalty: Penalty) -> tuple[Penalty, list[Penalty]] | None:
 
 
 def check_value(plugin: Plugin) -> None:
-    """One finite number per member."""
-    value = _penalty(plugin).value(_theta(), _mask())
+    """One finite number per member; 0 where the penalty says that it is null and training leaves it out."""
+    penalty = _penalty(plugin)
+    value = penalty.value(_theta(), _mask())
     require(value.shape == (R,), f"value must have shape ({R},), got {value.shape}")
     require(value.dtype == np.float64, f"value of float64 parameters must be float64, got {value.dtype}")
     require(np.isfinite(value).all(), f"value must be finite, got {value}")
+    require(not (penalty.null and value.any()), f"value must be 0 of a penalty with null = True, got {value}")
 
 
 def check_untouched(plugin: Plugin) -> None:

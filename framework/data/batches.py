@@ -123,7 +123,7 @@ class Batches:
         dtype: DTypeLike,
         *,
         shuffle: bool = True,
-        chunk_bytes: int = 1 << 18,
+        chunk_bytes: int = 1 << 19,
     ) -> None:
         if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y) or not len(X):
             raise ValueError(f"X must be (N, D) and Y (N, K) with N >= 1, got {X.shape} and {Y.shape}")
@@ -144,7 +144,8 @@ class Batches:
             return
         steps, short = divmod(N, self.B)
         slot_bytes = self.R * self.B * table.shape[1] * table.itemsize
-        C = max(1, min(MOST_SLOTS, chunk_bytes // slot_bytes, steps))
+        chunks = -(-steps // max(1, min(MOST_SLOTS, chunk_bytes // slot_bytes)))
+        C = -(-steps // chunks)  # chunks of like length: no more memory than so many of them need
         self._index = np.empty((steps, self.R, self.B), dtype=np.intp)
         self._buffers = _Buffers(table, targets, C, self.R, self.B)
         self._chunks = [(start, self._buffers.chunk(min(C, steps - start))) for start in range(0, steps, C)]

@@ -125,7 +125,7 @@ def like(value: float | Array, array: Array) -> Array:
 
     NumPy rounds a Python number to the dtype of the array beside it, but computes in float64 beside an array of
     float64; so a stack's (R, 1) numbers give each member the bits that its own number gives it alone. The 0-d array
-    saves a ufunc the search for a number's dtype: 0.5 µs instead of 0.65 on 2,410 float32 numbers, with its making.
+    saves a ufunc more than its making costs: 0.62 µs together instead of 0.72 on 2,410 float32 numbers.
     """
     return np.asarray(value, array.dtype)
 

@@ -1,6 +1,7 @@
 """No penalty."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from framework.kinds import Array, Penalty
 @dataclass(frozen=True)
 class NoPenalty(Penalty):
     """Ω(θ) = 0."""
+
+    null: ClassVar[bool] = True
 
     def value(self, theta: Array, mask: Array) -> Array:
         return np.zeros(len(theta))
