@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import sys
 import warnings
@@ -20,10 +21,11 @@ from omegaconf import OmegaConf
 from framework import config, sweep
 from framework.cli import complain
 from framework.problems import explain
-from framework.recorder import record
+from framework.recorder import given, record
 from framework.registry import PluginError, PluginWarning, Registry, registry
 from framework.show import Terminal, console, short_result
 from framework.tracking import Terminated, terminate_on_sigterm
+from framework.training import Pruned
 
 if TYPE_CHECKING:
     from framework.experiment import Prepared
@@ -225,23 +227,26 @@ def sweep_job(cfg: Any) -> dict[str, Any]:
     store = session.store(tracking, chosen.outputs)
     folder = Path(context.runtime.output_dir)
     out = console()
-    number = context.job.num + 1
+    number = context.job.num - session.first + 1
     label = f"{number}/{session.jobs}" if session.jobs else str(number)
-    shown = " ".join(each for each in context.overrides.task if not each.startswith("tracking."))
+    shown = " ".join(given(context.overrides.task))
+    name, greater = experiment.objective
+    told: dict[str, Any] = {"objective": name, "greater": greater, "folder": str(folder.absolute())}
     try:
-        result, run = record(experiment, tracking, store, folder, context.overrides.task, sweep.Silent())
+        with sweep.running(folder):
+            observer = sweep.observer(chosen.sweep, name)
+            result, run = record(experiment, tracking, store, folder, context.overrides.task, observer)
+    except Pruned as pruned:
+        out.print(f"  {label:>7}  [dim]pruned[/] after epoch {pruned.epoch}  {shown}")
+        return told | {"metrics": pruned.metrics, "pruned": True, "seconds": "", "run_id": pruned.run_id}
     except Exception as error:
         out.print(f"  {label:>7}  [red]failed[/]  {shown}\n           {str(error).partition(chr(10))[0]}")
         raise
-    name, greater = result.objective
     out.print(f"  {label:>7}  {short_result(result)}  {shown}")
-    return {
+    return told | {
         "metrics": result.summary,
-        "objective": name,
-        "greater": greater,
         "seconds": result.seconds,
         "run_id": run.id if run is not None else "",
-        "folder": str(folder.absolute()),
         "gradcheck": None if result.report is None else result.report.passed,
     }
 
@@ -251,10 +256,17 @@ def _swept(session: sweep.Session) -> int:
     out, outcome = console(), session.outcome
     ranked = outcome.ranked
     if ranked and outcome.objective:
-        name, _ = outcome.objective
-        out.print(
-            f"[bold]best    [/] {name} {ranked[0].values['metrics'][name]:.4g}  {' '.join(ranked[0].overrides)}"
-        )
+        # Of several objectives, every point that no other one beats.
+        for point in outcome.front if len(outcome.objectives) > 1 else ranked[:1]:
+            metrics = point.values["metrics"]
+            shown = "  ".join(
+                f"{each.name} {metrics.get(each.name, math.nan):.4g}" for each in outcome.objectives
+            )
+            out.print(f"[bold]best    [/] {shown}  {' '.join(point.overrides)}")
+    counts = {status: len(outcome.of(status)) for status in ("pruned", "not run")}
+    if any(counts.values()):
+        shown = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        out.print(f"[bold]others  [/] {shown} of {len(outcome.points)} points")
     if outcome.failed:
         out.print(f"[bold red]failed  [/] {len(outcome.failed)} of {len(outcome.points)} runs")
         for point in outcome.failed:
@@ -290,6 +302,8 @@ def _check(overrides: list[str], session: sweep.Session, as_json: bool, reports:
     out.print(f"[bold]gradient[/] {mark} {report.summary()}")
     if not report.passed:
         print(report.failure_message(), file=sys.stderr)
+        if report.diagnosis is not None:
+            print(f"\n{report.diagnosis.message()}", file=sys.stderr)
     return 0 if report.passed else 1
 
 

@@ -20,8 +20,8 @@ pre { background: #f6f6f4; padding: .8rem 1rem; overflow-x: auto; font-size: 13p
 """
 
 
-def page(report: GradcheckReport, title: str, facts: Sequence[tuple[str, str]], diagnosis: str = "") -> str:
-    """The page. `facts` are lines about what was checked; `diagnosis` is text that says what is wrong."""
+def page(report: GradcheckReport, title: str, facts: Sequence[tuple[str, str]]) -> str:
+    """The page. `facts` are lines about what was checked."""
     state = "passed" if report.passed else "failed"
     parts = [
         f"<h1>{_text(title)}</h1>",
@@ -30,8 +30,8 @@ def page(report: GradcheckReport, title: str, facts: Sequence[tuple[str, str]], 
         + "".join(f"<tr><th>{_text(key)}</th><td>{_text(value)}</td></tr>" for key, value in facts)
         + "</table>",
     ]
-    if diagnosis:
-        parts += ["<h2>What is wrong</h2>", f"<pre>{_text(diagnosis)}</pre>"]
+    if report.diagnosis is not None:
+        parts += ["<h2>What is wrong</h2>", f"<pre>{_text(report.diagnosis.message())}</pre>"]
     for section in report.sections:
         parts += _section(section)
     tests = {

@@ -18,6 +18,8 @@ usage: backproof COMMAND [...]
   check [KEY=VALUE ...]        the gradient check alone; exit code 1 if it fails
   plugins [KIND]               what is installed: hyperparameters, defaults and files
   verify KIND NAME | --all     does a plugin keep its kind's contract?
+  runs [SWEEP] [--best]        the runs that are recorded, or a sweep's points; --format json|csv for pipes
+  report [SWEEP]               one self-contained HTML page on a sweep
   ui [--port N]                the MLflow UI on these runs
 
   backproof COMMAND --help     more on one of them
@@ -109,6 +111,18 @@ def _verify(args: list[str]) -> int:
     return verify_plugins(given.kind, given.name)
 
 
+def _runs(args: list[str]) -> int:
+    from framework.runs import list_runs
+
+    return list_runs(args)
+
+
+def _report(args: list[str]) -> int:
+    from framework.runs import report
+
+    return report(args)
+
+
 def _ui(args: list[str]) -> int:
     from framework.ui import serve
 
@@ -120,6 +134,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "check": _check,
     "plugins": _plugins,
     "verify": _verify,
+    "runs": _runs,
+    "report": _report,
     "ui": _ui,
 }
 

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
@@ -18,6 +18,7 @@ from framework.gradcheck import CheckOptions
 from framework.kinds import Metric, hyper
 from framework.kinds.base import InvalidValue
 from framework.registry import PluginError, Registry, near
+from framework.sweep_options import SweepOptions
 from framework.tracking import TrackingOptions
 from framework.training import TrainOptions
 
@@ -29,6 +30,7 @@ SECTIONS: dict[str, type[Any]] = {
     "data": DataOptions,
     "gradcheck": CheckOptions,
     "tracking": TrackingOptions,
+    "sweep": SweepOptions,
 }
 #: Sections that can be switched as a whole: gradcheck=off.
 SWITCHED = ("gradcheck", "tracking")
@@ -48,6 +50,7 @@ class Settings:
     experiment: Experiment
     tracking: TrackingOptions
     outputs: str
+    sweep: SweepOptions = field(default_factory=SweepOptions)
 
 
 def register(plugins: Registry) -> None:
@@ -123,10 +126,10 @@ def _settings(values: dict[str, Any], plugins: Registry) -> Settings:
         if chosen[kind] is None and kind != "loss":
             raise InvalidValue(kind, None, f"one of {', '.join(plugins.names(kind))}")
     sections = {key: construct(options, values[key], f"{key}.") for key, options in SECTIONS.items()}
-    tracking = sections.pop("tracking")
+    tracking, sweep = sections.pop("tracking"), sections.pop("sweep")
     seeds = construct(RunOptions, {f.name: values[f.name] for f in dataclasses.fields(RunOptions)}, "")
     experiment = Experiment(**chosen, metrics=_metrics(plugins, values["metrics"]), **sections, run=seeds)
-    return Settings(experiment, tracking, values["outputs"])
+    return Settings(experiment, tracking, values["outputs"], sweep)
 
 
 def _plugin(plugins: Registry, kind: str, values: Any) -> Any:

@@ -12,8 +12,9 @@ import numpy as np
 
 from framework.checking import NetworkCheck
 from framework.data import Batches, DataOptions, SplitData, split
+from framework.diagnosing import diagnose_network
 from framework.evaluation import Evaluation, Predictions, summarised
-from framework.gradcheck import CheckOptions, GradcheckReport
+from framework.gradcheck import LOWER, CheckOptions, GradcheckReport
 from framework.kinds import (
     Activation,
     Array,
@@ -166,7 +167,8 @@ class GradcheckFailedError(Exception):
     """The hand-derived gradient is not the derivative of the loss."""
 
     def __init__(self, report: GradcheckReport) -> None:
-        super().__init__(report.failure_message())
+        found = "" if report.diagnosis is None else f"\n\n{report.diagnosis.message()}"
+        super().__init__(report.failure_message() + found)
         self.report = report
 
 
@@ -190,12 +192,8 @@ class Result:
 
     @property
     def objective(self) -> tuple[str, bool]:
-        """The metric that runs are ranked by, and whether a greater one is better: the first metric of the
-        validation part, or of the training part where there is none; the loss where there are no metrics."""
-        part = "val" if self.prepared.data.val is not None else "train"
-        for metric in self.prepared.metrics:
-            return f"{part}/{metric.name}", metric.greater_is_better
-        return f"{part}/loss", False
+        """The metric that runs are ranked by, and whether a greater one is better."""
+        return self.prepared.objective
 
     def predict(self, part: str) -> Array:
         """What every member predicts for the samples of a part, (R, N, K) as a person reads it."""
@@ -215,6 +213,15 @@ class Prepared:
     y: Array  # (N, K) encoded targets of the training part
     batches: Batches
 
+    @property
+    def objective(self) -> tuple[str, bool]:
+        """The metric that runs are ranked by, and whether a greater one is better: the first metric of the
+        validation part, or of the training part where there is none; the loss where there are no metrics."""
+        part = "val" if self.data.val is not None else "train"
+        for metric in self.metrics:
+            return f"{part}/{metric.name}", metric.greater_is_better
+        return f"{part}/loss", False
+
     def check(
         self, theta: Array, moment: str, report: GradcheckReport | None = None, samples: slice = slice(None)
     ) -> GradcheckReport:
@@ -223,7 +230,23 @@ class Prepared:
         section = NetworkCheck(
             self.net, self.data.train.X, self.y, experiment.penalty, experiment.gradcheck, experiment.run.seed
         ).section(theta, moment, samples)
-        return GradcheckReport((*(report.sections if report else ()), section))
+        if report is None:
+            return GradcheckReport((section,))
+        return dataclasses.replace(report, sections=(*report.sections, section))
+
+    def diagnosed(self, report: GradcheckReport) -> GradcheckReport:
+        """The report with a diagnosis of what is wrong, if something is beyond the arithmetic of float32."""
+        if report.passed or all(result.oracle == LOWER for _, result in report.failures):
+            return report
+        found = diagnose_network(
+            self.net,
+            self.data.train.X,
+            self.y,
+            self.experiment.penalty,
+            self.theta,
+            seed=self.experiment.run.seed,
+        )
+        return dataclasses.replace(report, diagnosis=found)
 
     def check_alone(self) -> GradcheckReport:
         """The check without a run, at four points: fresh parameters; moved ones, every number by N(0, 0.1²), so
@@ -234,7 +257,7 @@ class Prepared:
         report = self.check(self.theta, "fresh")
         report = self.check(moved, "moved", report)
         report = self.check(moved, "one sample", report, slice(0, 1))
-        return self.check(self._burned_in(), "burned in", report)
+        return self.diagnosed(self.check(self._burned_in(), "burned in", report))
 
     def _burned_in(self) -> Array:
         """Theta (R, P) after three epochs, or before it has diverged."""
@@ -283,7 +306,10 @@ class Prepared:
     def _checked(
         self, theta: Array, moment: str, report: GradcheckReport | None, observer: Observer
     ) -> GradcheckReport:
+        before = report
         report = self.check(theta, moment, report)
+        # What was found out before training is not looked into again.
+        report = self.diagnosed(report) if before is None or before.passed else report
         observer.checked(report)
         if not report.passed and self.experiment.gradcheck.on_failure == "stop":
             raise GradcheckFailedError(report)

@@ -21,9 +21,18 @@ from framework.experiment import GradcheckFailedError, Observer, Prepared, Resul
 from framework.gradcheck import GradcheckReport
 from framework.kinds import CLASSIFICATION, MULTILABEL, Array
 from framework.tracking import Run, Store, TrackingOptions, check_terminated, environment
-from framework.training import DivergedError
+from framework.training import DivergedError, Pruned
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+#: How the overrides begin that a sweeper gives its jobs beyond the user's own.
+OF_THE_SWEEPER = (
+    "tracking.parent=",
+    "tracking.run_name=null",
+    "++tracking.tags={backproof.point:",
+    "hydra.mode=",
+    "hydra.sweep.",
+    "sweep.",
+)
 
 
 class Shown(Observer, Protocol):
@@ -73,7 +82,8 @@ def record(
 ) -> tuple[Result, Run | None]:
     """Run an experiment, write its folder, and record it in `store`.
 
-    Raises what the run raises, once it is recorded as FAILED or KILLED with all that there is until then.
+    Raises what the run raises, once it is recorded as FAILED or KILLED with all that there is until then; Pruned
+    once it is recorded as FINISHED.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "environment.json", environment())
@@ -97,7 +107,13 @@ def record(
     )
     with run:
         _dataset(prepared, run)
-        return _train(prepared, folder, run, tracking, shown), run
+        try:
+            return _train(prepared, folder, run, tracking, shown), run
+        except Pruned as pruned:
+            pruned.run_id = run.id
+            run.tags({"backproof.pruned": "true"})
+            run.finish()
+            raise
 
 
 def _train(
@@ -108,6 +124,8 @@ def _train(
         with contextlib.closing(shown):
             result = prepared.run(Recorder(prepared, folder, run, shown))
         _write(result, folder, pictures=tracking.plots)
+    except Pruned:
+        raise
     except BaseException as error:
         _write_error(error, folder)
         if run is not None and isinstance(error, DivergedError):
@@ -216,8 +234,13 @@ def _note(prepared: Prepared, overrides: Sequence[str]) -> str:
 
 def command(overrides: Sequence[str], *, sweep: bool = False) -> str:
     """The command that runs this again."""
-    own = [each for each in overrides if not each.startswith(("tracking.parent=", "hydra.mode="))]
+    own = overrides if sweep else given(overrides)
     return shlex.join(["backproof", "train", *(["-m"] if sweep else []), *own])
+
+
+def given(overrides: Sequence[str]) -> list[str]:
+    """The overrides of a point without those that the sweeper adds."""
+    return [each for each in overrides if not each.startswith(OF_THE_SWEEPER)]
 
 
 def _write_error(error: BaseException, folder: Path) -> None:

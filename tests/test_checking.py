@@ -115,7 +115,7 @@ def test_planted_mistakes_are_caught_and_the_tensors_named(mistake, large, dtype
 
 NATIVE = {
     "scale": lambda layer, G, B: np.multiply(G, 1.001, G),
-    "one coordinate": lambda layer, G, B: G[0, 1, 2:3].__iadd__(1e-3) if layer == 1 else None,
+    "one coordinate": lambda layer, G, B: G[..., 1, 2:3].__iadd__(1e-3) if layer == 1 else None,
     "lost bias": lambda layer, G, B: G[..., -1].fill(0) if layer == 2 else None,
     "sign": lambda layer, G, B: np.negative(G, G) if layer == 1 else None,
     "missing 1/N": lambda layer, G, B: np.multiply(G, B, G),

@@ -3,10 +3,11 @@
 from framework.gradcheck.compare import Part, check_parts, compare_dtypes
 from framework.gradcheck.function import check
 from framework.gradcheck.options import CheckOptions
-from framework.gradcheck.report import Entry, GradcheckReport, Section, TensorResult
+from framework.gradcheck.report import LOWER, Entry, GradcheckReport, Section, TensorResult
 from framework.gradcheck.taylor import TaylorTest, taylor_test
 
 __all__ = [
+    "LOWER",
     "CheckOptions",
     "Entry",
     "GradcheckReport",

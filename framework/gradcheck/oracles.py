@@ -118,6 +118,11 @@ def _points(
 
 def _stepped(theta: Array, v: Array, points: Array, steps: tuple[complex, ...]) -> Iterator[Array]:
     for step in steps:
-        np.multiply(v, step, out=points)
-        points += theta
+        if isinstance(step, complex):
+            # A third of the time of complex arithmetic on all numbers.
+            np.real(points)[...] = theta
+            np.multiply(v, step.imag, out=np.imag(points))
+        else:
+            np.multiply(v, step, out=points)
+            points += theta
         yield points

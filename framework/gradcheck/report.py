@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from framework.gradcheck.taylor import TaylorTest
 from framework.kinds import Array
+
+if TYPE_CHECKING:
+    from framework.gradcheck.diagnosis import Diagnosis
 
 #: Of the JSON. It changes when a reader of the old one would be wrong.
 SCHEMA = "backproof.gradcheck/1"
@@ -89,6 +92,8 @@ class GradcheckReport:
     """All sections of a check."""
 
     sections: tuple[Section, ...]
+    #: What is wrong, where it was looked into.
+    diagnosis: Diagnosis | None = None
 
     @property
     def passed(self) -> bool:
@@ -143,6 +148,7 @@ class GradcheckReport:
             "schema": SCHEMA,
             "passed": self.passed,
             "max_relative_error": _plain(self.max_relative_error),
+            "diagnosis": None if self.diagnosis is None else self.diagnosis.to_dict(),
             "sections": [
                 {
                     "moment": section.moment,

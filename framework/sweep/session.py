@@ -22,6 +22,7 @@ class Session:
 
     plugins: Registry = dataclasses.field(default_factory=registry)
     jobs: int | None = None  # of the sweep, where this process knows
+    first: int = 0  # the number of the first of them
     outcome: Any = None
     _data: dict[Any, SplitData] = dataclasses.field(default_factory=dict[Any, SplitData])
     _stores: dict[tuple[Any, ...], Store] = dataclasses.field(default_factory=dict[tuple[Any, ...], Store])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import getpass
 import os
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from framework.tracking.environment import git_state
@@ -29,6 +30,7 @@ DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_UV_AUTO_DETECT": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 #: Seconds that a server is given to answer at all.
 PATIENCE = 3.0
@@ -65,6 +67,29 @@ class Store:
             artifacts = (folder / "mlartifacts").as_uri() if folder else None
             experiment_id = _experiment(client, options.experiment, artifacts)
         return cls(client, uri, options.experiment, experiment_id, options.flush_seconds)
+
+    @classmethod
+    def find(cls, options: TrackingOptions, outputs: Path) -> Store:
+        """The store and the experiment to read runs from; neither is made.
+
+        Raises TrackingError where there is no such store, or no such experiment in it.
+        """
+        uri = resolve_uri(options.uri, outputs)
+        if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
+            raise TrackingError(
+                f"there are no runs yet in {uri.removeprefix(SQLITE)}\n"
+                "Train first (backproof train experiment=cs446), or name another place: --outputs DIR, --uri URI"
+            )
+        # The experiment "Default" is in every store, so that nothing is made here.
+        store = cls.open(dataclasses.replace(options, experiment="Default"), outputs)
+        with recording_fails(uri):
+            found = store.client.get_experiment_by_name(options.experiment)
+            if found is None or found.lifecycle_stage == "deleted":
+                names = sorted(each.name for each in cast("Any", store.client).search_experiments())
+                raise TrackingError(
+                    f"there is no experiment {options.experiment!r} in {uri}\nIt has: {', '.join(names)}"
+                )
+        return dataclasses.replace(store, experiment=found.name, experiment_id=found.experiment_id)
 
     def start(
         self, run_name: str, params: dict[str, Any], tags: dict[str, str], parent: str | None = None

@@ -1,0 +1,207 @@
+"""The page of results, in Markdown."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.gradcheck.checkers import Checker
+from benchmarks.gradcheck.mistakes import MISTAKES
+from benchmarks.gradcheck.naming import NAMES, Naming
+from benchmarks.gradcheck.problems import ACTIVATIONS, DTYPES, MOMENTS
+from benchmarks.gradcheck.timing import Cost
+from benchmarks.gradcheck.trial import Key, Tally, Trial
+
+OURS = "backproof"
+
+
+def page(
+    checkers: Sequence[Checker],
+    trial: Trial,
+    naming: Naming,
+    times: dict[str, float],
+    costs: Sequence[Cost],
+    seconds: float,
+) -> str:
+    """All tables, with what they were measured on and how."""
+    parts = [
+        "# Gradient checkers, measured",
+        _how(checkers, trial, seconds),
+        "## What each accepts and rejects",
+        _verdicts(checkers, trial, naming, times),
+        "## Where they go wrong, in float64",
+        _where(checkers, trial),
+        "## Naming the mistake",
+        _naming(naming),
+        "## What one check costs",
+        _costs(costs),
+        "## Mistake by mistake, float64: how often each checker accepts it",
+        _mistakes(checkers, trial),
+    ]
+    wrong = trial.tallies[OURS].errors if OURS in trial.tallies else []
+    if wrong:
+        parts += ["## What backproof got wrong", "\n".join(f"- {each}" for each in wrong)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _how(checkers: Sequence[Checker], trial: Trial, seconds: float) -> str:
+    peers = dict.fromkeys(each.version for each in checkers if each.installed and each.version)
+    versions = ", ".join([f"Python {platform.python_version()}", *peers])
+    missing = [each.name for each in checkers if not each.installed]
+    lines = [
+        f"`python benchmarks/gradcheck/run.py`, {datetime.date.today()}, {seconds / 60:.0f} minutes on {_cpu()}, "
+        f"{os.cpu_count()} CPUs, one BLAS thread; {versions}.",
+        f"{trial.wrong.total():,} wrong gradients: {len(MISTAKES)} planted mistakes (mistakes.py) on networks with "
+        "tanh, ReLU and gelu, 1 to 3 hidden layers, fresh and trained, float64 and float32, of random sizes, with "
+        f"23 samples. {sum(trial.equivalent.values()):,} more were left out, because the mistake does not show in "
+        "them: these gradients are the right ones to rounding (φ' at h for ReLU; φ' at −a for tanh; one hidden "
+        f"layer where the mistake needs two). {trial.right.total():,} right gradients, on other random networks of "
+        "the same sorts. Every checker is given the same losses and the same claimed gradients, computed by the "
+        "same NumPy code, and keeps its own defaults:",
+        "\n".join(
+            f"- {each.name}: `{each.how}`" + ("" if each.installed else ", not installed, skipped")
+            for each in checkers
+        ),
+        "Only the first order is asked for, since a claimed gradient is numbers and cannot be differentiated "
+        "again. The gradchecks of torch, autograd and SciPy and the course's rule are meant for float64; what they "
+        "say in float32 is shown because networks are trained in it. backproof checks the rule of a float32 "
+        "network in float64, and compares its float32 numbers with those.",
+    ]
+    if missing:
+        lines.append(f"Skipped, not installed: {', '.join(missing)} (`pip install 'backproof[peers]'`).")
+    return "\n\n".join(lines)
+
+
+def _verdicts(checkers: Sequence[Checker], trial: Trial, naming: Naming, times: dict[str, float]) -> str:
+    rows = [
+        [
+            "checker",
+            "false accepts, float64",
+            "false rejects, float64",
+            "false accepts, float32",
+            "false rejects, float32",
+            "named correctly",
+            "one check, 64-32-10",
+        ]
+    ]
+    for each in checkers:
+        tally = trial.tallies.get(each.name)
+        if tally is None:
+            rows.append([each.name, *["not installed"] * 4, "", ""])
+            continue
+        cells = [each.name]
+        for dtype in DTYPES:
+            cells += [_accepts(trial, tally, dtype=dtype), _rejects(trial, tally, dtype=dtype)]
+        named = _share(naming.named.total(), naming.singles.total()) if each.name == OURS else "–"
+        rows.append([*cells, named, f"{1e3 * times[each.name]:.1f} ms"])
+    return _markdown(rows)
+
+
+def _where(checkers: Sequence[Checker], trial: Trial) -> str:
+    groups: list[dict[str, str]] = [{"activation": each} for each in ACTIVATIONS]
+    groups += [{"moment": each} for each in MOMENTS]
+    heads = [
+        f"{value}: {what}" for group in groups for value in group.values() for what in ("accepts", "rejects")
+    ]
+    rows = [["checker", *heads]]
+    for each in checkers:
+        if each.name in trial.tallies:
+            tally = trial.tallies[each.name]
+            counts = [count for group in groups for count in _both(trial, tally, group)]
+            rows.append([each.name, *counts])
+    return _markdown(rows)
+
+
+def _both(trial: Trial, tally: Tally, group: dict[str, str]) -> list[str]:
+    return [_accepts(trial, tally, dtype="float64", **group), _rejects(trial, tally, dtype="float64", **group)]
+
+
+def _naming(naming: Naming) -> str:
+    outside = [each for each in MISTAKES if each not in NAMES]
+    singles, known = naming.singles, naming.of_ledger(naming.singles)
+    text = (
+        f"{_share(naming.named.total(), singles.total())} of the single mistakes were named correctly; of those "
+        f"that the diagnosis has a name for, {_share(naming.of_ledger(naming.named), known)}. "
+        f"{naming.misnamed.total()} were given another mistake's name. Of random pairs of mistakes that have a "
+        "name, at different places, "
+        f"{_share(naming.pairs_named, naming.pairs)} were named, both and nothing else; {naming.pairs_misnamed} "
+        f"were given a wrong name. Median time {np.median(naming.seconds):.2f} s, "
+        f"at most {max(naming.seconds):.1f} s. float64, one network of every activation and depth."
+    )
+    if outside:
+        text += f"\n\nMistakes without a name, where 'unknown' is the right answer: {'; '.join(outside)}."
+    if naming.misses:
+        text += "\n\nNot named, or not so:\n\n" + "\n".join(f"- {each}" for each in naming.misses)
+    return text
+
+
+def _costs(costs: Sequence[Cost]) -> str:
+    rows = [["what", "median", "target"]]
+    for each in costs:
+        seconds = f"{each.seconds:.3f} s" if each.calls else f"{each.seconds:,.0f} s, not run"
+        target = ""
+        if each.target is not None:
+            target = f"< {each.target} s: {'met' if each.seconds < each.target else 'MISSED'}"
+        rows.append([each.what, seconds, target])
+    return _markdown(rows) + (
+        "\n\nOurs is the whole of it: the oracle, the rounding estimates and the Taylor remainders. torch's is of "
+        "the same network as torch computes and differentiates it, without a claimed gradient to call."
+    )
+
+
+def _mistakes(checkers: Sequence[Checker], trial: Trial) -> str:
+    shown = [each.name for each in checkers if each.name in trial.tallies]
+    rows = [["mistake", "of", *shown]]
+    for mistake in MISTAKES:
+        cases = _of(trial.wrong, mistake=mistake, dtype="float64")
+        accepted = [_of(trial.tallies[name].accepted, mistake=mistake, dtype="float64") for name in shown]
+        rows.append([mistake, str(cases), *(str(each) for each in accepted)])
+    return _markdown(rows)
+
+
+def _accepts(trial: Trial, tally: Tally, **group: str) -> str:
+    return _share(_of(tally.accepted, **group), _of(trial.wrong, **group))
+
+
+def _rejects(trial: Trial, tally: Tally, **group: str) -> str:
+    def count(counts: Counter[Key]) -> int:
+        return sum(n for key, n in counts.items() if _fits(key, group))
+
+    return _share(count(tally.rejected), count(trial.right))
+
+
+def _of(counts: Counter[tuple[str, Key]], mistake: str | None = None, **group: str) -> int:
+    return sum(n for (name, key), n in counts.items() if mistake in (None, name) and _fits(key, group))
+
+
+def _fits(key: Key, group: dict[str, str]) -> bool:
+    own: dict[str, str] = dict(zip(("activation", "moment", "dtype"), key, strict=True))
+    return all(own[name] == value for name, value in group.items())
+
+
+def _share(count: int, of: int) -> str:
+    if not of:
+        return "–"
+    percent = 100 * count / of
+    shown = "0" if count == 0 else "100" if count == of else f"{percent:.1f}"
+    return f"{count:,} of {of:,} ({shown} %)"
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    head, *body = rows
+    align: Callable[[Any], str] = lambda row: "| " + " | ".join(row) + " |"  # noqa: E731
+    return "\n".join([align(head), align(["---"] + ["---:"] * (len(head) - 1)), *map(align, body)])
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())

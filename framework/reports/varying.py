@@ -1,0 +1,75 @@
+"""What differs between runs, without what only follows from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+SEED = "seed"
+
+
+def varying(params: Sequence[dict[str, str]], swept: Iterable[str] = ()) -> list[str]:
+    """The parameters in which runs differ; a parameter that a run does not have counts as another value.
+
+    `swept` (what a sweep says it walks) come first. Of the others those are left out that the kept ones decide: a
+    default that comes with a plugin, as `optimizer.lr` with `optimizer`.
+    """
+    keys = dict.fromkeys(key for each in params for key in each)
+    differ = [key for key in keys if len({each.get(key) for each in params}) > 1]
+    first = [key for key in swept if key in differ]
+    rest = sorted((key for key in differ if key not in first), key=lambda key: (key.count("."), key == SEED))
+    kept = list(first)
+    for key in rest:
+        owner = key.partition(".")[0]
+        deciding = [tuple(first)] if first else [(owner,)] if owner in kept and owner != key else []
+        if not any(_decides(params, by, key) for by in deciding):
+            kept.append(key)
+    return kept
+
+
+def _decides(params: Sequence[dict[str, str]], by: tuple[str, ...], key: str) -> bool:
+    """Whether runs that agree in `by` agree in `key`."""
+    seen: dict[tuple[str | None, ...], str | None] = {}
+    return all(
+        seen.setdefault(tuple(map(each.get, by)), each.get(key)) == each.get(key)  # type: ignore[arg-type]
+        for each in params
+    )
+
+
+def number(text: str | None) -> float | None:
+    """A parameter's value as a number, None if it is none."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
+
+
+def in_order(values: Iterable[str | None]) -> list[str | None]:
+    """Different values: numbers and lists of numbers by size, words as they come; what is missing last."""
+    different = list(dict.fromkeys(values))
+    present = [value for value in different if value is not None]
+    keys = [_sizes(value) for value in present]
+    if all(key is not None for key in keys):
+        present.sort(key=lambda value: _sizes(value) or [])
+    return [*present, *([None] if None in different else [])]
+
+
+def _sizes(text: str) -> list[float] | None:
+    value = number(text)
+    if value is not None:
+        return [value]
+    if not text.startswith("["):
+        return None
+    try:
+        listed = cast("list[object]", json.loads(text))
+    except ValueError:
+        return None
+    numbers = [float(each) for each in listed if isinstance(each, int | float)]
+    return numbers if len(numbers) == len(listed) else None
+
+
+def short(key: str, among: Iterable[str]) -> str:
+    """`lr` for `optimizer.lr` where no other of the keys ends so."""
+    last = key.rpartition(".")[2]
+    return last if sum(other.rpartition(".")[2] == last for other in among) == 1 else key

@@ -1,0 +1,81 @@
+"""Whether a sweep or a run is alive: each holds a lock, which the system lets go however its process ends."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+FOLDER = ".running"
+SWEEP = "sweep"
+
+
+class AliveError(ValueError):
+    """Another process is at work here."""
+
+
+@contextlib.contextmanager
+def sweeping(folder: Path) -> Generator[None, None, None]:
+    """Hold a sweep's folder. Raises AliveError where another sweep does."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(_file(folder, SWEEP))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise AliveError(
+            f"another sweep is at work in {folder}: wait for it, end it, or name another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        _release(lock)
+        with contextlib.suppress(OSError):
+            (folder / FOLDER).rmdir()  # Unless a lock file is left in it.
+
+
+@contextlib.contextmanager
+def running(folder: Path) -> Generator[None, None, None]:
+    """Hold the folder of a run."""
+    from filelock import FileLock
+
+    lock = FileLock(_file(folder.parent, folder.name))
+    lock.acquire()
+    try:
+        yield
+    finally:
+        _release(lock)
+
+
+def is_sweeping(folder: Path) -> bool:
+    """Whether a sweep is at work in the folder, as far as this machine can tell."""
+    return _held(folder / FOLDER / f"{SWEEP}.lock")
+
+
+def is_running(folder: Path) -> bool:
+    """Whether the run of that folder is going on, as far as this machine can tell."""
+    return _held(folder.parent / FOLDER / f"{folder.name}.lock")
+
+
+def _file(folder: Path, name: str) -> Path:
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    return folder / FOLDER / f"{name}.lock"
+
+
+def _release(lock: Any) -> None:
+    with contextlib.suppress(OSError):
+        Path(lock.lock_file).unlink()  # Before it is free: nobody else's file is taken away.
+    lock.release()
+
+
+def _held(file: Path) -> bool:
+    from filelock import FileLock, Timeout
+
+    if not file.is_file():
+        return False
+    try:
+        with FileLock(file).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True

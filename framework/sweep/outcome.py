@@ -1,0 +1,176 @@
+"""What a sweep came to: its points, ranked and summed up, and the table of them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+import statistics
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from framework.experiment import Prepared
+from framework.kinds.base import InvalidValue
+from framework.registry import near
+from framework.sweep_options import MAXIMIZE, MINIMIZE, SweepOptions
+
+DONE, FAILED, PRUNED, NOT_RUN = "done", "failed", "pruned", "not run"
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A metric that points are ranked by, and whether a greater one is better."""
+
+    name: str
+    greater: bool
+
+    @property
+    def direction(self) -> str:
+        return MAXIMIZE if self.greater else MINIMIZE
+
+
+def objectives(prepared: Prepared, options: SweepOptions) -> tuple[Objective, ...]:
+    """The objectives of a sweep whose runs are like this one. Raises InvalidValue for a metric they do not have."""
+    known: dict[str, bool] = {}
+    for part in prepared.data.parts:
+        known |= {f"{part}/{metric.name}": metric.greater_is_better for metric in prepared.metrics}
+        known[f"{part}/loss"] = False
+    if prepared.experiment.run.repeats > 1:
+        known |= {f"{name}_std": False for name in known}
+    own, greater = prepared.objective
+    named = options.objectives or (own,)
+    for name in named:
+        if name not in known:
+            raise InvalidValue("sweep.objective", name, f"one of {', '.join(known)}{near(name, list(known))}")
+    if options.directions:
+        return tuple(
+            Objective(name, way == MAXIMIZE) for name, way in zip(named, options.directions, strict=True)
+        )
+    return tuple(Objective(name, greater if name == own else known[name]) for name in named)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A point that is to be run: its overrides, and the hash of the config that they make."""
+
+    overrides: list[str]
+    hash: str
+    params: dict[str, Any] | None = None  # of the study's trial, where a sampler chose it
+    trial: int | None = None
+
+    @property
+    def digest(self) -> str:
+        """Of the overrides: it tells points apart whose configs differ in nothing that decides a result."""
+        return digest(self.overrides)
+
+
+def digest(texts: list[str]) -> str:
+    """Twelve hexadecimal digits of some texts, in their order."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One job of a sweep and what came of it."""
+
+    overrides: list[str]
+    status: str
+    values: dict[str, Any] = field(default_factory=dict[str, Any])  # what the job returned
+    error: str = ""
+
+    def numbers(self, wanted: tuple[Objective, ...]) -> list[float] | None:
+        """Its objectives; None where one is missing."""
+        metrics: dict[str, float] = self.values.get("metrics", {})
+        return [metrics[each.name] for each in wanted] if all(each.name in metrics for each in wanted) else None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a sweep came to."""
+
+    swept: list[str]
+    points: list[Point]
+    objectives: tuple[Objective, ...]
+
+    def of(self, status: str) -> list[Point]:
+        return [point for point in self.points if point.status == status]
+
+    @property
+    def failed(self) -> list[Point]:
+        return self.of(FAILED)
+
+    @property
+    def objective(self) -> tuple[str, bool] | None:
+        """The first objective's name, and whether a greater one is better."""
+        return (self.objectives[0].name, self.objectives[0].greater) if self.objectives else None
+
+    @property
+    def ranked(self) -> list[Point]:
+        """The points that are done, by the first objective: the best first, those without a number last."""
+        if self.objective is None:
+            return []
+        name, greater = self.objective
+
+        def key(point: Point) -> tuple[bool, float]:
+            value = point.values["metrics"].get(name, math.nan)
+            return value != value, -value if greater else value
+
+        return sorted(self.of(DONE), key=key)
+
+    @property
+    def front(self) -> list[Point]:
+        """Of several objectives, the points that no other is at least as good as in all and better in one."""
+        signs = [-1 if each.greater else 1 for each in self.objectives]
+        costs = [
+            (point, [sign * value for sign, value in zip(signs, found, strict=True)])
+            for point in self.ranked
+            if (found := point.numbers(self.objectives)) and not any(math.isnan(value) for value in found)
+        ]
+        return [
+            point
+            for point, own in costs
+            if not any(
+                other != own and all(a <= b for a, b in zip(other, own, strict=True)) for _, other in costs
+            )
+        ]
+
+    def aggregates(self) -> dict[str, float]:
+        """Counts, and of each objective the best value, the mean and the standard deviation over the points."""
+        found: dict[str, float] = {
+            "sweep/points": len(self.points),
+            "sweep/done": len(self.of(DONE)),
+            "sweep/failed": len(self.failed),
+            "sweep/pruned": len(self.of(PRUNED)),
+        }
+        for each in self.objectives:
+            values = [point.values["metrics"].get(each.name, math.nan) for point in self.of(DONE)]
+            values = [value for value in values if math.isfinite(value)]
+            if values:
+                found[f"best/{each.name}"] = max(values) if each.greater else min(values)
+                found[f"mean/{each.name}"] = statistics.fmean(values)
+                found[f"std/{each.name}"] = statistics.stdev(values) if len(values) > 1 else 0.0
+        return found
+
+    def write(self, folder: Path) -> None:
+        """The table of points as points.csv."""
+        metrics = list(dict.fromkeys(name for point in self.points for name in point.values.get("metrics", {})))
+        front = self.front if len(self.objectives) > 1 else None
+        with (folder / "points.csv").open("w", newline="") as out:
+            rows = csv.writer(out)
+            more = [] if front is None else ["best_in_a_trade-off"]
+            rows.writerow(["overrides", "status", "run_id", "seconds", *metrics, *more, "error"])
+            for point in self.points:
+                own = point.values.get("metrics", {})
+                mark = [] if front is None else [int(any(point is each for each in front))]
+                rows.writerow(
+                    [
+                        " ".join(point.overrides),
+                        point.status,
+                        point.values.get("run_id", ""),
+                        point.values.get("seconds", ""),
+                        *(own.get(name, "") for name in metrics),
+                        *mark,
+                        point.error,
+                    ]
+                )

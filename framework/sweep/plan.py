@@ -1,0 +1,141 @@
+"""A sweep as it is planned: every point composed, built and fitted to its data before anything runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from framework import describe
+from framework.config import Settings, construct
+from framework.experiment import Prepared
+from framework.kinds.base import InvalidValue
+from framework.sweep import past, search
+from framework.sweep.outcome import Objective, Planned, objectives
+from framework.sweep.session import Session
+from framework.sweep.space import Space, parse
+from framework.sweep_options import ADAPTIVE, GRID, NO_PRUNER, SweepOptions
+
+
+@dataclass
+class Plan:
+    """A sweep that is checked and not yet begun."""
+
+    space: Space
+    options: SweepOptions
+    points: list[Planned]  # of a search none: they come one by one
+    settings: Settings
+    wanted: tuple[Objective, ...]
+    hash: str  # of the points, or of the search with all that decides them
+    space_hash: str  # of a search without how long it goes on
+
+    @property
+    def adaptive(self) -> bool:
+        return self.options.sampler in ADAPTIVE
+
+    def complete(self, earlier: past.Earlier) -> bool:
+        """Whether nothing is left to do of it."""
+        if not self.adaptive:
+            return len(earlier.match(self.points)) == len(self.points)
+        if self.options.n_trials is not None:
+            return len(earlier.finished) >= self.options.n_trials
+        return earlier.parent.status == past.FINISHED
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Composes points with Hydra, and builds them to see that they can be run."""
+
+    config: DictConfig
+    context: HydraContext
+    session: Session
+
+    def plan(self, arguments: list[str]) -> Plan:
+        """Everything that can be wrong with a sweep is found here, before it leaves a trace."""
+        config, context = self.config, self.context
+        parser = OverridesParser.create(config_loader=context.config_loader)
+        parsed = parser.parse_overrides(arguments)
+        given = OmegaConf.to_container(config.sweep, resolve=True)
+        options: SweepOptions = construct(SweepOptions, cast("dict[str, Any]", given), "sweep.")
+        space = parse(parsed, options.groups, self._is_integer)
+        search.check(options, space, len(options.objectives))
+        if options.sampler == GRID:
+            drawn = [(overrides, None) for overrides in space.grid()[: options.n_trials]]
+        elif options.sampler in ADAPTIVE:
+            drawn = [(overrides, None) for overrides in space.probes()]
+        else:
+            # What is out of bounds at an end of an interval shall show, even if no point comes near.
+            self._planned([(overrides, None) for overrides in space.probes()])
+            drawn = [(space.at(params), params) for params in search.draw(space, options)]
+        points, settings, prepared, texts = self._planned(drawn)
+        wanted = objectives(prepared, options)
+        if options.pruner != NO_PRUNER and not wanted[0].name.startswith(("val/", "train/loss")):
+            raise InvalidValue(
+                "sweep.pruner", options.pruner, f"none: {wanted[0].name} is not known at the end of each epoch"
+            )
+        if options.sampler in ADAPTIVE:
+            texts += [options.sampler, str(options.seed), *(f"{each.name} {each.direction}" for each in wanted)]
+            texts += [f"{axis.name}={axis.text}" for axis in space.axes]
+            points = []
+        space_hash = past.fingerprint(texts)
+        limits = [str(options.n_trials), str(options.timeout)] if options.sampler in ADAPTIVE else []
+        return Plan(space, options, points, settings, wanted, past.fingerprint([*texts, *limits]), space_hash)
+
+    def _planned(
+        self, drawn: Sequence[tuple[list[str], dict[str, Any] | None]]
+    ) -> tuple[list[Planned], Settings, Any, list[str]]:
+        """Compose and build points: the points with their hashes, settings and experiment of the first, and what
+        the sweep is known by. An error names the point."""
+        found: list[Planned] = []
+        first: tuple[Settings, Any] | None = None
+        digests: dict[int, str] = {}
+        for overrides, params in drawn:
+            try:
+                chosen, prepared = self.prepare(overrides)
+            except Exception as error:
+                if len(drawn) > 1:
+                    error.add_note(f"in the point {' '.join(overrides)} of the sweep; nothing was run")
+                raise
+            first = first or (chosen, prepared)
+            digests.setdefault(id(prepared.data), describe.data_digest(prepared))
+            found.append(Planned(overrides, describe.config_hash(describe.parameters(prepared)), params))
+        if first is None:
+            raise ValueError("the sweep has no points: one of the lists is empty")
+        return found, *first, [*(each.hash for each in found), *digests.values()]
+
+    def prepare(self, overrides: list[str]) -> tuple[Settings, Prepared]:
+        """The settings and the experiment of a point. Raises what is wrong with it."""
+        return self.session.prepare(self._compose(overrides))
+
+    def folder_of(self, job: list[str], number: int) -> list[str]:
+        """An override that gives a job a folder of its own, where its own choice of one is there already."""
+        config, context = self.config, self.context
+        raw = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+        if cast("dict[str, Any]", raw)["subdir"] == "${hydra.job.num}":
+            return []  # Numbers go on from those that are there.
+        composed = context.config_loader.load_sweep_config(config, job)
+        with open_dict(composed):
+            composed.hydra.job.num = composed.hydra.job.id = number
+        chosen, k = str(composed.hydra.sweep.subdir), 2
+        if not os.path.exists(os.path.join(composed.hydra.sweep.dir, chosen)):
+            return []
+        while os.path.exists(os.path.join(composed.hydra.sweep.dir, f"{chosen}-{k}")):
+            k += 1
+        return [f"hydra.sweep.subdir='{chosen}-{k}'"]
+
+    def _is_integer(self, key: str) -> bool:
+        config = self.config
+        value: object = OmegaConf.select(config, key.lstrip("+"), throw_on_missing=False)
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    def _compose(self, overrides: list[str]) -> Any:
+        config, context = self.config, self.context
+        composed = context.config_loader.load_sweep_config(config, overrides)
+        with_hydra = OmegaConf.to_container(composed, resolve=False)
+        values = {key: value for key, value in cast("dict[str, Any]", with_hydra).items() if key != "hydra"}
+        return OmegaConf.create(values)

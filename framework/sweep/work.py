@@ -1,0 +1,181 @@
+"""A sweep at work: what is left to run is run, and the run above it tells what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.plugins.launcher import Launcher
+
+from framework import describe
+from framework.show import console
+from framework.sweep import past, search
+from framework.sweep.outcome import FAILED, NOT_RUN, Outcome, Planned, Point
+from framework.sweep.plan import Plan, Planner
+from framework.sweep.runner import BASIC, Runner
+from framework.sweep.session import Session
+from framework.sweep_options import NO_PRUNER
+from framework.tracking import Run, Store
+
+
+@dataclass(frozen=True)
+class Work:
+    """One go at a sweep: the first, or one that continues an earlier one."""
+
+    planner: Planner
+    plan: Plan
+    folder: Path
+    store: Store | None
+    parent: Run | None
+    earlier: past.Earlier | None
+
+    @property
+    def session(self) -> Session:
+        return self.planner.session
+
+    def run(self, launcher: Launcher, most: int | None) -> Any:
+        """Run what is left, `most` at once, and tell the parent what there is, however it ends."""
+        plan, parent, runner = self.plan, self.parent, self._runner(launcher, most)
+        points: dict[int, Point] = {}
+        self.session.first = runner.number
+        try:
+            if plan.adaptive:
+                self._search(runner, self._study(runner), points)
+            else:
+                if plan.options.pruner != NO_PRUNER:
+                    self._study(runner)
+                self._enumerate(runner, points)
+        finally:
+            # What was interrupted is told as far as it came.
+            missing = [i for i in range(len(plan.points)) if i not in points]
+            points |= {i: Point(plan.points[i].overrides, NOT_RUN) for i in missing}
+            outcome = Outcome(plan.space.swept, [points[i] for i in sorted(points)], plan.wanted)
+            self.session.outcome = outcome
+            outcome.write(self.folder)
+            if parent is not None:
+                _tell(parent, outcome, self.folder)
+        if parent is not None and self.store is not None:
+            if outcome.ranked and plan.settings.tracking.model:
+                _log_best(self.store, outcome.ranked[0])
+            if outcome.failed and (runner.stopped or not outcome.ranked):
+                parent.finish("FAILED")
+        return runner.returns
+
+    def _study(self, runner: Runner) -> search.Study:
+        """The study of a search, that of an earlier go where its file is within reach; or of runs to be pruned."""
+        plan = self.plan
+        left = self.earlier.parent.tags.get(past.STUDY) if self.earlier and plan.adaptive else None
+        file = Path(left) if left and Path(left).is_file() else self.folder / "study.journal"
+        study = search.Study(file, plan.space, plan.options, [each.direction for each in plan.wanted])
+        if self.parent is not None:
+            self.parent.tags({past.STUDY: str(study.file)})
+        runner.study = study
+        return study
+
+    def _enumerate(self, runner: Runner, points: dict[int, Point]) -> None:
+        """Run the points that are not done yet."""
+        plan = self.plan
+        matched = self.earlier.match(plan.points) if self.earlier else {}
+        for i, run in matched.items():
+            points[i] = past.point_of(run, plan.points[i].overrides, plan.wanted)
+        left = [i for i in range(len(plan.points)) if i not in matched]
+        self.session.jobs = len(left)
+        swept = ", ".join(plan.space.swept) or "nothing"
+        say(f"{len(left)} runs over {swept}" + (f", {len(matched)} more are done" if matched else ""))
+        self._supersede([plan.points[i] for i in left])
+        runner.run([plan.points[i] for i in left], lambda j, point: points.__setitem__(left[j], point))
+
+    def _search(self, runner: Runner, study: search.Study, points: dict[int, Point]) -> None:
+        """Ask for points and tell what came of them, until there are enough."""
+        plan, most = self.plan, self.plan.options.n_trials
+        again = self._recall(study, points)
+        self.session.jobs = None if most is None else max(0, most - len(points))
+        number = "any number of" if most is None else self.session.jobs
+        say(f"{number} runs over {', '.join(plan.space.swept)}, chosen by {plan.options.sampler}")
+        width = runner.width or 1
+        while not runner.over() and (most is None or len(points) < most):
+            count = width if most is None else min(width, most - len(points))
+            asked = [study.ask(again.pop(0) if again else None) for _ in range(count)]
+            batch: list[Planned] = []
+            for trial, params in asked:
+                overrides = plan.space.at(params)
+                try:
+                    _, prepared = self.planner.prepare(overrides)
+                except Exception as error:  # noqa: BLE001
+                    # Choices may exclude each other; that costs this trial alone.
+                    study.tell(trial, None)
+                    points[len(points)] = Point(overrides, FAILED, {}, f"{type(error).__name__}: {error}")
+                    continue
+                hash_ = describe.config_hash(describe.parameters(prepared))
+                batch.append(Planned(overrides, hash_, params, trial))
+            self._supersede(batch)
+            base = len(points)
+            runner.run(batch, lambda j, point, base=base: points.__setitem__(base + j, point))
+
+    def _recall(self, study: search.Study, points: dict[int, Point]) -> list[dict[str, Any]]:
+        """The points of an earlier go that are done; the parameters of those that are to be run again."""
+        if self.earlier is None:
+            return []
+        known: list[search.Known] = []
+        for run in self.earlier.finished:
+            if (params := past.params_of(run)) is not None:
+                point = past.point_of(run, self.plan.space.at(params), self.plan.wanted)
+                points[len(points)] = point
+                known.append(search.Known(params, point.numbers(self.plan.wanted), run.pruned))
+        again = study.settle(known)
+        tried = [*again, *(each.params for each in known)]
+        for run in self.earlier.children:
+            # Of a run that failed, where its study is lost.
+            if (params := past.params_of(run)) and params not in tried:
+                again.append(params)
+                tried.append(params)
+        return again
+
+    def _supersede(self, again: list[Planned]) -> None:
+        if self.earlier is not None and self.store is not None:
+            past.supersede(self.store, self.earlier, again)
+
+    def _runner(self, launcher: Launcher, most: int | None) -> Runner:
+        width = self.plan.options.batch or most
+        if width is None and type(launcher).__name__ == BASIC:
+            width = 1
+        numbers = [int(each.name) for each in self.folder.iterdir() if each.name.isdecimal()]
+        return Runner(
+            launcher,
+            self.plan.options,
+            self.plan.wanted,
+            number=max(numbers, default=-1) + 1,
+            width=width,
+            store=self.store,
+            parent=self.parent.id if self.parent else None,
+            folder_of=self.planner.folder_of,
+        )
+
+
+def say(text: str) -> None:
+    """A line on the sweep as a whole."""
+    console().print(f"[bold]sweep   [/] {text}")
+
+
+def _tell(parent: Run, outcome: Outcome, folder: Path) -> None:
+    """What the parent run tells of its points."""
+    parent.metrics(outcome.aggregates(), step=0)
+    parent.file(folder / "points.csv")
+    parent.file(folder / "multirun.yaml")
+    if outcome.ranked:
+        best = outcome.ranked[0]
+        tags = {"backproof.best_run": str(best.values["run_id"]), "backproof.best": " ".join(best.overrides)}
+        if len(outcome.objectives) > 1:
+            tags["backproof.front"] = ",".join(str(point.values["run_id"]) for point in outcome.front)
+        parent.tags(tags)
+    if outcome.failed:
+        parent.tags({"backproof.failed": str(len(outcome.failed))})
+
+
+def _log_best(store: Store, best: Point) -> None:
+    """The model of the best point, unless an earlier part of the sweep has logged it; another machine's weights
+    are not within reach."""
+    weights = Path(best.values["folder"]) / "weights"
+    if weights.is_dir() and not past.has_model(store, best.values["run_id"]):
+        store.resume(best.values["run_id"]).model(weights)

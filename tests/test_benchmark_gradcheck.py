@@ -1,0 +1,102 @@
+"""The benchmark of gradient checkers: its own parts are right, and backproof makes no error in a small one."""
+
+import numpy as np
+import pytest
+
+from benchmarks.gradcheck.checkers import CHECKERS
+from benchmarks.gradcheck.mistakes import MISTAKES, Rule
+from benchmarks.gradcheck.naming import NAMES, Naming
+from benchmarks.gradcheck.problems import ACTIVATIONS, SAME, problem, problems
+from benchmarks.gradcheck.results import page
+from benchmarks.gradcheck.trial import trial
+
+OURS = [each for each in CHECKERS if each.name == "backproof"]
+
+
+def small(activation="tanh", moment="fresh", dtype="float64", sizes=(5, 7, 6, 4)):
+    return problem(activation, sizes, moment, dtype, np.random.default_rng(3))
+
+
+@pytest.fixture(scope="module")
+def small_trial():
+    return trial(OURS, rights=1, wrongs=1, every=7)
+
+
+def test_ours_accepts_nothing_wrong_and_rejects_nothing_right(small_trial):
+    assert small_trial.right.total() == 6
+    assert small_trial.wrong.total() > 380
+    assert small_trial.tallies["backproof"].errors == []
+
+
+def test_there_are_enough_mistakes_and_each_shows_somewhere():
+    assert len(MISTAKES) >= 40
+    assert set(NAMES) <= set(MISTAKES)
+    hidden = [
+        mistake
+        for mistake, rule in MISTAKES.items()
+        if all(small(activation).gap(rule) <= SAME for activation in ACTIVATIONS)
+    ]
+    assert hidden == []
+
+
+def test_the_plain_backward_pass_without_a_mistake_is_the_networks_own():
+    for given in problems(1, seed=5):
+        assert given.gap(Rule()) <= SAME, given.label
+
+
+@pytest.mark.parametrize(
+    ("activation", "mistake"),
+    [
+        ("relu", "φ' at h"),
+        ("relu", "1 at a > 0, whatever φ"),
+        ("tanh", "φ' at −a"),
+        ("tanh", "1 − h², whatever φ"),
+    ],
+)
+def test_what_changes_no_number_is_no_mistake(activation, mistake):
+    assert small(activation).gap(MISTAKES[mistake]) <= SAME
+    others = [each for each in ACTIVATIONS if each != activation]
+    assert all(small(each).gap(MISTAKES[mistake]) > 1e-3 for each in others)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_candidate_gives_loss_and_gradient_in_its_dtype(dtype):
+    given = small(dtype=dtype).given(None)
+    assert given.value(given.theta).dtype == given.gradient(given.theta).dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(given.join(given.split(given.theta)), given.theta)
+
+
+def test_two_mistakes_at_one_place_are_no_pair():
+    with pytest.raises(ValueError, match="both mistakes are at dz"):
+        MISTAKES["twice"].with_(MISTAKES["half"])
+
+
+def test_a_pair_is_both_mistakes():
+    both = MISTAKES["twice"].with_(MISTAKES["b of zero"])
+    right, given = (small().given(rule) for rule in (None, both))
+    theta = right.theta
+    for name, one, two in zip(
+        right.layout.tensors(theta),
+        right.split(right.gradient(theta)),
+        given.split(given.gradient(theta)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(two, 2 * one if name[0] == "W" else 0 * one, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("checker", [each for each in CHECKERS if each.installed], ids=lambda each: each.name)
+def test_every_checker_tells_a_wrong_sign_in_float64(checker):
+    check, given = checker.make(), small("tanh")
+    assert not check(given.given(MISTAKES["y − p for p − y"]))
+    assert checker.name == "course rule" or check(given.given(None))
+
+
+def test_the_page_says_what_is_not_installed_and_what_went_wrong(small_trial):
+    tally = small_trial.tallies["backproof"]
+    tally.errors.append("accepted: an invented error")
+    naming = Naming(pairs=1, seconds=[0.1])
+    text = page(OURS, small_trial, naming, {"backproof": 0.05}, [], 60.0)
+    tally.errors.pop()
+    assert "- accepted: an invented error" in text
+    assert "| backproof | 0 of " in text
+    assert "50.0 ms" in text
