@@ -45,9 +45,16 @@ def train(args: list[str]) -> int:
     # Hydra prints errors in a form of its own and exits with 1, unless it is asked to raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Hydra's parser does not take overrides on both sides of an option.
-    args = sorted(args, key=lambda each: each not in ("-m", "--multirun"))
+    args = sorted(map(_quoted, args), key=lambda each: each not in ("-m", "--multirun"))
     with _setup() as plugins:
         return _guarded(plugins, lambda session: _hydra(args, session))
+
+
+def _quoted(override: str) -> str:
+    """An id of a run in quotes: Hydra would read one such as 437367e5 as a number."""
+    key, _, value = override.partition("=")
+    ids = key in ("sweep.resume", "tracking.parent") and value and set(value) <= set("0123456789abcdef")
+    return f"{key}='{value}'" if ids else override
 
 
 def check(args: list[str]) -> int:

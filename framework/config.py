@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
@@ -50,7 +50,7 @@ class Settings:
     experiment: Experiment
     tracking: TrackingOptions
     outputs: str
-    sweep: SweepOptions = field(default_factory=SweepOptions)
+    sweep: SweepOptions = dataclasses.field(default_factory=SweepOptions)
 
 
 def register(plugins: Registry) -> None:

@@ -314,7 +314,13 @@ class TestOtherCommands:
     def test_check_writes_a_page_that_needs_nothing_else(self, place, capsys):
         assert main(["check", "dataset=iris", "--report", "check.html"]) == 0
         page = Path("check.html").read_text()
-        for part in ("✓ passed", "At the fresh parameters", "Taylor remainders", "data:image/png;base64,", "W1"):
+        for part in (
+            "✓ passed",
+            "At the fresh parameters",
+            "Taylor remainders",
+            "data:image/png;base64,",
+            "W1",
+        ):
             assert part in page
         assert "http" not in page
         assert "<script" not in page

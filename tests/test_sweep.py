@@ -115,6 +115,10 @@ class TestResume:
         (parent,) = parents()
         assert sorted(int(r.data.params["seed"]) for r in children(parent, "FINISHED")) == [0, 1, 2, 3, 4]
 
+    def test_an_id_that_looks_like_a_number_is_an_id(self, place, capsys):
+        assert sweep("seed=0,1", "sweep.resume=437367e5") == 2
+        assert "'437367e5'" in capsys.readouterr().err
+
     def test_what_cannot_be_continued_is_said(self, place, capsys):
         assert sweep("seed=0,1", "sweep.resume=last") == 2
         assert "sweep.resume: got 'last'" in capsys.readouterr().err
@@ -295,6 +299,8 @@ def test_the_parent_tells_of_the_sweep(place):
     values = [r.data.metrics["val/accuracy"] for r in children(parent)]
     assert metrics["mean/val/accuracy"] == pytest.approx(sum(values) / 4)
     assert "backproof train -m" in tags["mlflow.note.content"]
+    found = [each.path for each in client().list_artifacts(parent.info.run_id)]
+    assert {"points.csv", "multirun.yaml", "report.html"} <= set(found)
     (first, *_) = children(parent)
     assert "sweep" not in first.data.tags["mlflow.note.content"]
     assert "tracking" not in first.data.tags["mlflow.note.content"].replace("tracking.plots", "")

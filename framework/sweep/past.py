@@ -165,7 +165,8 @@ def supersede(store: Store, found: Earlier, again: Sequence[Planned]) -> None:
     """Mark the runs that failed or were killed and are run again, so that they do not count twice."""
     hashes = {point.hash for point in again}
     for child in found.children:
-        if child.status != FINISHED and child.tags.get(CONFIG) in hashes and SUPERSEDED not in child.tags:
+        redone = child.tags.get(CONFIG, "") in hashes or CONFIG not in child.tags
+        if child.status != FINISHED and redone and SUPERSEDED not in child.tags:
             with recording_fails(store.uri):
                 store.client.set_tag(child.id, SUPERSEDED, "true")
 

@@ -120,7 +120,11 @@ class Runner:
             tags = f"{past.POINT}:{planned.digest}"
             if planned.params is not None:
                 tags += f",{past.TRIAL}:{_quoted(json.dumps(planned.params))}"
-            found += [f"tracking.parent={self.parent}", "tracking.run_name=null", f"++tracking.tags={{{tags}}}"]
+            found += [
+                f"tracking.parent='{self.parent}'",
+                "tracking.run_name=null",
+                f"++tracking.tags={{{tags}}}",
+            ]
         return found
 
     def _rescued(self, chunk: list[Planned], error: Exception) -> list[Point]:

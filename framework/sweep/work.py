@@ -9,6 +9,7 @@ from typing import Any
 from hydra.plugins.launcher import Launcher
 
 from framework import describe
+from framework.reports import build
 from framework.show import console
 from framework.sweep import past, search
 from framework.sweep.outcome import FAILED, NOT_RUN, Outcome, Planned, Point
@@ -58,6 +59,8 @@ class Work:
         if parent is not None and self.store is not None:
             if outcome.ranked and plan.settings.tracking.model:
                 _log_best(self.store, outcome.ranked[0])
+            parent.flush()
+            parent.text(build(self.store, parent.id), "report.html")
             if outcome.failed and (runner.stopped or not outcome.ranked):
                 parent.finish("FAILED")
         return runner.returns

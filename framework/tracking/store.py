@@ -105,7 +105,9 @@ class Store:
         tags = {key: value for key, value in own.items() if value} | tags
         with recording_fails(self.uri):
             started = int(time.time() * 1000)
-            created = self.client.create_run(self.experiment_id, start_time=started, run_name=run_name)
+            # With the parent from its first moment: a process that is killed now leaves no stray run.
+            nested = {"mlflow.parentRunId": parent} if parent else None
+            created = self.client.create_run(self.experiment_id, started, nested, run_name)
             run = Run(self.client, self.uri, created.info, self.flush_seconds)
             run.begin(params, tags)
         return run

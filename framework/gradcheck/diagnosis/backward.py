@@ -165,7 +165,7 @@ class Judge:
         # The smallest case that has a sum over samples goes first: most mistakes are out after it.
         ordered = sorted(cases, key=lambda case: (case.trace.N < 3, case.trace.N))
         self.passes = [Backward(case) for case in ordered]
-        self._said: dict[tuple[str, Mistakes], tuple[bool, bool]] = {}
+        self._said: dict[tuple[str, Mistakes], bool] = {}
         self.right = {tensor: all(case.right(tensor) for case in ordered) for tensor in ordered[0].expected}
 
     @property
@@ -174,11 +174,22 @@ class Judge:
 
     def explains(self, tensor: str, mistakes: Mistakes) -> bool:
         """Whether these mistakes, and no others, give the tensor's gradient."""
-        return self._judge(tensor, mistakes)[0]
+        key = tensor, mistakes
+        if key not in self._said:
+            self._said[key] = all(self._explained(each, tensor, mistakes) for each in self.passes)
+        return self._said[key]
+
+    def _explained(self, each: Backward, tensor: str, mistakes: Mistakes) -> bool:
+        gradient = each.gradient(tensor, mistakes)
+        return gradient is not None and each.case.explained(tensor, gradient)
 
     def harmless(self, tensor: str, mistakes: Mistakes) -> bool:
-        """Whether the tensor's gradient is right with these mistakes, as φ' at h is for ReLU."""
-        return self._judge(tensor, mistakes)[1]
+        """Whether the tensor's gradient is right with these mistakes, as with φ' at h for ReLU."""
+        for each in self.passes:
+            gradient = each.gradient(tensor, mistakes)
+            if gradient is None or not np.allclose(gradient, each.case.expected[tensor], 1e-9, 1e-13):
+                return False
+        return True
 
     def numbers(self, tensor: str, mistakes: Mistakes) -> list[Array] | None:
         """The tensor's gradient with these mistakes at each case."""
@@ -189,21 +200,3 @@ class Judge:
                 return None
             found.append(gradient)
         return found
-
-    def _judge(self, tensor: str, mistakes: Mistakes) -> tuple[bool, bool]:
-        key = tensor, mistakes
-        if key not in self._said:
-            self._said[key] = self._compare(tensor, mistakes)
-        return self._said[key]
-
-    def _compare(self, tensor: str, mistakes: Mistakes) -> tuple[bool, bool]:
-        explains = harmless = True
-        for each in self.passes:
-            gradient = each.gradient(tensor, mistakes)
-            if gradient is None:
-                return False, False
-            explains = explains and each.case.explained(tensor, gradient)
-            harmless = harmless and bool(np.allclose(gradient, each.case.expected[tensor], 1e-9, 1e-13))
-            if not explains and not harmless:
-                break
-        return explains, harmless

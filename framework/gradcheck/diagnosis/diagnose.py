@@ -87,7 +87,7 @@ class _Diagnosing:
         )
 
     def _findings(self, chosen: Explanation, others: Sequence[Explanation]) -> list[Finding]:
-        ordered = sorted(chosen.all, key=lambda each: (-each.layer, _order(each)))
+        ordered = sorted(chosen.all, key=lambda each: each.order)
         findings: list[Finding] = []
         for group in _grouped(ordered):
             touched = {tensor for each in group for tensor in self._touched(chosen, each)}
@@ -196,13 +196,6 @@ def _grouped(mistakes: Sequence[Mistake]) -> list[list[Mistake]]:
     return list(groups.values())
 
 
-_ORDER = ("seed", "samples", "sign", "size", "back", "slope")
-
-
-def _order(mistake: Mistake) -> int:
-    return _ORDER.index(mistake.kind) if mistake.kind in _ORDER else len(_ORDER)
-
-
 def _shown(tensors: Sequence[str]) -> str:
     """The tensor whose formula is shown: weights tell more than biases; the uppermost that is wrong."""
     weights = [each for each in tensors if each[0] == "W"]
@@ -218,7 +211,7 @@ def _swaps(chosen: Explanation, group: Sequence[Mistake], others: Sequence[Expla
     found: dict[Alternative, None] = {}
     for other in others:
         if _swapped(chosen, other) == frozenset(group):
-            new = sorted(other.all - chosen.all, key=lambda each: -each.layer)
+            new = sorted(other.all - chosen.all, key=lambda each: each.order)
             found[_alternative(new[0])] = None
     return list(found)
 
@@ -235,7 +228,7 @@ def _ties(chosen: Explanation, others: Sequence[Explanation]) -> list[tuple[Alte
     found: list[tuple[Alternative, ...]] = []
     for other in others:
         if _swapped(chosen, other) is None and other.all != chosen.all:
-            ordered = sorted(other.all, key=lambda each: (-each.layer, _order(each), each.name))
+            ordered = sorted(other.all, key=lambda each: each.order)
             tie = tuple(_alternative(group[0]) for group in _grouped(ordered))
             if tie not in found:
                 found.append(tie)

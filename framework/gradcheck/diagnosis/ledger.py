@@ -66,6 +66,13 @@ class Mistake:
         return self.kind, self.layer
 
     @property
+    def order(self) -> tuple[int, str, str, str]:
+        """From the loss down, the same in every run: sets of strings have no order of their own."""
+        places = ("seed", "samples", "sign", "size", "factor", "back", "slope")
+        place = str(places.index(self.kind)) if self.kind in places else self.kind
+        return -self.layer, place, self.name, self.number
+
+    @property
     def group(self) -> object:
         """The same for what counts as one mistake: made in a loop over the layers, or with one strength."""
         return (self.name, self.number) if self.kind.endswith("_added") else (self.kind, self.name, self.number)

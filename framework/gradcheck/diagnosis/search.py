@@ -55,10 +55,13 @@ def tensors_down(depth: int) -> list[str]:
 class Search:
     """Finds explanations of the gradients that a judge sees, by the mistakes of a ledger."""
 
-    def __init__(self, judge: Judge, ledger: Sequence[Mistake], depth: int) -> None:
-        self.judge, self.ledger, self.depth = judge, list(ledger), depth
+    def __init__(self, judge: Judge, book: Sequence[Mistake], depth: int) -> None:
+        self.judge, self.depth = judge, depth
+        self.ledger: list[Mistake] = list(book)
         self.tensors = tensors_down(depth)
-        self.scopes = {each: frozenset(each.scope(depth)) for each in self.ledger}
+        self.scopes: dict[Mistake, frozenset[str]] = {
+            each: frozenset(each.scope(depth)) for each in self.ledger
+        }
         self._bits = {tensor: 1 << i for i, tensor in enumerate(self.tensors)}
         self._tried: dict[tuple[str, Mistakes, int], list[Mistakes]] = {}
 
@@ -131,7 +134,9 @@ class Search:
 
     def _candidates(self, state: Explanation, tensor: str) -> list[Mistakes]:
         """The explanations of one tensor: those with as few new mistakes as can be."""
-        above = [each for each in state.all if tensor in each.scope(self.depth)]
+        above = sorted(
+            (each for each in state.all if tensor in each.scope(self.depth)), key=lambda each: each.order
+        )
         kept = frozenset(above)
         if self.judge.explains(tensor, kept):
             return [kept]

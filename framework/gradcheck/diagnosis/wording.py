@@ -47,7 +47,7 @@ def formula(tensor: str, depth: int, mistakes: Iterable[Mistake] = (), seed: str
 
     seed   N ∂Err/∂z in index form, {k} for the letter of the outputs
     """
-    made = list(mistakes)
+    made = sorted(mistakes, key=lambda each: each.order)
     if any(not each.form for each in made):
         return ""
     layer, own = int(tensor[1:]), {each.place: each for each in made}
