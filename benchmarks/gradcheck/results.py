@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.gradcheck.checkers import Checker
 from benchmarks.gradcheck.mistakes import MISTAKES
-from benchmarks.gradcheck.naming import NAMES, Naming
+from benchmarks.gradcheck.naming import NAMES, SINCE, Naming
 from benchmarks.gradcheck.problems import ACTIVATIONS, DTYPES, MOMENTS
 from benchmarks.gradcheck.timing import Cost
 from benchmarks.gradcheck.trial import Key, Tally, Trial
@@ -124,16 +124,16 @@ def _both(trial: Trial, tally: Tally, group: dict[str, str]) -> list[str]:
 
 
 def _naming(naming: Naming) -> str:
-    outside = [each for each in MISTAKES if each not in NAMES]
-    singles, known = naming.singles, naming.of_ledger(naming.singles)
+    outside = [each for each in MISTAKES if each not in NAMES | SINCE]
     text = (
-        f"{_share(naming.named.total(), singles.total())} of the single mistakes were named correctly; of those "
-        f"that the diagnosis has a name for, {_share(naming.of_ledger(naming.named), known)}. "
-        f"{naming.misnamed.total()} were given another mistake's name. Of random pairs of mistakes that have a "
-        "name, at different places, "
-        f"{_share(naming.pairs_named, naming.pairs)} were named, both and nothing else; {naming.pairs_misnamed} "
-        f"were given a wrong name. Median time {np.median(naming.seconds):.2f} s, "
-        f"at most {max(naming.seconds):.1f} s. float64, one network of every activation and depth."
+        f"{_share(naming.named.total(), naming.singles.total())} of the single mistakes were named correctly. Of those "
+        f"that the diagnosis had a name for before this benchmark was first run: {_share(*naming.of(NAMES))}. Of the "
+        f"{len(SINCE)} that were unknown then and were given a name since: {_share(*naming.of(SINCE))}. In that first "
+        "run, on one hidden layer, 163 of 205 (79.5 %) were named. "
+        f"{naming.misnamed.total()} were given another mistake's name. Of random pairs of mistakes of the first sort, "
+        f"at different places, {_share(naming.pairs_named, naming.pairs)} were named, both and nothing else; "
+        f"{naming.pairs_misnamed} were given a wrong name. Median time {np.median(naming.seconds):.2f} s, at most "
+        f"{max(naming.seconds):.1f} s. float64, one network of every activation and depth."
     )
     if outside:
         text += f"\n\nMistakes without a name, where 'unknown' is the right answer: {'; '.join(outside)}."

@@ -50,8 +50,8 @@ def main(arguments: list[str] | None = None) -> None:
     rights = 1 if given.quick else -(-given.correct // CELLS)
     # The networks are small: more threads would only wait for each other.
     with threadpool_limits(1):
-        trials = trial(installed, rights, 1, every=5 if given.quick else 1)
         named = share_named((1,) if given.quick else DEPTHS, 2 if given.quick else 16, seed=2)
+        trials = trial(installed, rights, 1, every=5 if given.quick else 1)
         times = timing.table(installed, 3 if given.quick else 15)
         with_torch = any(each.package == "torch" for each in installed)
         costs = timing.sizes(3 if given.quick else 15, torch=with_torch)

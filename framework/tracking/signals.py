@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Generator
 from types import FrameType
@@ -41,10 +42,17 @@ def terminate_on_sigterm() -> Generator[None, None, None]:
         _arrived.set()
         check_terminated()
 
+    def unraisable(lost: sys.UnraisableHookArgs) -> None:
+        # It is raised again by `check_terminated`, and is no news to anyone.
+        if not isinstance(lost.exc_value, Terminated):
+            report(lost)
+
     _arrived.clear()
+    report, sys.unraisablehook = sys.unraisablehook, unraisable
     before = signal.signal(signal.SIGTERM, handler)
     try:
         yield
     finally:
+        sys.unraisablehook = report
         # None stands for a handler that was not set from Python and cannot be set from it.
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

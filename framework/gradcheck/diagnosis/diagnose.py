@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from framework.gradcheck.diagnosis.backward import Judge, Mistakes, ledger
-from framework.gradcheck.diagnosis.case import Case, residual, same
+from framework.gradcheck.diagnosis.case import Case, same
 from framework.gradcheck.diagnosis.example import Evaluate, counterexample
 from framework.gradcheck.diagnosis.ledger import Mistake
 from framework.gradcheck.diagnosis.plugins import plugin_findings
@@ -140,7 +140,7 @@ class _Diagnosing:
         if numbers is None:
             return float("inf")
         pairs = zip(self.judge.cases, numbers, strict=True)
-        return max(residual(case.given[tensor], each) for case, each in pairs)
+        return max(case.left(tensor, each) for case, each in pairs)
 
     def _unknowns(self, chosen: Explanation) -> list[Finding]:
         """What nothing explains, layer by layer from the loss down."""

@@ -18,8 +18,8 @@ from framework.kinds import Array, Trace
 #: x (N, D) and y (N, K); None where the derivation cannot be evaluated there.
 Evaluate = Callable[[dict[str, Array], Array, Array], "tuple[Trace, Mapping[str, Array]] | None"]
 
-#: Integers are drawn so often for each size.
-DRAWS = 12
+#: Integers are drawn so often for each size, until so many points are found.
+DRAWS, ENOUGH = 30, 6
 #: A right and a given entry must differ by more than this.
 SHOWS = 1e-3
 
@@ -80,6 +80,8 @@ def counterexample(
 
     made    the mistakes that were found in each tensor: if one can be found, the example shows each of them
     """
+    # An entry that was replaced has its numbers at the cases only.
+    made = {name: frozenset(m for m in each if not m.kind.endswith("_entry")) for name, each in made.items()}
     shows = _Shows(evaluate, tensors, made)
     if max(len(made.get(tensor, ())) for tensor in tensors) > 1:
         found = _found(shows, cases)
@@ -100,6 +102,8 @@ def _found(shows: _Shows, cases: Sequence[Case]) -> Counterexample | None:
             if shown:
                 tensor = shown[0]
                 found.append((_shrunk(shows, point, tensor), tensor))
+            if len(found) == ENOUGH:
+                break
         if found:
             point, tensor = min(found, key=lambda each: (shows.tensors.index(each[1]), each[0].size))
             return _worked(shows, point, tensor, sizes)

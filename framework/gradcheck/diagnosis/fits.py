@@ -12,6 +12,8 @@ from framework.kinds import Array
 
 #: How well the fitted numbers of the cases must agree.
 AGREE = 1e-6
+#: What is smaller than this share of the largest is rounding.
+ROUNDING = 1e-12
 
 
 def fitted(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list[Mistake]:
@@ -42,8 +44,10 @@ def fitted(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list
 def common(given: Sequence[Array], parts: Sequence[Array]) -> float | None:
     """The one number c with given = c · part at every case, if there is one."""
     sizes = [float(np.vdot(part, part)) for part in parts]
+    # Where a part is nothing but rounding, as with as many samples of each class, it tells nothing.
+    least = ROUNDING**2 * max(sizes)
     pairs = zip(given, parts, sizes, strict=True)
-    each = [float(np.vdot(part, one)) / size for one, part, size in pairs if size and np.isfinite(size)]
+    each = [float(np.vdot(part, one)) / size for one, part, size in pairs if size > least]
     if len(each) < 2:
         return None
     c = each[0]

@@ -186,6 +186,9 @@ class Search:
                 continue
             for mistake in [*fitted(tensor, self.judge.cases, numbers), *self._along(tensor, start, numbers)]:
                 mistakes = start | {mistake}
+                # Signs are too coarse for one of them to tell anything.
+                if mistake.name == "one_entry" and any(each.kind.endswith("_end") for each in start):
+                    continue
                 if _apart(mistakes) and self.judge.explains(tensor, mistakes):
                     found.append(mistakes)
         return found
