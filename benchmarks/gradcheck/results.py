@@ -57,7 +57,7 @@ def _how(checkers: Sequence[Checker], trial: Trial, seconds: float) -> str:
     missing = [each.name for each in checkers if not each.installed]
     lines = [
         f"`python benchmarks/gradcheck/run.py`, {datetime.date.today()}, {seconds / 60:.0f} minutes on {_cpu()}, "
-        f"{os.cpu_count()} CPUs, one BLAS thread; {versions}.",
+        f"{os.cpu_count()} CPUs, one BLAS thread{_load()}; {versions}.",
         f"{trial.wrong.total():,} wrong gradients: {len(MISTAKES)} planted mistakes (mistakes.py) on networks with "
         "tanh, ReLU and gelu, 1 to 3 hidden layers, fresh and trained, float64 and float32, of random sizes, with "
         f"23 samples. {sum(trial.equivalent.values()):,} more were left out, because the mistake does not show in "
@@ -127,12 +127,12 @@ def _naming(naming: Naming) -> str:
     outside = [each for each in MISTAKES if each not in NAMES | SINCE]
     text = (
         f"{_share(naming.named.total(), naming.singles.total())} of the single mistakes were named correctly. Of those "
-        f"that the diagnosis had a name for before this benchmark was first run: {_share(*naming.of(NAMES))}. Of the "
-        f"{len(SINCE)} that were unknown then and were given a name since: {_share(*naming.of(SINCE))}. In that first "
-        "run, on one hidden layer, 163 of 205 (79.5 %) were named. "
-        f"{naming.misnamed.total()} were given another mistake's name. Of random pairs of mistakes of the first sort, "
-        f"at different places, {_share(naming.pairs_named, naming.pairs)} were named, both and nothing else; "
-        f"{naming.pairs_misnamed} were given a wrong name. Median time {np.median(naming.seconds):.2f} s, at most "
+        f"that had a name before this benchmark was first run: {_share(*naming.of(NAMES))}. Of the {len(SINCE)} that "
+        f"were unknown then and were given a name since: {_share(*naming.of(SINCE))}. In that first run, on one "
+        f"hidden layer, 163 of 205 (79.5 %) were named. {naming.misnamed.total()} were given another mistake's name. "
+        "Of random pairs of mistakes of the first sort, at different places, "
+        f"{_share(naming.pairs_named, naming.pairs)} were named, both and nothing else; {naming.pairs_misnamed} "
+        f"were given a wrong name. Median time {np.median(naming.seconds):.2f} s, at most "
         f"{max(naming.seconds):.1f} s. float64, one network of every activation and depth."
     )
     if outside:
@@ -198,6 +198,11 @@ def _markdown(rows: list[list[str]]) -> str:
     head, *body = rows
     align: Callable[[Any], str] = lambda row: "| " + " | ".join(row) + " |"  # noqa: E731
     return "\n".join([align(head), align(["---"] + ["---:"] * (len(head) - 1)), *map(align, body)])
+
+
+def _load() -> str:
+    """How busy the machine was besides: over one where others work on it too."""
+    return f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
 
 
 def _cpu() -> str:
