@@ -126,10 +126,10 @@ def _both(trial: Trial, tally: Tally, group: dict[str, str]) -> list[str]:
 def _naming(naming: Naming) -> str:
     outside = [each for each in MISTAKES if each not in NAMES | SINCE]
     text = (
-        f"{_share(naming.named.total(), naming.singles.total())} of the single mistakes were named correctly. Of those "
-        f"that had a name before this benchmark was first run: {_share(*naming.of(NAMES))}. Of the {len(SINCE)} that "
-        f"were unknown then and were given a name since: {_share(*naming.of(SINCE))}. In that first run, on one "
-        f"hidden layer, 163 of 205 (79.5 %) were named. {naming.misnamed.total()} were given another mistake's name. "
+        f"{_share(naming.named.total(), naming.singles.total())} of the single mistakes were named correctly. Of "
+        f"those that had a name before this benchmark was first run: {_share(*naming.of(NAMES))}. Of the "
+        f"{len(SINCE)} that were unknown then and were given a name since: {_share(*naming.of(SINCE))}. "
+        f"{naming.misnamed.total()} were given another mistake's name. "
         "Of random pairs of mistakes of the first sort, at different places, "
         f"{_share(naming.pairs_named, naming.pairs)} were named, both and nothing else; {naming.pairs_misnamed} "
         f"were given a wrong name. Median time {np.median(naming.seconds):.2f} s, at most "
