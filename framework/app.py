@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import math
 import os
@@ -21,11 +20,11 @@ from omegaconf import OmegaConf
 from framework import config, sweep
 from framework.cli import complain
 from framework.problems import explain
-from framework.recorder import given, record
+from framework.recorder import Recording
 from framework.registry import PluginError, PluginWarning, Registry, registry
-from framework.show import Terminal, console, short_result
+from framework.running import run
+from framework.show import Terminal, console
 from framework.tracking import Terminated, terminate_on_sigterm
-from framework.training import Pruned
 
 if TYPE_CHECKING:
     from framework.experiment import Prepared
@@ -216,46 +215,31 @@ def _single(cfg: Any, session: sweep.Session, prepared: Prepared | None) -> None
     folder = Path(context.runtime.output_dir)
     out = console()
     terminal = Terminal(out)
-    result, run = record(experiment, chosen.tracking, store, folder, context.overrides.task, terminal)
+    with Recording(experiment, chosen.tracking, store, folder, context.overrides.task, terminal) as recording:
+        result = run(experiment, recording)
     terminal.results(result)
     out.print(f"[bold]files   [/] {_relative(folder)}")
-    if run is not None and store is not None:
-        out.print(f"[bold]recorded[/] {store.experiment} / {run.info.run_name} in {_relative_uri(store.uri)}")
+    if recording.run is not None and store is not None:
+        name = f"{store.experiment} / {recording.run.info.run_name}"
+        out.print(f"[bold]recorded[/] {name} in {_relative_uri(store.uri)}")
         out.print(f"[bold]compare [/] backproof ui{_ui_arguments(chosen)}")
 
 
 def sweep_job(cfg: Any) -> dict[str, Any]:
-    """One point of a sweep, in this process or in a launcher's worker; what the sweeper is told of it."""
+    """A job of a sweep, in this process or in a launcher's worker: one point, or some that are trained as a stack.
+    What the sweeper is told of it."""
     session = sweep.current()
     context = HydraConfig.get()
-    chosen, experiment = session.prepare(cfg)
-    # Of all points the sweeper logs the model of the best one; the weights of each are kept.
-    tracking = dataclasses.replace(chosen.tracking, model=False)
-    store = session.store(tracking, chosen.outputs)
     folder = Path(context.runtime.output_dir)
-    out = console()
-    number = context.job.num - session.first + 1
-    label = f"{number}/{session.jobs}" if session.jobs else str(number)
-    shown = " ".join(given(context.overrides.task))
-    name, greater = experiment.objective
-    told: dict[str, Any] = {"objective": name, "greater": greater, "folder": str(folder.absolute())}
-    try:
+    stacked = sweep.stacked(cfg, folder)
+    if stacked is None:
         with sweep.running(folder):
-            observer = sweep.observer(chosen.sweep, name)
-            result, run = record(experiment, tracking, store, folder, context.overrides.task, observer)
-    except Pruned as pruned:
-        out.print(f"  {label:>7}  [dim]pruned[/] after epoch {pruned.epoch}  {shown}")
-        return told | {"metrics": pruned.metrics, "pruned": True, "seconds": "", "run_id": pruned.run_id}
-    except Exception as error:
-        out.print(f"  {label:>7}  [red]failed[/]  {shown}\n           {str(error).partition(chr(10))[0]}")
-        raise
-    out.print(f"  {label:>7}  {short_result(result)}  {shown}")
-    return told | {
-        "metrics": result.summary,
-        "seconds": result.seconds,
-        "run_id": run.id if run is not None else "",
-        "gradcheck": None if result.report is None else result.report.passed,
-    }
+            told, error = sweep.run_points(session, [sweep.Job(cfg, folder, context.overrides.task)])[0]
+        if error is not None:
+            raise error
+        return told
+    with sweep.running(folder):
+        return {"points": [told for told, _ in sweep.run_points(session, stacked)]}
 
 
 def _swept(session: sweep.Session) -> int:

@@ -12,9 +12,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from framework import config
 from framework.derived import DerivationError
-from framework.experiment import GradcheckFailedError
 from framework.kinds.base import InvalidValue
 from framework.registry import PluginError, Registry, near
+from framework.running import GradcheckFailedError
 from framework.tracking import TrackingError
 from framework.training import DivergedError
 

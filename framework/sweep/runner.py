@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -13,6 +14,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
 from framework.sweep import past
+from framework.sweep.jobs import Member, write_stack
 from framework.sweep.outcome import DONE, FAILED, NOT_RUN, PRUNED, Objective, Planned, Point
 from framework.sweep.search import Study
 from framework.sweep_options import SweepOptions
@@ -41,7 +43,9 @@ class Runner:
     options: SweepOptions
     wanted: tuple[Objective, ...]
     number: int  # of the next job, and of its folder
-    width: int | None  # points in one call; None for all
+    width: int | None  # jobs in one call; None for all
+    folder: Path  # of the sweep
+    most: int = 1  # points of a job at most
     store: Store | None = None
     parent: str | None = None
     study: Study | None = None
@@ -57,13 +61,15 @@ class Runner:
 
     def run(self, planned: Sequence[Planned], done: Callable[[int, Point], None]) -> None:
         """Run points; `done` is told the place of each and what came of it, when it is known."""
-        width = self.width or (1 if self.options.fail_fast else max(1, len(planned)))
-        for first in range(0, len(planned), width):
-            chunk = planned[first : first + width]
+        packs = packed(planned, self.most)
+        width = self.width or (1 if self.options.fail_fast else max(1, len(packs)))
+        for first in range(0, len(packs), width):
+            places = [i for pack in packs[first : first + width] for i in pack]
+            chunk = [planned[i] for i in places]
             over = self.over()
             found = [Point(each.overrides, NOT_RUN) for each in chunk] if over else self._chunk(chunk)
-            for i, point in enumerate(found):
-                done(first + i, point)
+            for i, point in zip(places, found, strict=True):
+                done(i, point)
             self.stopped |= self.options.fail_fast and any(point.status == FAILED for point in found)
 
     def _chunk(self, chunk: Sequence[Planned]) -> list[Point]:
@@ -81,34 +87,46 @@ class Runner:
 
     def _launch(self, chunk: list[Planned]) -> tuple[list[Point], list[int]]:
         """What came of points, and the places of those whose worker died."""
+        packs = packed(chunk, self.most)
+        trials = [self._trial(each) for each in chunk]
         jobs: list[list[str]] = []
-        trials: list[int | None] = []
-        for i, each in enumerate(chunk):
-            trial = each.trial
-            if trial is None and self.study is not None:
-                trial = self.study.open()
-            trials.append(trial)
-            job = [*each.overrides, *self._own(each, trial)]
-            jobs.append([*job, *self.folder_of(job, self.number + i)])
+        for pack in packs:
+            job = [*chunk[pack[0]].overrides, *self._own([chunk[i] for i in pack], trials[pack[0]], len(jobs))]
+            jobs.append([*job, *self.folder_of(job, self.number + len(jobs))])
         first, self.number = self.number, self.number + len(jobs)
+        points: dict[int, Point] = {}
+        died: list[int] = []
         try:
             returned = self.launcher.launch(jobs, initial_job_idx=first)
         except Exception as error:
             if type(error).__name__ not in DEATHS:
                 raise
-            points = self._rescued(chunk, error)
-            died = [i for i, point in enumerate(points) if point.status == FAILED]
+            points = dict(enumerate(self._rescued(chunk, error)))
+            died = [i for i, point in points.items() if point.status == FAILED]
         else:
             self.returns.append(returned)
-            points = [_point(each.overrides, job) for each, job in zip(chunk, returned, strict=True)]
-            died = [i for i, job in enumerate(returned) if type(_raised(job)).__name__ in DEATHS]
-        for trial, point in zip(trials, points, strict=True):
+            for pack, job in zip(packs, returned, strict=True):
+                own = [chunk[i] for i in pack]
+                error = _raised(job)
+                if isinstance(error, Exception) and type(error).__name__ in DEATHS:
+                    points |= zip(pack, rescued := self._rescued(own, error), strict=True)
+                    died += [i for i, point in zip(pack, rescued, strict=True) if point.status == FAILED]
+                else:
+                    points |= zip(pack, _points(own, job), strict=True)
+        listed = [points[i] for i in range(len(chunk))]
+        for trial, point in zip(trials, listed, strict=True):
             if trial is not None and self.study is not None:
                 self.study.tell(trial, point.numbers(self.wanted), pruned=point.status == PRUNED)
-        return points, died
+        return listed, sorted(died)
 
-    def _own(self, planned: Planned, trial: int | None) -> list[str]:
-        """The overrides of a job beyond those of its point; recorder.OF_THE_SWEEPER names them all."""
+    def _trial(self, planned: Planned) -> int | None:
+        """The number of a point's trial, new where it has none and there is a study to prune by."""
+        if planned.trial is None and self.study is not None:
+            return self.study.open()
+        return planned.trial
+
+    def _own(self, pack: list[Planned], trial: int | None, number: int) -> list[str]:
+        """The overrides of a job beyond those of its points; recorder.OF_THE_SWEEPER names them all."""
         found: list[str] = []
         if self.study is not None and self.study.prunes and trial is not None:
             found += [
@@ -117,15 +135,20 @@ class Runner:
                 f"sweep.objective={_quoted(self.wanted[0].name)}",
             ]
         if self.parent is not None:
-            tags = f"{past.POINT}:{planned.digest}"
-            if planned.params is not None:
-                tags += f",{past.TRIAL}:{_quoted(json.dumps(planned.params))}"
-            found += [
-                f"tracking.parent='{self.parent}'",
-                "tracking.run_name=null",
-                f"++tracking.tags={{{tags}}}",
-            ]
-        return found
+            found += [f"tracking.parent='{self.parent}'", "tracking.run_name=null"]
+        if len(pack) > 1:
+            file = self.folder / "stacks" / f"{self.number + number}.json"
+            write_stack(file, [Member(each.overrides, list(each.values), self._tags(each)) for each in pack])
+            return [*found, f"sweep.stacked={_quoted(str(file))}"]
+        tags = ",".join(f"{key}:{_quoted(value)}" for key, value in self._tags(pack[0]).items())
+        return [*found, f"++tracking.tags={{{tags}}}"] if tags else found
+
+    def _tags(self, planned: Planned) -> dict[str, str]:
+        """What the run of a point is known by under its parent."""
+        if self.parent is None:
+            return {}
+        params = {} if planned.params is None else {past.TRIAL: json.dumps(planned.params)}
+        return {past.POINT: planned.digest, **params}
 
     def _rescued(self, chunk: list[Planned], error: Exception) -> list[Point]:
         """The launcher itself broke off with the worker: its results are lost, but what was recorded is not."""
@@ -150,12 +173,36 @@ class Runner:
             past.supersede(self.store, found, died)
 
 
-def _point(overrides: list[str], job: JobReturn) -> Point:
+def packed(planned: Sequence[Planned], most: int) -> list[list[int]]:
+    """The places of the points that each job runs: `most` of a kind together, in the order of their first ones."""
+    packs: list[list[int]] = []
+    open_: dict[int, list[int]] = {}
+    for i, each in enumerate(planned):
+        own = open_.get(each.alike) if each.alike is not None else None
+        if own is None or len(own) >= most:
+            packs.append(own := [])
+            if each.alike is not None:
+                open_[each.alike] = own
+        own.append(i)
+    return packs
+
+
+def _points(pack: list[Planned], job: JobReturn) -> list[Point]:
+    """What a job that has come back tells of its points."""
     error = _raised(job)
     if error is not None:
-        return Point(overrides, FAILED, {}, _line(error))
+        return [Point(each.overrides, FAILED, {}, _line(error)) for each in pack]
     values = cast("dict[str, Any]", job.return_value)
-    return Point(overrides, PRUNED if values.get("pruned") else DONE, values)
+    return [
+        _point(each, own)
+        for each, own in zip(pack, values["points"] if len(pack) > 1 else [values], strict=True)
+    ]
+
+
+def _point(planned: Planned, values: dict[str, Any]) -> Point:
+    if "error" in values:
+        return Point(planned.overrides, FAILED, {}, values["error"])
+    return Point(planned.overrides, PRUNED if values.get("pruned") else DONE, values)
 
 
 def _raised(job: JobReturn) -> object | None:
