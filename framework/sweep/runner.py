@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -49,21 +50,22 @@ class Runner:
     returns: list[Sequence[JobReturn]] = field(default_factory=list[Sequence[JobReturn]])
     started: float = field(default_factory=time.monotonic)
     stopped: bool = False
+    points: dict[int, Point] = field(default_factory=dict[int, Point])  # all that are known, by their place
 
     def over(self) -> bool:
         """Whether no further point is to be started."""
         timeout = self.options.timeout
         return self.stopped or (timeout is not None and time.monotonic() - self.started >= timeout)
 
-    def run(self, planned: Sequence[Planned], done: Callable[[int, Point], None]) -> None:
+    def run(self, planned: Iterable[Planned], done: Callable[[int, Point], None]) -> None:
         """Run points; `done` is told the place of each and what came of it, when it is known."""
-        width = self.width or (1 if self.options.fail_fast else max(1, len(planned)))
-        for first in range(0, len(planned), width):
-            chunk = planned[first : first + width]
+        width, left, first = self.width or (1 if self.options.fail_fast else None), iter(planned), 0
+        while chunk := list(itertools.islice(left, width)):
             over = self.over()
             found = [Point(each.overrides, NOT_RUN) for each in chunk] if over else self._chunk(chunk)
             for i, point in enumerate(found):
                 done(first + i, point)
+            first += len(chunk)
             self.stopped |= self.options.fail_fast and any(point.status == FAILED for point in found)
 
     def _chunk(self, chunk: Sequence[Planned]) -> list[Point]:
@@ -100,8 +102,8 @@ class Runner:
             died = [i for i, point in enumerate(points) if point.status == FAILED]
         else:
             self.returns.append(returned)
-            points = [_point(each.overrides, job) for each, job in zip(chunk, returned, strict=True)]
-            died = [i for i, job in enumerate(returned) if type(_raised(job)).__name__ in DEATHS]
+            points = [point_of(each.overrides, job) for each, job in zip(chunk, returned, strict=True)]
+            died = [i for i, job in enumerate(returned) if type(raised(job)).__name__ in DEATHS]
         for trial, point in zip(trials, points, strict=True):
             if trial is not None and self.study is not None:
                 self.study.tell(trial, point.numbers(self.wanted), pruned=point.status == PRUNED)
@@ -150,15 +152,17 @@ class Runner:
             past.supersede(self.store, found, died)
 
 
-def _point(overrides: list[str], job: JobReturn) -> Point:
-    error = _raised(job)
+def point_of(overrides: list[str], job: JobReturn) -> Point:
+    """What came of a job."""
+    error = raised(job)
     if error is not None:
         return Point(overrides, FAILED, {}, _line(error))
     values = cast("dict[str, Any]", job.return_value)
     return Point(overrides, PRUNED if values.get("pruned") else DONE, values)
 
 
-def _raised(job: JobReturn) -> object | None:
+def raised(job: JobReturn) -> object | None:
+    """The error that a job ended with."""
     if job.status == JobStatus.COMPLETED:
         return None
     # `return_value` would raise the job's error, and print it.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from framework.sweep.outcome import FAILED, NOT_RUN, Outcome, Planned, Point
 from framework.sweep.plan import Plan, Planner
 from framework.sweep.runner import BASIC, Runner
 from framework.sweep.session import Session
+from framework.sweep.stream import StreamingLauncher, StreamRunner
 from framework.sweep_options import NO_PRUNER
 from framework.tracking import Run, Store
 
@@ -38,7 +41,7 @@ class Work:
     def run(self, launcher: Launcher, most: int | None) -> Any:
         """Run what is left, `most` at once, and tell the parent what there is, however it ends."""
         plan, parent, runner = self.plan, self.parent, self._runner(launcher, most)
-        points: dict[int, Point] = {}
+        points = runner.points
         self.session.first = runner.number
         try:
             if plan.adaptive:
@@ -96,25 +99,28 @@ class Work:
         self.session.jobs = None if most is None else max(0, most - len(points))
         number = "any number of" if most is None else self.session.jobs
         say(f"{number} runs over {', '.join(plan.space.swept)}, chosen by {plan.options.sampler}")
-        width = runner.width or 1
-        while not runner.over() and (most is None or len(points) < most):
-            count = width if most is None else min(width, most - len(points))
-            asked = [study.ask(again.pop(0) if again else None) for _ in range(count)]
-            batch: list[Planned] = []
-            for trial, params in asked:
+        places: list[int] = []
+
+        def asked() -> Generator[Planned, None, None]:
+            """Points, each chosen when there is room for it."""
+            for place in itertools.count(len(points)) if most is None else range(len(points), most):
+                if runner.over():
+                    return
+                trial, params = study.ask(again.pop(0) if again else None)
                 overrides = plan.space.at(params)
                 try:
                     _, prepared = self.planner.prepare(overrides)
                 except Exception as error:  # noqa: BLE001
                     # Choices may exclude each other; that costs this trial alone.
                     study.tell(trial, None)
-                    points[len(points)] = Point(overrides, FAILED, {}, f"{type(error).__name__}: {error}")
+                    points[place] = Point(overrides, FAILED, {}, f"{type(error).__name__}: {error}")
                     continue
-                hash_ = describe.config_hash(describe.parameters(prepared))
-                batch.append(Planned(overrides, hash_, params, trial))
-            self._supersede(batch)
-            base = len(points)
-            runner.run(batch, lambda j, point, base=base: points.__setitem__(base + j, point))
+                point = Planned(overrides, describe.config_hash(describe.parameters(prepared)), params, trial)
+                self._supersede([point])
+                places.append(place)
+                yield point
+
+        runner.run(asked(), lambda j, point: points.__setitem__(places[j], point))
 
     def _recall(self, study: search.Study, points: dict[int, Point]) -> list[dict[str, Any]]:
         """The points of an earlier go that are done; the parameters of those that are to be run again."""
@@ -141,10 +147,11 @@ class Work:
 
     def _runner(self, launcher: Launcher, most: int | None) -> Runner:
         width = self.plan.options.batch or most
-        if width is None and type(launcher).__name__ == BASIC:
+        streams = isinstance(launcher, StreamingLauncher)
+        if width is None and not streams and (self.plan.adaptive or type(launcher).__name__ == BASIC):
             width = 1
         numbers = [int(each.name) for each in self.folder.iterdir() if each.name.isdecimal()]
-        return Runner(
+        return (StreamRunner if streams else Runner)(
             launcher,
             self.plan.options,
             self.plan.wanted,
