@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from framework import config as configs
 from framework.kinds import hyper
-from framework.kinds.base import check_fields
+from framework.kinds.base import InvalidValue, check_fields
 from framework.registry import ENVIRONMENT
 from framework.sweep import worker
 from framework.sweep.session import current
@@ -53,6 +53,9 @@ class DaskOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        scheme, found, rest = (self.address or "tcp://here").partition("://")
+        if not (found and rest and scheme in ("tcp", "tls", "ws", "wss")):
+            raise InvalidValue("address", self.address, "that of a scheduler, as tcp://host:8786")
 
 
 class ClusterLost(RuntimeError):
@@ -63,13 +66,14 @@ class DaskLauncher(StreamingLauncher):
     """Runs jobs with Dask."""
 
     def __init__(self, **given: Any) -> None:
-        self.options: DaskOptions = configs.construct(DaskOptions, given, "hydra.launcher.")
+        self.given, self.options = given, DaskOptions()
         self.config = self.task = self.context = None
         self.client: Any = None
         self.cluster: Any = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Hydra's call before `launch`."""
+        """Hydra's call before `launch`. Raises InvalidValue for an option out of bounds."""
+        self.options = configs.construct(DaskOptions, self.given, "hydra.launcher.")
         self.config, self.context, self.task = config, hydra_context, task_function
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -232,21 +236,17 @@ class DaskLauncher(StreamingLauncher):
                 )
             )
             self.client.wait_for_workers(1, timeout=options.timeout)
-        except TimeoutError:
+        except (OSError, TimeoutError) as error:
+            wait, where = f"{options.timeout:g} s", options.address or "this machine"
             if self.client is None:
-                raise self._no("answers within") from None
+                raise LauncherError(
+                    f"no Dask scheduler answers at {where} within {wait} ({type(error).__name__})\n"
+                    "Start one (dask scheduler), or leave hydra.launcher.address out to use this machine"
+                ) from None
             raise LauncherError(
-                f"the Dask scheduler at {options.address} has no workers\n"
-                f"Start some: dask worker {options.address} --nthreads 1"
+                f"the Dask scheduler at {where} has had no workers for {wait}\n"
+                f"Start some: dask worker {where} --nthreads 1"
             ) from None
-        except (OSError, ValueError) as error:
-            raise self._no(f"answers ({str(error).partition(chr(10))[0]}) within") from None
-
-    def _no(self, what: str) -> LauncherError:
-        return LauncherError(
-            f"no Dask scheduler {what} {self.options.timeout:g} s at {self.options.address}\n"
-            "Start one (dask scheduler), correct hydra.launcher.address, or leave it out to run on this machine"
-        )
 
     def _check(self, tracking: TrackingOptions, outputs: str) -> None:
         """Ask a cluster's workers whether they can do it. Those that join later say so with their first job."""

@@ -19,6 +19,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from framework import __version__
+from framework.config import twin
 from framework.kinds.base import InvalidValue
 from framework.recorder import command
 from framework.sweep import past
@@ -166,15 +167,14 @@ def register() -> None:
     module = types.ModuleType(f"{package.__name__}.{NAME}")
     setattr(package, NAME, module)
     sys.modules[module.__name__] = module
-    for plugin in (BackproofSweeper, DaskLauncher):
+    sweeper = dataclasses.make_dataclass("Sweeper", [("max_batch_size", Any, None), ("params", Any, None)])
+    for group, name, plugin, options in (
+        ("hydra/sweeper", NAME, BackproofSweeper, sweeper),
+        ("hydra/launcher", "dask", DaskLauncher, twin(DaskOptions)),
+    ):
         setattr(module, plugin.__name__, plugin)
         plugin.__module__ = module.__name__
         Plugins.instance().register(plugin)
-    sweeper = {"max_batch_size": None, "params": None}
-    launcher = {each.name: each.default for each in dataclasses.fields(DaskOptions)}
-    for group, name, plugin, node in (
-        ("hydra/sweeper", NAME, BackproofSweeper, sweeper),
-        ("hydra/launcher", "dask", DaskLauncher, launcher),
-    ):
-        node = {"_target_": f"{module.__name__}.{plugin.__name__}", **node}
+        target = [("_target_", str, f"{module.__name__}.{plugin.__name__}")]
+        node = dataclasses.make_dataclass(name, target, bases=(options,))
         ConfigStore.instance().store(group=group, name=name, node=node, provider=NAME)
