@@ -33,12 +33,6 @@ if TYPE_CHECKING:
 CTRL_C, SIGTERM = 130, 143
 
 
-def conf_dir() -> Path:
-    """The configs: beside the package in a checkout, inside it in a wheel."""
-    inside = Path(__file__).parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
-
-
 def train(args: list[str]) -> int:
     """`backproof train ...`: one run or a sweep; all of Hydra's own options work."""
     # Hydra prints errors in a form of its own and exits with 1, unless it is asked to raise them.
@@ -166,23 +160,37 @@ def _hydra(args: list[str], session: sweep.Session) -> int:
         if composed.hydra.mode != RunMode.MULTIRUN:
             prepared["settings"], prepared["experiment"] = session.prepare(_without_hydra(composed))
             prepared["store"] = session.store(prepared["settings"].tracking, prepared["settings"].outputs)
-    failed: list[BaseException] = []
+    job = _Job(session, prepared.get("experiment"))
+    _run_hydra(args, job)
+    if job.failed:
+        raise job.failed[0]
+    return _swept(session) if session.outcome is not None else 0
 
-    def job(cfg: Any) -> Any:
-        context = HydraConfig.get()
-        if context.mode == RunMode.MULTIRUN:
+
+class _Job:
+    """What Hydra calls for a run or for each point. In another process it is the function that runs a point."""
+
+    def __init__(self, session: sweep.Session, prepared: Prepared | None) -> None:
+        self.session, self.prepared = session, prepared
+        self.failed: list[Exception] = []
+
+    def __call__(self, cfg: Any) -> Any:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
             return sweep_job(cfg)
         try:
-            _single(cfg, session, prepared.get("experiment"))
+            _single(cfg, self.session, self.prepared)
         except Exception as error:  # noqa: BLE001
-            # Hydra would write lines of its own above the message; it is raised again below.
-            failed.append(error)
+            # Hydra would write lines of its own above the message; it is raised again by `_hydra`.
+            self.failed.append(error)
         return None
 
-    _run_hydra(args, job)
-    if failed:
-        raise failed[0]
-    return _swept(session) if session.outcome is not None else 0
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A session, with its plugins and its open store, does not travel.
+        return _sweep_job, ()
+
+
+def _sweep_job() -> Callable[[Any], Any]:
+    return sweep_job
 
 
 def _run_hydra(args: list[str], job: Callable[[Any], Any]) -> None:
@@ -190,13 +198,13 @@ def _run_hydra(args: list[str], job: Callable[[Any], Any]) -> None:
     before = sys.argv
     sys.argv = [before[0] if "-sc" in args else "backproof train", *args]
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
+        hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name="config")(job)()
     finally:
         sys.argv = before
 
 
 def _compose(overrides: list[str]) -> Any:
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3", job_name="backproof"):
+    with hydra.initialize_config_dir(str(config.conf_dir()), version_base="1.3", job_name="backproof"):
         return hydra.compose("config", overrides, return_hydra_config=True)
 
 
@@ -232,14 +240,12 @@ def sweep_job(cfg: Any) -> dict[str, Any]:
     context = HydraConfig.get()
     folder = Path(context.runtime.output_dir)
     stacked = sweep.stacked(cfg, folder)
-    if stacked is None:
-        with sweep.running(folder):
-            told, error = sweep.run_points(session, [sweep.Job(cfg, folder, context.overrides.task)])[0]
-        if error is not None:
-            raise error
-        return told
-    with sweep.running(folder):
+    if stacked is not None:
         return {"points": [told for told, _ in sweep.run_points(session, stacked)]}
+    told, error = sweep.run_points(session, [sweep.Job(cfg, folder, context.overrides.task)])[0]
+    if error is not None:
+        raise error
+    return told
 
 
 def _swept(session: sweep.Session) -> int:

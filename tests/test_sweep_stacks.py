@@ -259,8 +259,14 @@ def parents_or_none():
 class TestPacks:
     def test_kinds_are_kept_apart_and_in_order(self):
         planned = [Planned([str(i)], "h", alike=kind) for i, kind in enumerate([0, 1, None, 0, 1, 0, 0])]
-        assert packed(planned, 3) == [[0, 3, 5], [1, 4], [2], [6]]
-        assert packed(planned, 1) == [[i] for i in range(7)]
+
+        def places(most):
+            packs = packed(enumerate(planned), most)
+            assert all(each is planned[place] for pack in packs for place, each in pack)
+            return [[place for place, _ in pack] for pack in packs]
+
+        assert places(3) == [[0, 3, 5], [1, 4], [2], [6]]
+        assert places(1) == [[i] for i in range(7)]
 
     def test_the_file_of_a_stack_is_plain(self, tmp_path):
         file = tmp_path / "stacks/0.json"

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from framework.recorder import Recording, given
 from framework.running import Result, run_stack
 from framework.show import console, short_result
+from framework.sweep.alive import running
 from framework.sweep.compose import with_values
 from framework.sweep.pruning import observer
 from framework.sweep.session import Session
@@ -71,6 +72,7 @@ def run_points(session: Session, jobs: Sequence[Job]) -> list[tuple[dict[str, An
     recordings: list[Recording] = []
     with contextlib.ExitStack() as stack:
         for job in jobs:
+            stack.enter_context(running(job.folder))
             chosen, prepared = session.prepare(job.config)
             # Of all points the sweeper adds the model and the pictures of the best; the weights of each are kept.
             tracking = dataclasses.replace(chosen.tracking, model=False, plots=False)
@@ -114,7 +116,7 @@ def _told(recording: Recording, outcome: Result | Exception) -> dict[str, Any]:
 def _show(session: Session, recording: Recording, outcome: Result | Exception) -> None:
     """A line for a point that has ended."""
     out, overrides = console(), " ".join(given(recording.overrides))
-    label = f"{session.done}/{session.jobs}" if session.jobs else str(session.done)
+    label = f"{session.done}/{session.jobs}" if session.jobs else ""
     if isinstance(outcome, Pruned):
         out.print(f"  {label:>7}  [dim]pruned[/] after epoch {outcome.epoch}  {overrides}")
     elif isinstance(outcome, Exception):

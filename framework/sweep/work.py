@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from framework.sweep.outcome import FAILED, NOT_RUN, Outcome, Planned, Point
 from framework.sweep.plan import Plan, Planner
 from framework.sweep.runner import BASIC, Runner, packed
 from framework.sweep.session import Session
+from framework.sweep.stream import StreamingLauncher, StreamRunner
 from framework.sweep_options import NO_PRUNER
 from framework.tracking import Run, Store, TrackingError
 from framework.tracking.reading import runs
@@ -41,7 +44,7 @@ class Work:
     def run(self, launcher: Launcher, most: int | None) -> Any:
         """Run what is left, `most` at once, and tell the parent what there is, however it ends."""
         plan, parent, runner = self.plan, self.parent, self._runner(launcher, most)
-        points: dict[int, Point] = {}
+        points = runner.points
         try:
             if plan.adaptive:
                 self._search(runner, self._study(runner), points)
@@ -104,7 +107,7 @@ class Work:
         self.session.jobs = len(left)
         swept = ", ".join(plan.space.swept) or "nothing"
         planned = [plan.points[i] for i in left]
-        stacks = [pack for pack in packed(planned, runner.most) if len(pack) > 1]
+        stacks = [pack for pack in packed(enumerate(planned), runner.most) if len(pack) > 1]
         say(
             f"{len(left)} runs over {swept}"
             + (f", {len(matched)} more are done" if matched else "")
@@ -124,24 +127,27 @@ class Work:
         self.session.jobs = None if most is None else max(0, most - len(points))
         number = "any number of" if most is None else self.session.jobs
         say(f"{number} runs over {', '.join(plan.space.swept)}, chosen by {plan.options.sampler}")
-        width = runner.width or 1
-        while not runner.over() and (most is None or len(points) < most):
-            count = width if most is None else min(width, most - len(points))
-            asked = [study.ask(again.pop(0) if again else None) for _ in range(count)]
-            batch: list[Planned] = []
-            for trial, params in asked:
+        places: list[int] = []
+
+        def asked() -> Generator[Planned, None, None]:
+            """Points, each chosen when there is room for it."""
+            for place in itertools.count(len(points)) if most is None else range(len(points), most):
+                if runner.over():
+                    return
+                trial, params = study.ask(again.pop(0) if again else None)
                 overrides = plan.space.at(params)
                 try:
                     _, _, planned = self.planner.prepare(overrides, params, trial)
                 except Exception as error:  # noqa: BLE001
                     # Choices may exclude each other; that costs this trial alone.
                     study.tell(trial, None)
-                    points[len(points)] = Point(overrides, FAILED, {}, f"{type(error).__name__}: {error}")
+                    points[place] = Point(overrides, FAILED, {}, f"{type(error).__name__}: {error}")
                     continue
-                batch.append(planned)
-            self._supersede(batch)
-            base = len(points)
-            runner.run(batch, lambda j, point, base=base: points.__setitem__(base + j, point))
+                self._supersede([planned])
+                places.append(place)
+                yield planned
+
+        runner.run(asked(), lambda j, point: points.__setitem__(places[j], point))
 
     def _recall(self, study: search.Study, points: dict[int, Point]) -> list[dict[str, Any]]:
         """The points of an earlier go that are done; the parameters of those that are to be run again."""
@@ -167,7 +173,8 @@ class Work:
         most = self.plan.options.stack_size
         if type(launcher).__name__ == BASIC:
             return most
-        return max(1, min(most, len(self.plan.points) // (2 * (os.cpu_count() or 1))))
+        workers = launcher.width if isinstance(launcher, StreamingLauncher) else os.cpu_count() or 1
+        return max(1, min(most, len(self.plan.points) // (2 * workers)))
 
     def _complete(self, store: Store, best: Point) -> None:
         """Add to the best point what single runs have and points have not: model and pictures; unless an earlier go
@@ -188,10 +195,11 @@ class Work:
 
     def _runner(self, launcher: Launcher, most: int | None) -> Runner:
         width = self.plan.options.batch or most
-        if width is None and type(launcher).__name__ == BASIC:
+        streams = isinstance(launcher, StreamingLauncher)
+        if width is None and not streams and (self.plan.adaptive or type(launcher).__name__ == BASIC):
             width = 1
         numbers = [int(each.name) for each in self.folder.iterdir() if each.name.isdecimal()]
-        return Runner(
+        return (StreamRunner if streams else Runner)(
             launcher,
             self.plan.options,
             self.plan.wanted,
