@@ -2,9 +2,12 @@
 
 import contextlib
 import dataclasses
+import multiprocessing
 import os
 import pickle
+import signal
 import sys
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +19,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from framework import app
 from framework.cli import main
 from framework.sweep import worker
+from framework.sweep.dask_launcher import DaskLauncher
 from framework.sweep.outcome import Objective, Point
 from framework.sweep.progress import Progress
 from framework.sweep.session import Session
@@ -281,3 +285,25 @@ class TestOptions:
         assert main(["train", "-m", *QUICK, "seed=0,1", "hydra/launcher=dask", f"hydra.launcher.{given}"]) == 2
         assert said in capsys.readouterr().err
         assert not Path("outputs/mlflow.db").exists()
+
+
+def test_processes_are_ended_also_where_dask_does_not_come_to_an_end():
+    """It waits for ever where it is told to stop while it starts a process again."""
+
+    class Cluster:
+        def close(self, timeout):
+            raise TimeoutError
+
+    launcher = DaskLauncher()
+    context = multiprocessing.get_context("spawn")
+    launcher._others = [other := context.Process(target=time.sleep, args=(60,), daemon=True)]
+    other.start()
+    launcher.cluster = Cluster()
+    ours = context.Process(target=time.sleep, args=(60,), daemon=True)
+    ours.start()
+    launcher._close()
+    ours.join(10)
+    assert ours.exitcode == -signal.SIGKILL
+    assert other.is_alive()
+    other.kill()
+    other.join()

@@ -17,6 +17,7 @@ import socket
 import time
 import warnings
 from collections.abc import Generator, Sequence
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -159,9 +160,19 @@ class DaskLauncher(StreamingLauncher):
             pass  # There is nobody left to be told.
         finally:
             self._flying.clear()
-            if self.cluster is not None:
-                self.cluster.close(timeout=PATIENCE)
+            self._close()
         return found
+
+    def _close(self) -> None:
+        """End the processes of this machine. Dask alone waits for ever where one is just being started again."""
+        if self.cluster is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            self.cluster.close(timeout=PATIENCE)
+        for process in active_children():
+            if process not in self._others:
+                process.kill()
+        self.cluster = None
 
     def _result(self, number: int) -> Ended:
         future = self._flying.pop(number)
@@ -211,22 +222,22 @@ class DaskLauncher(StreamingLauncher):
                 "distributed.scheduler.http.routes": [],
                 "distributed.worker.http.routes": [],
             }
+            self._others = active_children()
+            stack.callback(self._close)
             with config.set({} if options.dashboard else quiet):
-                self.cluster = stack.enter_context(
-                    distributed.LocalCluster(
-                        n_workers=options.n_workers or min(CPU_COUNT, most or CPU_COUNT),
-                        threads_per_worker=1,
-                        memory_limit=options.memory_limit or 0,
-                        host="127.0.0.1",
-                        # Who can reach the port must not be able to run code: keys that live as long as the sweep.
-                        security=True,
-                        protocol="tls",
-                        dashboard_address=options.dashboard,
-                        scheduler_kwargs={"dashboard_address": options.dashboard or "127.0.0.1:0"},
-                        silence_logs=logging.CRITICAL,
-                        env=threads,
-                        preload=[worker.__name__],
-                    )
+                self.cluster = distributed.LocalCluster(
+                    n_workers=options.n_workers or min(CPU_COUNT, most or CPU_COUNT),
+                    threads_per_worker=1,
+                    memory_limit=options.memory_limit or 0,
+                    host="127.0.0.1",
+                    # Who can reach the port must not be able to run code: keys that live as long as the sweep.
+                    security=True,
+                    protocol="tls",
+                    dashboard_address=options.dashboard,
+                    scheduler_kwargs={"dashboard_address": options.dashboard or "127.0.0.1:0"},
+                    silence_logs=logging.CRITICAL,
+                    env=threads,
+                    preload=[worker.__name__],
                 )
         try:
             self.client = stack.enter_context(
