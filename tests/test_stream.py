@@ -26,7 +26,7 @@ from framework.sweep.session import Session
 from framework.sweep.stream import Ended, StreamingLauncher
 from framework.tracking import TrackingOptions
 from framework.tracking.signals import check_terminated
-from tests.sweeps import QUICK, children, client, parents, points, sweep
+from tests.sweeps import QUICK, children, client, parents, points, stacked, sweep
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ class Fake(StreamingLauncher, BasicLauncher):
 
     width = 2
 
-    def submit(self, overrides, number, place):
+    def submit(self, overrides, number):
         self.waiting.append((overrides, number))
         Fake.most = max(Fake.most, len(self.waiting))
 
@@ -307,3 +307,23 @@ def test_processes_are_ended_also_where_dask_does_not_come_to_an_end():
     assert other.is_alive()
     other.kill()
     other.join()
+
+
+class TestStacks:
+    """Points that are trained as a stack, where a job is lost with its worker."""
+
+    def test_a_stack_whose_worker_died_is_run_again(self, fate):
+        fate[1] = "dies at once"
+        assert stacked("seed=range(8)") == 0
+        (parent,) = parents()
+        done = children(parent, "FINISHED")
+        assert sorted(int(run.data.params["seed"]) for run in done) == list(range(8))
+        assert {run.data.tags["backproof.stacked"] for run in done} == {"2"}
+        assert len(children(parent)) == 8
+
+    def test_a_stack_whose_answer_was_lost_is_not_run_again(self, fate):
+        fate[1] = "its answer is lost"
+        assert stacked("seed=range(8)") == 0
+        (parent,) = parents()
+        assert len(children(parent)) == len(children(parent, "FINISHED")) == 8
+        assert parent.data.metrics["sweep/done"] == 8
