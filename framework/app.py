@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import json
 import math
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Generator
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
@@ -45,7 +48,13 @@ def train(args: list[str]) -> int:
     # Hydra prints errors in a form of its own and exits with 1, unless it is asked to raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Hydra's parser does not take overrides on both sides of an option.
+    nameless = next((each for each in args if each.startswith("=")), None)
+    if nameless is not None:
+        return complain(f"{nameless!r} is no override\nExpected KEY=VALUE without spaces, as optimizer.lr=0.1")
     args = sorted(map(_quoted, args), key=lambda each: each not in ("-m", "--multirun"))
+    wrong = _misspelt(args)
+    if wrong:
+        return complain(wrong)
     with _setup() as plugins:
         return _guarded(plugins, lambda session: _hydra(args, session))
 
@@ -55,6 +64,24 @@ def _quoted(override: str) -> str:
     key, _, value = override.partition("=")
     ids = key in ("sweep.resume", "tracking.parent") and value and set(value) <= set("0123456789abcdef")
     return f"{key}='{value}'" if ids else override
+
+
+def _misspelt(args: list[str]) -> str | None:
+    """What is wrong with the options among the arguments; Hydra itself would print how it is used, in ten lines."""
+    parser = get_args_parser()
+    wrong: list[str] = []
+    parser.error = wrong.append  # type: ignore[method-assign, assignment]
+    _, unknown = parser.parse_known_args(args)
+    if not wrong and not unknown:
+        return None
+    if not wrong:
+        flag = unknown[0].partition("=")[0]
+        close = difflib.get_close_matches(
+            flag, re.findall(r"--[a-z-]+", parser.format_usage()), n=1, cutoff=0.8
+        )
+        hint = f", did you mean {close[0]}?" if close else ""
+        wrong.append(f"train has no option {flag!r}{hint}\nValues are given without dashes: KEY=VALUE")
+    return f"{wrong[0]}\n`backproof train --hydra-help` shows all options"
 
 
 def check(args: list[str]) -> int:
@@ -166,6 +193,7 @@ def _hydra(args: list[str], session: sweep.Session) -> int:
         composed = _compose(args)
         if composed.hydra.mode != RunMode.MULTIRUN:
             prepared["settings"], prepared["experiment"] = session.prepare(_without_hydra(composed))
+            sweep.writable(Path(composed.hydra.run.dir).absolute())
             prepared["store"] = session.store(prepared["settings"].tracking, prepared["settings"].outputs)
     failed: list[BaseException] = []
 

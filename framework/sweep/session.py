@@ -37,7 +37,8 @@ class Session:
         return chosen, experiment.prepare(self.plugins, self._data[key])
 
     def store(self, tracking: TrackingOptions, outputs: str) -> Store | None:
-        """The store, opened once; None where nothing is to be recorded. The outputs folder is made either way."""
+        """The store, opened once; None where nothing is to be recorded. Raises TrackingError where it, or the
+        outputs folder, cannot be written."""
         folder = Path(outputs).absolute()
         writable(folder)
         if not tracking.enabled:
@@ -49,10 +50,12 @@ class Session:
 
 
 def writable(folder: Path) -> None:
-    """Make the folder. Raises TrackingError unless it can be written."""
+    """Raise TrackingError unless the folder can be written, or made where it is not there yet. Nothing is left."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        if not there.is_dir():
+            raise NotADirectoryError(f"{there} is a file")
+        with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
         raise TrackingError(
