@@ -174,6 +174,14 @@ def words_of(hint: Any) -> str:
     return words.get(hint, getattr(hint, "__name__", str(hint)))
 
 
+def plugin_in(file: Path) -> Entry:
+    """The plugin of one file, wherever it lies, as a test of it wants it. Raises what its import raises, and
+    TypeError or ValueError where it is not what a plugin must be."""
+    cls = derivation_of(file) if file.suffix in SUFFIXES else _plugin_class(_load(file), file, None)
+    cls.name = file.stem
+    return Entry(cls.kind, file.stem, cls, file)
+
+
 @functools.lru_cache(maxsize=1)
 def registry() -> Registry:
     """All plugins that are installed, found once. `registry.cache_clear()` makes the next call look again."""
