@@ -27,7 +27,7 @@ from framework.problems import explain
 from framework.recorder import given, record
 from framework.registry import PluginError, PluginWarning, Registry, registry
 from framework.show import Terminal, console, short_result
-from framework.tracking import Terminated, terminate_on_sigterm
+from framework.tracking import Terminated, check_terminated, terminate_on_sigterm
 from framework.training import Pruned
 
 if TYPE_CHECKING:
@@ -173,7 +173,12 @@ def _guarded(plugins: Registry, action: Callable[[sweep.Session], int]) -> int:
     """Run `action` on a new session, and turn what a person can act on into a message and an exit code."""
     session = sweep.use(sweep.Session(plugins))
     try:
-        return action(session)
+        try:
+            return action(session)
+        except Exception:
+            # What a signal raises in the middle of an import comes out as an ImportError.
+            check_terminated()
+            raise
     except Terminated as error:
         return complain(str(error), SIGTERM)
     except KeyboardInterrupt:

@@ -344,6 +344,20 @@ def test_bad_input_is_one_block_with_exit_code_2_and_leaves_nothing(place, capsy
     assert left == []
 
 
+def test_ctrl_c_in_the_middle_of_an_import_is_ctrl_c(place, capsys, monkeypatch):
+    """Compiled modules turn what a signal raises while they are imported into an ImportError."""
+
+    def load(self):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("initialization failed") from None
+
+    monkeypatch.setattr(registry().get("dataset", "iris"), "load", load)
+    assert main(["train", *QUICK]) == 130
+    assert capsys.readouterr().err.startswith("backproof: stopped by Ctrl-C")
+
+
 class TestOtherCommands:
     def test_check_passes_and_fails_by_its_exit_code(self, place, capsys):
         assert main(["check", "dataset=iris", "activation=tanh"]) == 0

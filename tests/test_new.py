@@ -52,7 +52,7 @@ def test_there_is_a_template_of_every_kind():
 
 
 @pytest.mark.slow
-def test_what_is_written_verifies_and_passes_its_own_test_which_finds_a_mistake(place, capsys):
+def test_what_is_written_verifies_and_passes_its_own_test_which_finds_a_mistake(place, capsys, monkeypatch):
     for form in FORMS:
         kind, name, file, test = files(form)
         assert main(["new", kind, name, *form.split()[1:]]) == 0
@@ -62,7 +62,7 @@ def test_what_is_written_verifies_and_passes_its_own_test_which_finds_a_mistake(
     results = own_tests()
     assert results == {(f.name, name): "PASSED" for f in written() for name in functions(f)}
     assert len(results) == 2 * len(FORMS)
-    os.environ["BACKPROOF_PLUGINS"] = str(place / "mine")
+    monkeypatch.setenv("BACKPROOF_PLUGINS", str(place / "mine"))
     registry.cache_clear()
     for form in FORMS:
         kind, name, _, _ = files(form)
