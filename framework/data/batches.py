@@ -155,6 +155,7 @@ class Batches:
 
     @property
     def steps_per_epoch(self) -> int:
+        """The batches of an epoch, the short last one among them."""
         return -(-self.N // self.B)
 
     def __iter__(self) -> Iterator[Chunk]:
