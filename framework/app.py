@@ -26,7 +26,7 @@ from framework.cli import complain
 from framework.problems import explain
 from framework.recorder import given, record
 from framework.registry import PluginError, PluginWarning, Registry, registry
-from framework.show import Terminal, console, short_result
+from framework.show import Terminal, console, short_result, ui_command
 from framework.tracking import Terminated, check_terminated, terminate_on_sigterm
 from framework.training import Pruned
 
@@ -254,7 +254,7 @@ def _single(cfg: Any, session: sweep.Session, prepared: Prepared | None) -> None
     out.print(f"[bold]files   [/] {_relative(folder)}")
     if run is not None and store is not None:
         out.print(f"[bold]recorded[/] {store.experiment} / {run.info.run_name} in {_relative_uri(store.uri)}")
-        out.print(f"[bold]compare [/] backproof ui{_ui_arguments(chosen)}")
+        out.print(f"[bold]compare [/] {ui_command(chosen.tracking, chosen.outputs)}")
 
 
 def sweep_job(cfg: Any) -> dict[str, Any]:
@@ -311,7 +311,8 @@ def _swept(session: sweep.Session) -> int:
         out.print(f"[bold red]failed  [/] {len(outcome.failed)} of {len(outcome.points)} runs")
         for point in outcome.failed:
             out.print(f"  {' '.join(point.overrides)}\n    {point.error}")
-    out.print("[bold]compare [/] backproof ui")
+    if session.recorded is not None:
+        out.print(f"[bold]compare [/] {ui_command(*session.recorded)}")
     return 1 if outcome.failed else 0
 
 
@@ -353,10 +354,3 @@ def _relative(folder: Path) -> str:
 
 def _relative_uri(uri: str) -> str:
     return _relative(Path(uri.removeprefix("sqlite:///"))) if uri.startswith("sqlite:///") else uri
-
-
-def _ui_arguments(chosen: config.Settings) -> str:
-    """What `backproof ui` needs to open the store that was used."""
-    if chosen.tracking.uri:
-        return f" --uri {chosen.tracking.uri}"
-    return "" if chosen.outputs == config.PlaceOptions().outputs else f" --outputs {chosen.outputs}"

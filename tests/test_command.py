@@ -13,6 +13,7 @@ import pytest
 
 from framework.cli import main
 from framework.registry import registry
+from framework.show import ui_command
 from framework.tracking import TrackingOptions
 from framework.tracking.store import Store
 
@@ -181,6 +182,26 @@ class TestTrain:
         assert not Path("outputs/mlflow.db").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "outputs", "expected"),
+    [
+        ({}, "outputs", "backproof ui"),
+        ({"experiment": "my own"}, "there", "backproof ui --outputs there --experiment 'my own'"),
+        ({"uri": "sqlite:///a.db"}, "there", "backproof ui --uri sqlite:///a.db"),
+    ],
+)
+def test_the_command_for_the_ui_opens_what_was_recorded(monkeypatch, options, outputs, expected):
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    assert ui_command(TrackingOptions(**options), outputs) == expected
+    # After `make run` the shell does not find the command: its path is shown.
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr("sys.executable", "/nowhere/bin/python")
+    assert ui_command(TrackingOptions(**options), outputs) == expected
+    monkeypatch.setattr("sys.executable", str(Path("venv/bin/python").absolute()))
+    monkeypatch.setattr("pathlib.Path.exists", lambda self: True)
+    assert ui_command(TrackingOptions(**options), outputs) == f"venv/bin/{expected}"
+
+
 class TestSweep:
     def test_eighteen_runs_under_one_parent(self, place, capsys):
         args = ["activation=relu,tanh,gelu", "optimizer=sgd,adam", "seed=0,1,2"]
@@ -206,6 +227,10 @@ class TestSweep:
         assert parent.data.metrics["best/val/accuracy"] == top
         logged = [r.info.run_id for r in children if r.outputs and r.outputs.model_outputs]
         assert logged == [best]
+
+    def test_a_sweep_that_is_not_recorded_offers_no_ui(self, place, capsys):
+        assert main(["train", "-m", "seed=0,1", *QUICK, "tracking=off", "gradcheck=off"]) == 0
+        assert "backproof ui" not in capsys.readouterr().out
 
     def test_a_failing_point_costs_the_others_nothing(self, place, capsys):
         assert main(["train", "-m", "dataset=diabetes", "optimizer.lr=0.01,5e3,0.02", "train.epochs=3"]) == 1

@@ -24,6 +24,7 @@ class Session:
     jobs: int | None = None  # of the sweep, where this process knows
     first: int = 0  # the number of the first of them
     outcome: Any = None
+    recorded: tuple[TrackingOptions, str] | None = None  # where runs are: the options and the outputs folder
     _data: dict[Any, SplitData] = dataclasses.field(default_factory=dict[Any, SplitData])
     _stores: dict[tuple[Any, ...], Store] = dataclasses.field(default_factory=dict[tuple[Any, ...], Store])
 
@@ -46,6 +47,7 @@ class Session:
         key = (tracking.uri, tracking.experiment, folder)
         if key not in self._stores:
             self._stores[key] = Store.open(tracking, folder)
+            self.recorded = tracking, outputs
         return self._stores[key]
 
 
