@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import math
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Generator
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
@@ -23,8 +26,8 @@ from framework.problems import explain
 from framework.recorder import Recording
 from framework.registry import PluginError, PluginWarning, Registry, registry
 from framework.running import run
-from framework.show import Terminal, console
-from framework.tracking import Terminated, terminate_on_sigterm
+from framework.show import Terminal, console, ui_command
+from framework.tracking import Terminated, check_terminated, terminate_on_sigterm
 
 if TYPE_CHECKING:
     from framework.experiment import Prepared
@@ -38,7 +41,13 @@ def train(args: list[str]) -> int:
     # Hydra prints errors in a form of its own and exits with 1, unless it is asked to raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Hydra's parser does not take overrides on both sides of an option.
+    nameless = next((each for each in args if each.startswith("=")), None)
+    if nameless is not None:
+        return complain(f"{nameless!r} is no override\nExpected KEY=VALUE without spaces, as optimizer.lr=0.1")
     args = sorted(map(_quoted, args), key=lambda each: each not in ("-m", "--multirun"))
+    wrong = _misspelt(args)
+    if wrong:
+        return complain(wrong)
     with _setup() as plugins:
         return _guarded(plugins, lambda session: _hydra(args, session))
 
@@ -48,6 +57,24 @@ def _quoted(override: str) -> str:
     key, _, value = override.partition("=")
     ids = key in ("sweep.resume", "tracking.parent") and value and set(value) <= set("0123456789abcdef")
     return f"{key}='{value}'" if ids else override
+
+
+def _misspelt(args: list[str]) -> str | None:
+    """What is wrong with the options among the arguments; Hydra itself would print how it is used, in ten lines."""
+    parser = get_args_parser()
+    wrong: list[str] = []
+    parser.error = wrong.append  # type: ignore[method-assign, assignment]
+    _, unknown = parser.parse_known_args(args)
+    if not wrong and not unknown:
+        return None
+    if not wrong:
+        flag = unknown[0].partition("=")[0]
+        close = difflib.get_close_matches(
+            flag, re.findall(r"--[a-z-]+", parser.format_usage()), n=1, cutoff=0.8
+        )
+        hint = f", did you mean {close[0]}?" if close else ""
+        wrong.append(f"train has no option {flag!r}{hint}\nValues are given without dashes: KEY=VALUE")
+    return f"{wrong[0]}\n`backproof train --hydra-help` shows all options"
 
 
 def check(args: list[str]) -> int:
@@ -139,7 +166,12 @@ def _guarded(plugins: Registry, action: Callable[[sweep.Session], int]) -> int:
     """Run `action` on a new session, and turn what a person can act on into a message and an exit code."""
     session = sweep.use(sweep.Session(plugins))
     try:
-        return action(session)
+        try:
+            return action(session)
+        except Exception:
+            # What a signal raises in the middle of an import comes out as an ImportError.
+            check_terminated()
+            raise
     except Terminated as error:
         return complain(str(error), SIGTERM)
     except KeyboardInterrupt:
@@ -159,6 +191,7 @@ def _hydra(args: list[str], session: sweep.Session) -> int:
         composed = _compose(args)
         if composed.hydra.mode != RunMode.MULTIRUN:
             prepared["settings"], prepared["experiment"] = session.prepare(_without_hydra(composed))
+            sweep.writable(Path(composed.hydra.run.dir).absolute())
             prepared["store"] = session.store(prepared["settings"].tracking, prepared["settings"].outputs)
     job = _Job(session, prepared.get("experiment"))
     _run_hydra(args, job)
@@ -230,7 +263,7 @@ def _single(cfg: Any, session: sweep.Session, prepared: Prepared | None) -> None
     if recording.run is not None and store is not None:
         name = f"{store.experiment} / {recording.run.info.run_name}"
         out.print(f"[bold]recorded[/] {name} in {_relative_uri(store.uri)}")
-        out.print(f"[bold]compare [/] backproof ui{_ui_arguments(chosen)}")
+        out.print(f"[bold]compare [/] {ui_command(chosen.tracking, chosen.outputs)}")
 
 
 def sweep_job(cfg: Any) -> dict[str, Any]:
@@ -268,7 +301,8 @@ def _swept(session: sweep.Session) -> int:
         out.print(f"[bold red]failed  [/] {len(outcome.failed)} of {len(outcome.points)} runs")
         for point in outcome.failed:
             out.print(f"  {' '.join(point.overrides)}\n    {point.error}")
-    out.print("[bold]compare [/] backproof ui")
+    if session.recorded is not None:
+        out.print(f"[bold]compare [/] {ui_command(*session.recorded)}")
     return 1 if outcome.failed else 0
 
 
@@ -310,10 +344,3 @@ def _relative(folder: Path) -> str:
 
 def _relative_uri(uri: str) -> str:
     return _relative(Path(uri.removeprefix("sqlite:///"))) if uri.startswith("sqlite:///") else uri
-
-
-def _ui_arguments(chosen: config.Settings) -> str:
-    """What `backproof ui` needs to open the store that was used."""
-    if chosen.tracking.uri:
-        return f" --uri {chosen.tracking.uri}"
-    return "" if chosen.outputs == config.PlaceOptions().outputs else f" --outputs {chosen.outputs}"

@@ -17,6 +17,7 @@ usage: backproof COMMAND [...]
   train [KEY=VALUE ...] [-m]   check the gradients, train, and record the run in MLflow; -m for a sweep
   check [KEY=VALUE ...]        the gradient check alone; exit code 1 if it fails
   plugins [KIND]               what is installed: hyperparameters, defaults and files
+  new KIND NAME [--dir D]      a working plugin file to start from, with its test
   verify KIND NAME | --all     does a plugin keep its kind's contract?
   runs [SWEEP] [--best]        the runs that are recorded, or a sweep's points; --format json|csv for pipes
   report [SWEEP]               one self-contained HTML page on a sweep
@@ -95,6 +96,21 @@ def _plugins(args: list[str]) -> int:
     return list_plugins(parser.parse_args(args).kind)
 
 
+def _new(args: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        "backproof new",
+        description="Write a plugin file that works, DIR/KIND/NAME.py, and its test beside it, to start from.",
+    )
+    parser.add_argument("kind", help="its kind, as activation (backproof plugins lists them)")
+    parser.add_argument("name", help="its name, which is its file's")
+    parser.add_argument("--dir", help="where; without it the first of BACKPROOF_PLUGINS, or mine")
+    parser.add_argument("--code", action="store_true", help="a derivation as Python, not as index formulas")
+    given = parser.parse_args(args)
+    from framework.listing import new_plugin
+
+    return new_plugin(given.kind, given.name, given.dir, code=given.code)
+
+
 def _verify(args: list[str]) -> int:
     parser = argparse.ArgumentParser(
         "backproof verify",
@@ -133,6 +149,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "check": _check,
     "plugins": _plugins,
+    "new": _new,
     "verify": _verify,
     "runs": _runs,
     "report": _report,

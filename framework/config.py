@@ -17,8 +17,8 @@ from framework.data import DataOptions
 from framework.experiment import SINGLE, Experiment, ModelOptions, RunOptions
 from framework.gradcheck import CheckOptions
 from framework.kinds import Metric, hyper
-from framework.kinds.base import InvalidValue
-from framework.registry import PluginError, Registry, near
+from framework.kinds.base import InvalidValue, expected_of
+from framework.registry import PluginError, Registry, near, typed, words_of
 from framework.sweep_options import SweepOptions
 from framework.tracking import TrackingOptions
 from framework.training import TrainOptions
@@ -127,13 +127,18 @@ def settings(config: Any, plugins: Registry) -> Settings:
 
 def _settings(values: dict[str, Any], plugins: Registry) -> Settings:
     for key in values.keys() - {field.name for field in dataclasses.fields(_whole())}:
-        raise PluginError(f"there is no key {key!r}{near(key, keys(plugins))}")
+        raise PluginError(
+            f"there is no key {key!r}{near(key, keys(plugins))}\n`backproof train --help` shows all keys"
+        )
     chosen = {kind: _plugin(plugins, kind, values[kind]) for kind in SINGLE}
     for kind in SINGLE:
         if chosen[kind] is None and kind != "loss":
             raise InvalidValue(kind, None, f"one of {', '.join(plugins.names(kind))}")
     sections = {key: construct(options, values[key], f"{key}.") for key, options in SECTIONS.items()}
     tracking, sweep = sections.pop("tracking"), sections.pop("sweep")
+    for field in (*dataclasses.fields(RunOptions), *dataclasses.fields(PlaceOptions)):
+        if field.name not in values:
+            raise InvalidValue(field.name, None, expected(plugins, field.name))
     seeds = construct(RunOptions, {f.name: values[f.name] for f in dataclasses.fields(RunOptions)}, "")
     experiment = Experiment(**chosen, metrics=_metrics(plugins, values["metrics"]), **sections, run=seeds)
     return Settings(experiment, tracking, values["outputs"], sweep)
@@ -178,8 +183,7 @@ def construct(cls: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
         if dataclasses.is_dataclass(hint):
             kwargs[key] = construct(cast("type[Any]", hint), value, f"{prefix}{key}.")
         else:
-            is_tuple = typing.get_origin(hint) is tuple
-            kwargs[key] = tuple(cast("list[Any]", value)) if is_tuple else value
+            kwargs[key] = typed(f"{prefix}{key}", value, hint)
     try:
         return cls(**kwargs)
     except InvalidValue as error:
@@ -197,6 +201,39 @@ def keys(plugins: Registry) -> list[str]:
     for key, options in SECTIONS.items():
         found += [key, *_keys(options, f"{key}.")]
     return found
+
+
+def expected(plugins: Registry, key: str) -> str:
+    """What the value of a key must be, in words: 'a number > 0'; '' for a key that is none."""
+    group, _, last = key.rpartition(".")
+    if group in SINGLE:
+        classes: list[type[Any]] = [entry.cls for entry in plugins.entries(group)]
+    elif group:
+        cls = SECTIONS.get(group.partition(".")[0])
+        for part in group.split(".")[1:]:
+            cls = typing.get_type_hints(cls).get(part) if cls is not None else None
+        classes = [] if cls is None else [cls]
+    else:
+        classes = [RunOptions, PlaceOptions]
+    found: dict[str, None] = {}
+    for cls in classes:
+        for field in dataclasses.fields(cls):
+            if field.name == last:
+                found[_wanted(typing.get_type_hints(cls)[last], field, key)] = None
+    return ", or ".join(found)
+
+
+def _wanted(hint: Any, field: dataclasses.Field[Any], key: str) -> str:
+    """A field's type and bounds in words."""
+    if dataclasses.is_dataclass(hint):
+        return f"its keys one by one: {', '.join(_keys(cast('type[Any]', hint), f'{key}.'))}"
+    bounds = expected_of(field.metadata)
+    if bounds.startswith("one of"):
+        return bounds
+    words = words_of(hint)
+    null = " or null" * words.endswith(" or null")
+    example = ", written [1,2]" * words.startswith("a list of")
+    return f"{words.removesuffix(null)} {bounds}".strip() + example + null
 
 
 def owners(plugins: Registry, kind: str, key: str) -> list[str]:

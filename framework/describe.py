@@ -72,14 +72,12 @@ def network(prepared: Prepared) -> str:
 
 
 def dataset(prepared: Prepared) -> str:
-    """`digits: 1797 samples, 64 features, 10 classes`."""
+    """`digits: 1,797 samples, 64 features, 10 classes`."""
     data = prepared.data
     kind = {"classification": "classes", "multilabel": "labels"}.get(data.task, "targets")
     kind = kind if data.targets != 1 else kind.removesuffix("s")
     total = sum(data.sizes.values())
-    return (
-        f"{prepared.experiment.dataset.name}: {total} samples, {data.features} features, {data.targets} {kind}"
-    )
+    return f"{prepared.experiment.dataset.name}: {total:,} samples, {data.features} features, {data.targets} {kind}"
 
 
 def run_name(prepared: Prepared) -> str:

@@ -1,17 +1,20 @@
-"""Floor 5: `backproof plugins` and `backproof verify`."""
+"""Floor 5: `backproof plugins`, `backproof new` and `backproof verify`."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
+import shlex
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 from framework.cli import complain
 from framework.kinds import KINDS
 from framework.kinds.base import expected_of
-from framework.registry import Entry, PluginError, PluginWarning, Registry, registry, required
+from framework.registry import ENVIRONMENT, Entry, PluginError, PluginWarning, Registry, registry, required
 from framework.show import console
 
 
@@ -30,6 +33,40 @@ def list_plugins(kind: str | None) -> int:
         return 0
     for entry in entries:
         _details(out, entry)
+    return 0
+
+
+#: How a new plugin of a kind is first used.
+FIRST_USE = {
+    "metric": "train 'metrics=[{name}]'",
+    "loss": "train loss={name} dataset=diabetes",
+    "derivation": "check derivation={name}",
+}
+
+
+def new_plugin(kind: str, name: str, folder: str | None, *, code: bool = False) -> int:
+    """Write a plugin to start from, and say what to do next."""
+    from framework.scaffold import create
+
+    plugins = _found()
+    if plugins is None:
+        return 2
+    searched = [each for each in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if each]
+    place = Path(folder or (searched[0] if searched else "mine")).expanduser()
+    try:
+        file, test = create(plugins, kind, name, place, code=code)
+    except (PluginError, OSError) as error:
+        return complain(str(error))
+    steps = [
+        f"export {ENVIRONMENT}={shlex.quote(str(place.absolute()))}",
+        f"backproof verify {kind} {name}",
+        f"python -m pytest {shlex.quote(str(test))}    (pip install pytest)",
+        f"backproof {FIRST_USE.get(kind, f'train {kind}={{name}}').format(name=name)}",
+    ]
+    if place.absolute() in [Path(each).expanduser().absolute() for each in searched]:
+        steps = steps[1:]
+    print(f"wrote {file}\n      {test}\n\nBoth work as they are: put your own formula into each. Next:")
+    print("".join(f"  {step}\n" for step in steps), end="")
     return 0
 
 

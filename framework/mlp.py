@@ -93,6 +93,7 @@ class MLP:
 
     @functools.cached_property
     def layout(self) -> Layout:
+        """Where each tensor lies in theta."""
         return Layout(self.sizes)
 
     def initial(self, initializer: Initializer, rngs: Sequence[np.random.Generator], dtype: DTypeLike) -> Array:

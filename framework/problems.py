@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from typing import cast
+
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
     MissingConfigException,
     OverrideParseException,
 )
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from framework import config
 from framework.derived import DerivationError
@@ -39,12 +42,13 @@ def explain(error: BaseException, plugins: Registry) -> tuple[str, int] | None:
     if isinstance(error, InvalidValue):
         return f"{error.field}: got {_shown(error.given)}, expected {error.expected}", BAD_INPUT
     if isinstance(error, OverrideParseException):
-        return (
-            f"{error.override!r} is no override: {_first(error)}\nExpected KEY=VALUE, as optimizer.lr=0.1",
-            BAD_INPUT,
-        )
+        return _no_override(error), BAD_INPUT
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         return _missing(error, plugins), BAD_INPUT
+    if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
+        got = "null" if "NoneType" in str(error) else "a number"
+        named = f"plugins and experiments are chosen by name, as {config.SINGLE[1]}=NAME; got {got}"
+        return f"{named}\nFor the default leave the override out", BAD_INPUT
     if isinstance(error, ConfigCompositionException | OmegaConfBaseException):
         return _composition(error, plugins), BAD_INPUT
     # OSError: a file that is not there, a folder that cannot be written.
@@ -58,7 +62,23 @@ def explain(error: BaseException, plugins: Registry) -> tuple[str, int] | None:
 
 
 def _shown(value: object) -> str:
+    """A value as it is written in an override; a float that is whole keeps its point."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(str, cast('list[object]', value)))}]"
     return "nothing" if value is None else repr(value)
+
+
+def _no_override(error: OverrideParseException) -> str:
+    """What is no KEY=VALUE, or a value that Hydra's grammar does not take."""
+    given = str(error.override)
+    key, equals, value = given.partition("=")
+    if not equals or not key:
+        return f"{given!r} is no override\nExpected KEY=VALUE without spaces, as optimizer.lr=0.1"
+    return (
+        f"{key}: the value {value!r} cannot be read\n"
+        f"Brackets and quotes come in pairs, as model.hidden=[64,32]; text with other signs in it goes in quotes "
+        f"of its own: \"{key}='...'\""
+    )
 
 
 def _first(error: BaseException) -> str:
@@ -84,12 +104,44 @@ def _composition(error: BaseException, plugins: Registry) -> str:
     first = _first(cause)
     full_key = getattr(cause, "full_key", None)
     if isinstance(cause, OmegaConfBaseException) and full_key:
-        text = str(cause)
+        text, key = str(cause), str(full_key)
         if "not in" in first or "not in struct" in text:
-            return _unknown(str(full_key), plugins)
-        return f"{full_key}: {first}"
-    key = _key_of(_first(error))
-    return _unknown(key, plugins) if key else _first(error)
+            return _unknown(key, plugins)
+        if "does not support deletion" in first:
+            return f"{key} cannot be taken out of the config: give it a value"
+        if key in config.SECTIONS:
+            same = [each for each in config.keys(plugins) if each.startswith(f"{key}.")]
+            return f"{key} is a section, its keys are given one by one\n{key} has: {', '.join(same)}"
+        wanted = config.expected(plugins, key.partition("[")[0])
+        if isinstance(cause, ValidationError) and wanted:
+            return f"{key}: got {_written(cause)}, expected {wanted}"
+        return f"{key}: {first}"
+    message = _first(error)
+    if message.startswith(("Ambiguous value for argument", "Sweep parameters")):
+        return (
+            f"{message.split(chr(39))[1]}: several values for one run\n"
+            "For a run with each of them: backproof train -m ...; a value that is a list: KEY=[a,b]"
+        )
+    key = _key_of(message)
+    if key:
+        return _unknown(key, plugins)
+    group = message.partition("In '")[2].partition("/")[0]
+    if group in config.SINGLE:
+        return f"{group}: one plugin is expected, as {group}={plugins.names(group)[0]}"
+    return message
+
+
+def _written(error: OmegaConfBaseException) -> str:
+    """The value that OmegaConf refused, or what it was: it keeps it in the message alone."""
+    message = _first(error)
+    if "not Optional" in message:
+        return "nothing"
+    value = re.search(r"Value '(.*)' of type '(\w+)'", message, re.DOTALL)
+    if value is not None:
+        return repr(value[1]) if value[2] == "str" else value[1]
+    kind = re.search(r"Invalid value assigned: (\w+)", message)
+    words = {"int": "a number", "float": "a number", "str": "text", "bool": "true or false"}
+    return words.get(kind[1], kind[1]) if kind else "another kind of value"
 
 
 def _key_of(message: str) -> str | None:
@@ -107,6 +159,8 @@ def _unknown(key: str, plugins: Registry) -> str:
         listed = " and ".join(f"{group}={name}" for name in owners)
         return f"the {group} chosen has no {last!r}: {key} belongs to {listed}"
     same = [each for each in known if each.rpartition(".")[0] == group]
-    hint = near(key, known)
-    listed = f"\n{group} has: {', '.join(each.rpartition('.')[2] for each in same)}" if group and same else ""
+    ends = [] if group else [each for each in known if each.endswith(f".{last}")]
+    hint = f", did you mean {' or '.join(ends)}?" if ends else near(key, known)
+    whose = f"the {group}s have" if group in config.SINGLE else f"{group} has"
+    listed = f"\n{whose}: {', '.join(each.rpartition('.')[2] for each in same)}" if group and same else ""
     return f"there is no key {key!r}{hint}{listed}\n`backproof train --help` shows all keys"

@@ -112,7 +112,7 @@ class Registry:
                     f"{kind} {name!r} has no hyperparameter {key!r}{near(key, [*fields])}\n"
                     f"It has: {', '.join(fields) or 'none'}"
                 )
-            params[key] = _typed(f"{kind}.{key}", value, hints[key])
+            params[key] = typed(f"{kind}.{key}", value, hints[key])
         for key, field in fields.items():
             if key not in params and required(field):
                 raise InvalidValue(f"{kind}.{key}", None, f"a value: {field.metadata['doc']}")
@@ -134,20 +134,24 @@ def required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def _typed(key: str, value: Any, hint: Any) -> Any:
+def typed(key: str, value: Any, hint: Any) -> Any:
     """`value` as its annotation has it (a list becomes a tuple, an int a float), or InvalidValue."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         for option in typing.get_args(hint):
             try:
-                return _typed(key, value, option)
+                return typed(key, value, option)
             except InvalidValue:
                 continue
-        raise InvalidValue(key, value, " or ".join(_word(option) for option in typing.get_args(hint)))
+        raise InvalidValue(key, value, words_of(hint))
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list | tuple):
-            raise InvalidValue(key, value, f"a list of {_word(typing.get_args(hint)[0])}")
-        return tuple(_typed(key, each, typing.get_args(hint)[0]) for each in cast("list[Any]", value))
-    if hint is Any or (hint is type(None) and value is None):
+            raise InvalidValue(key, value, words_of(hint))
+        return tuple(typed(key, each, typing.get_args(hint)[0]) for each in cast("list[Any]", value))
+    if (
+        hint is Any
+        or (hint is type(None) and value is None)
+        or isinstance(value, typing.get_origin(hint) or ())
+    ):
         return value
     if hint is float and type(value) is int:
         return float(value)
@@ -156,14 +160,26 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
         return value
     if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or type(value) is not bool):
         return value
-    raise InvalidValue(key, value, _word(hint))
+    raise InvalidValue(key, value, words_of(hint))
 
 
-def _word(hint: Any) -> str:
+def words_of(hint: Any) -> str:
+    """A field's annotation in words: `float | None` is 'a number or null'."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(words_of(option) for option in typing.get_args(hint))
     if typing.get_origin(hint) is tuple:
-        return f"a list of {_word(typing.get_args(hint)[0])}"
+        many = words_of(typing.get_args(hint)[0]).removeprefix("a ")
+        return f"a list of {many}{'s' * many.endswith('number')}"
     words = {float: "a number", int: "a whole number", bool: "true or false", str: "text", type(None): "null"}
     return words.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def plugin_in(file: Path) -> Entry:
+    """The plugin of one file, wherever it lies, as a test of it wants it. Raises what its import raises, and
+    TypeError or ValueError where it is not what a plugin must be."""
+    cls = derivation_of(file) if file.suffix in SUFFIXES else _plugin_class(_load(file), file, None)
+    cls.name = file.stem
+    return Entry(cls.kind, file.stem, cls, file)
 
 
 @functools.lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ import pytest
 
 from framework.cli import main
 from framework.registry import registry
+from framework.show import ui_command
 from framework.tracking import TrackingOptions
 from framework.tracking.store import Store
 
@@ -181,6 +182,26 @@ class TestTrain:
         assert not Path("outputs/mlflow.db").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "outputs", "expected"),
+    [
+        ({}, "outputs", "backproof ui"),
+        ({"experiment": "my own"}, "there", "backproof ui --outputs there --experiment 'my own'"),
+        ({"uri": "sqlite:///a.db"}, "there", "backproof ui --uri sqlite:///a.db"),
+    ],
+)
+def test_the_command_for_the_ui_opens_what_was_recorded(monkeypatch, options, outputs, expected):
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    assert ui_command(TrackingOptions(**options), outputs) == expected
+    # After `make run` the shell does not find the command: its path is shown.
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr("sys.executable", "/nowhere/bin/python")
+    assert ui_command(TrackingOptions(**options), outputs) == expected
+    monkeypatch.setattr("sys.executable", str(Path("venv/bin/python").absolute()))
+    monkeypatch.setattr("pathlib.Path.exists", lambda self: True)
+    assert ui_command(TrackingOptions(**options), outputs) == f"venv/bin/{expected}"
+
+
 class TestSweep:
     def test_eighteen_runs_under_one_parent(self, place, capsys):
         args = ["activation=relu,tanh,gelu", "optimizer=sgd,adam", "seed=0,1,2"]
@@ -206,6 +227,10 @@ class TestSweep:
         assert parent.data.metrics["best/val/accuracy"] == top
         logged = [r.info.run_id for r in children if r.outputs and r.outputs.model_outputs]
         assert logged == [best]
+
+    def test_a_sweep_that_is_not_recorded_offers_no_ui(self, place, capsys):
+        assert main(["train", "-m", "seed=0,1", *QUICK, "tracking=off", "gradcheck=off"]) == 0
+        assert "backproof ui" not in capsys.readouterr().out
 
     def test_a_failing_point_costs_the_others_nothing(self, place, capsys):
         assert main(["train", "-m", "dataset=diabetes", "optimizer.lr=0.01,5e3,0.02", "train.epochs=3"]) == 1
@@ -234,7 +259,39 @@ BAD = {
     "unknown top key": (["sed=1"], ["'sed'", "did you mean seed"]),
     "added key": (["+sed=1"], ["'sed'"]),
     "wrong type": (["optimizer.lr=abc"], ["optimizer.lr", "'abc'"]),
+    "half a number": (["optimizer.lr=1e-3x"], ["optimizer.lr: got '1e-3x', expected a number > 0"]),
+    "no number": (["optimizer.lr="], ["optimizer.lr: got '', expected a number > 0"]),
+    "null": (["optimizer.lr=null"], ["optimizer.lr: got nothing, expected a number > 0"]),
+    "a fraction": (["train.epochs=1.5"], ["train.epochs: got 1.5, expected a whole number >= 1"]),
+    "of two kinds": (
+        ["train.early_stopping.patience=soon"],
+        ["patience: got 'soon', expected a whole number >= 1 or null"],
+    ),
+    "another key's value": (["seed=${optimizer.lr}"], ["seed: got 0.1, expected a whole number"]),
     "out of bounds": (["optimizer.lr=-1"], ["optimizer.lr: got -1", "expected > 0"]),
+    "infinite": (["optimizer.lr=inf"], ["optimizer.lr: got inf", "expected a finite number > 0"]),
+    "NaN as a value": (["optimizer.lr=nan"], ["optimizer.lr: got nan", "expected a finite number > 0"]),
+    "no epochs": (["train.epochs=0"], ["train.epochs: got 0", ">= 1"]),
+    "negative repeats": (["repeats=-1"], ["repeats: got -1", ">= 1"]),
+    "misspelt kind": (["optimzer=adam"], ["no key 'optimzer'", "did you mean optimizer"]),
+    "key without its section": (["lr=0.1"], ["no key 'lr'", "did you mean optimizer.lr?"]),
+    "section as a value": (["train=3"], ["train is a section", "train.epochs"]),
+    "taken out": (["~optimizer.lr"], ["optimizer.lr cannot be taken out"]),
+    "top key taken out": (["~seed"], ["seed: got nothing, expected a whole number"]),
+    "plugin taken out": (["~optimizer"], ["optimizer: got nothing", "adam"]),
+    "plugin null": (["activation=null"], ["chosen by name", "got null"]),
+    "two plugins": (["activation=[relu,tanh]"], ["activation: one plugin is expected"]),
+    "sweep without -m": (["activation=relu,tanh"], ["activation=relu,tanh: several values", "train -m"]),
+    "spaces around =": (["optimizer.lr", "=", "0.1"], ["'=' is no override", "KEY=VALUE"]),
+    "open bracket": (["model.hidden=[64"], ["model.hidden: the value '[64' cannot be read"]),
+    "number for list": (["model.hidden=64"], ["model.hidden: got a number, expected a list of whole numbers"]),
+    "nested list": (["model.hidden=[[1]]"], ["model.hidden: got [1], expected a whole number"]),
+    "no units": (["model.hidden=[0]"], ["model.hidden: got [0], expected a list of numbers >= 1"]),
+    "misspelt option": (["--multirum", "seed=0,1"], ["no option '--multirum', did you mean --multirun?"]),
+    "option for a key": (["--lr", "0.1"], ["no option '--lr'", "KEY=VALUE"]),
+    "option without value": (["--cfg", "jobs"], ["--cfg", "'jobs'", "job"]),
+    "MLflow experiment": (["tracking.experiment="], ["tracking.experiment: got '', expected a name"]),
+    "no csv but a folder": (["dataset=csv", "dataset.path="], ["is a folder"]),
     "no override": (["optimizer.lr"], ["'optimizer.lr' is no override", "KEY=VALUE"]),
     "loss and task": (
         ["loss=softmax_cross_entropy", "dataset=diabetes"],
@@ -256,6 +313,20 @@ BAD = {
     "no target": (["dataset=csv", "dataset.path=good.csv", "dataset.target=z"], ["no column 'z'", "a, b, y"]),
     "NaN": (["dataset=csv", "dataset.path=nan.csv", "dataset.target=y"], ["NaN", "'b'", "line 3"]),
     "unwritable": (["outputs=file/below"], ["file/below", "cannot be written", "outputs=DIR"]),
+    "a file for outputs": (["outputs=file"], ["cannot be written", "file is a file", "outputs=DIR"]),
+    "a file for runs": (["outputs=full"], ["full/runs/", "cannot be written", "full/runs is a file"]),
+    "a file for sweeps": (
+        ["-m", "dataset=iris", "seed=0,1", "outputs=full"],
+        ["full/sweeps/", "cannot be written", "full/sweeps is a file"],
+    ),
+    "no server for a sweep": (
+        ["-m", "dataset=iris", "seed=0,1", "tracking.uri=http://127.0.0.1:9"],
+        ["no MLflow server answers", "127.0.0.1:9", "tracking=off"],
+    ),
+    "bad points": (
+        ["-m", "optimizer.lr=0.1,1e-3x"],
+        ["got '1e-3x', expected a number > 0", "in the point optimizer.lr=1e-3x of the sweep; nothing was run"],
+    ),
     "no server": (
         ["tracking.uri=http://127.0.0.1:9"],
         ["no MLflow server answers", "127.0.0.1:9", "tracking=off"],
@@ -278,6 +349,9 @@ BAD = {
 def test_bad_input_is_one_block_with_exit_code_2_and_leaves_nothing(place, capsys, name):
     overrides, parts = BAD[name]
     Path("file").write_text("not a folder")
+    Path("full").mkdir()
+    for name in ("runs", "sweeps"):
+        Path("full", name).write_text("not a folder")
     Path("empty.csv").write_text("")
     Path("ragged.csv").write_text("a,b,y\n1,2,0\n1,2\n")
     Path("good.csv").write_text("a,b,y\n" + "1,2,0\n2,3,1\n" * 10)
@@ -292,7 +366,21 @@ def test_bad_input_is_one_block_with_exit_code_2_and_leaves_nothing(place, capsy
     assert len(captured.err.strip().splitlines()) <= 5
     assert captured.out == ""
     left = [path for path in sorted(map(str, Path().rglob("*"))) if path not in before]
-    assert left in ([], ["outputs"])
+    assert left == []
+
+
+def test_ctrl_c_in_the_middle_of_an_import_is_ctrl_c(place, capsys, monkeypatch):
+    """Compiled modules turn what a signal raises while they are imported into an ImportError."""
+
+    def load(self):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("initialization failed") from None
+
+    monkeypatch.setattr(registry().get("dataset", "iris"), "load", load)
+    assert main(["train", *QUICK]) == 130
+    assert capsys.readouterr().err.startswith("backproof: stopped by Ctrl-C")
 
 
 class TestOtherCommands:

@@ -171,7 +171,7 @@ def test_csv_that_is_not_there_or_not_text(tmp_path: Path) -> None:
         load(path=str(tmp_path / "dta.csv"), target="y")
     with pytest.raises(FileNotFoundError, match="no such file"):
         load(path=str(tmp_path / "nowhere" / "data.csv"), target="y")
-    with pytest.raises(FileNotFoundError, match="no such file"):
+    with pytest.raises(IsADirectoryError, match="is a folder"):
         load(path=str(tmp_path), target="y")
     (tmp_path / "data.csv").write_bytes("a,y\né,1\n".encode("latin-1"))
     with pytest.raises(ValueError, match=r"is not UTF-8 text \(.*\): save it as UTF-8"):

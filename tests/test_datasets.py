@@ -190,13 +190,19 @@ def refuse(*args: Any, **kwargs: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "params", "fetch"),
-    [("california_housing", {}, "fetch_california_housing"), ("openml", {"data_id": 61}, "fetch_openml")],
+    ("name", "params", "place"),
+    [
+        ("california_housing", {}, "_base.urlretrieve"),
+        ("openml", {"data_id": 61}, "_openml.urlopen"),
+        ("openml", {"data_name": "iris", "version": 1}, "_openml.urlopen"),
+    ],
 )
 def test_no_network_is_a_clear_error(
-    monkeypatch: pytest.MonkeyPatch, name: str, params: dict[str, Any], fetch: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, params: dict[str, Any], place: str
 ) -> None:
-    monkeypatch.setattr(f"sklearn.datasets.{fetch}", refuse)
+    # scikit-learn's own functions run, up to where they reach for the network.
+    monkeypatch.setattr(f"sklearn.datasets.{place}", refuse)
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
     with pytest.raises(
         OSError, match=r"could not be downloaded: .*no route to host.*needs the network.*SCIKIT_LEARN"
     ):

@@ -26,6 +26,7 @@ FLOORS = {
         "predictor",
         "pyfunc_model",
         "conformance",
+        "scaffold",
     ],
     4: ["tracking", "sweep_options", "config", "recorder", "show", "reports", "sweep"],
     5: ["app", "cli", "listing", "problems", "runs", "ui"],

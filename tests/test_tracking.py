@@ -1,5 +1,6 @@
 """Runs recorded in MLflow: what can be read back, and how runs end, well or badly."""
 
+import contextlib
 import json
 import logging
 import os
@@ -30,6 +31,7 @@ from framework.tracking import (
     Terminated,
     TrackingError,
     TrackingOptions,
+    check_terminated,
     environment,
     terminate_on_sigterm,
 )
@@ -401,6 +403,29 @@ def test_the_handler_of_sigterm_is_put_back():
     with ThreadPoolExecutor(1) as pool:
         pool.submit(lambda: terminate_on_sigterm().__enter__()).result()
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_ctrl_c_that_a_callback_loses_is_raised_again_and_the_second_one_is_at_once():
+    before = signal.getsignal(signal.SIGINT)
+    with terminate_on_sigterm():
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            check_terminated()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
+    with terminate_on_sigterm():
+        check_terminated()  # Nothing has come since.
+
+
+def test_ctrl_c_that_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with terminate_on_sigterm():
+            os.kill(os.getpid(), signal.SIGINT)
+            check_terminated()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def saved_model(folder):

@@ -30,4 +30,5 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
+        """Whether the check raised nothing."""
         return self.error is None

@@ -168,6 +168,7 @@ class Batches:
 
     @property
     def steps_per_epoch(self) -> int:
+        """The batches of an epoch, the short last one among them."""
         return steps_per_epoch(self.N, self.B)
 
     def __iter__(self) -> Iterator[Chunk]:

@@ -60,12 +60,9 @@ def _within(value: Any, metadata: Any) -> bool:
                 return False
             continue
         number: Array = np.asarray(each)
-        # Written so that NaN is outside every bound.
-        if not (
-            np.all(number > metadata.get("gt", -np.inf) if "gt" in metadata else number == number)
-            and np.all(number >= metadata.get("ge", -np.inf))
-            and np.all(number < metadata["lt"] if "lt" in metadata else number == number)
-            and np.all(number <= metadata.get("le", np.inf))
+        signs = {"gt": np.greater, "ge": np.greater_equal, "lt": np.less, "le": np.less_equal}
+        if not np.isfinite(number).all() or not all(
+            sign(number, metadata[key]).all() for key, sign in signs.items() if key in metadata
         ):
             return False
     return True
@@ -74,9 +71,14 @@ def _within(value: Any, metadata: Any) -> bool:
 def check_fields(instance: Any) -> None:
     """Raise InvalidValue for the first field of a dataclass instance that is outside its `hyper` bounds."""
     for field in dataclasses.fields(instance):
-        value = getattr(instance, field.name)
+        value: Any = getattr(instance, field.name)
         if value is not None and field.metadata and not _within(value, field.metadata):
-            raise InvalidValue(field.name, value, expected_of(field.metadata) or "a number")
+            expected = expected_of(field.metadata)
+            if type(value) in (list, tuple):
+                expected = f"a list of numbers {expected}"
+            elif not isinstance(value, str) and not np.isfinite(value).all():
+                expected = f"a finite number {expected}"
+            raise InvalidValue(field.name, value, expected.strip())
 
 
 @dataclasses.dataclass(frozen=True)

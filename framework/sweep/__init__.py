@@ -2,7 +2,7 @@
 
 from framework.sweep.dask_launcher import ClusterLost
 from framework.sweep.jobs import Job, run_points, stacked
-from framework.sweep.session import Session, Silent, current, use
+from framework.sweep.session import Session, Silent, current, use, writable
 from framework.sweep.sweeper import BackproofSweeper, register
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "run_points",
     "stacked",
     "use",
+    "writable",
 ]

@@ -25,6 +25,7 @@ class Session:
     jobs: int | None = None  # points of the sweep that are to be run, where this process knows
     done: int = 0  # of them, in this process
     outcome: Any = None
+    recorded: tuple[TrackingOptions, str] | None = None  # where runs are: the options and the outputs folder
     _data: dict[Any, SplitData] = dataclasses.field(default_factory=dict[Any, SplitData])
     _stores: dict[tuple[Any, ...], Store] = dataclasses.field(default_factory=dict[tuple[Any, ...], Store])
 
@@ -38,7 +39,8 @@ class Session:
         return chosen, experiment.prepare(self.plugins, self._data[key])
 
     def store(self, tracking: TrackingOptions, outputs: str) -> Store | None:
-        """The store, opened once; None where nothing is to be recorded. The outputs folder is made either way."""
+        """The store, opened once; None where nothing is to be recorded. Raises TrackingError where it, or the
+        outputs folder, cannot be written."""
         folder = Path(outputs).absolute()
         writable(folder)
         if not tracking.enabled:
@@ -46,14 +48,17 @@ class Session:
         key = (tracking.uri, tracking.experiment, folder)
         if key not in self._stores:
             self._stores[key] = Store.open(tracking, folder)
+            self.recorded = tracking, outputs
         return self._stores[key]
 
 
 def writable(folder: Path) -> None:
-    """Make the folder. Raises TrackingError unless it can be written."""
+    """Raise TrackingError unless the folder can be written, or made where it is not there yet. Nothing is left."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        if not there.is_dir():
+            raise NotADirectoryError(f"{there} is a file")
+        with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
         raise TrackingError(

@@ -26,7 +26,7 @@ from framework.sweep import past
 from framework.sweep.alive import sweeping
 from framework.sweep.dask_launcher import DaskLauncher, DaskOptions
 from framework.sweep.plan import Plan, Planner
-from framework.sweep.session import current
+from framework.sweep.session import current, writable
 from framework.sweep.stream import StreamingLauncher
 from framework.sweep.work import Work, say
 from framework.sweep_options import AUTO, GRID, OFF
@@ -64,8 +64,9 @@ class BackproofSweeper(Sweeper):
         config, session = self.config, current()
         planner = Planner(config, self.hydra_context, session)
         plan = planner.plan([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
-        store = session.store(plan.settings.tracking, plan.settings.outputs)
         folder = Path(config.hydra.sweep.dir).absolute()
+        writable(folder)
+        store = session.store(plan.settings.tracking, plan.settings.outputs)
         with contextlib.ExitStack() as stack:
             earlier = self._earlier(plan, store)
             for each in {folder, earlier.folder or folder} if earlier else {folder}:

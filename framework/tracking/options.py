@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from framework.kinds import hyper
-from framework.kinds.base import check_fields
+from framework.kinds.base import InvalidValue, check_fields
 
 
 class TrackingError(Exception):
@@ -34,3 +34,5 @@ class TrackingOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if not self.experiment.strip():
+            raise InvalidValue("experiment", self.experiment, "a name")

@@ -1,4 +1,4 @@
-"""SIGTERM as an exception, so that a run which is stopped says so."""
+"""SIGTERM and Ctrl-C as exceptions that are not lost, so that a run which is stopped says so."""
 
 from __future__ import annotations
 
@@ -14,55 +14,68 @@ class Terminated(BaseException):
     """SIGTERM has come: from `kill`, a scheduler, a container that is stopped."""
 
 
-_arrived = threading.Event()
+#: The signal that has come, 0 as long as there is none.
+_arrived = 0
 
 
 def check_terminated() -> None:
-    """Raise Terminated if SIGTERM has come.
+    """Raise Terminated if SIGTERM has come, KeyboardInterrupt if it was Ctrl-C.
 
     To be called now and then: an exception that a signal raises inside a callback of a library (SQLite's, a weak
-    reference's) is lost there. One in six was, of runs that wrote to SQLite most of their time.
+    reference's) is lost there. One in six was, of runs that wrote to SQLite most of their time. And in the import
+    of a compiled module it comes out as an ImportError.
     """
-    if _arrived.is_set():
+    if _arrived == signal.SIGTERM:
         raise Terminated("stopped by SIGTERM")
+    if _arrived == signal.SIGINT:
+        raise KeyboardInterrupt
 
 
 def request() -> None:
     """End the run of this process as SIGTERM would, from outside of its main thread."""
-    _arrived.set()
+    global _arrived
+    _arrived = signal.SIGTERM
 
 
 def forget() -> None:
     """What was requested is done."""
-    _arrived.clear()
+    global _arrived
+    _arrived = 0
 
 
 @contextlib.contextmanager
 def terminate_on_sigterm() -> Generator[None, None, None]:
-    """Raise Terminated in the main thread at SIGTERM. It does nothing in other threads.
+    """Raise Terminated in the main thread at SIGTERM, KeyboardInterrupt at Ctrl-C; nothing in other threads.
 
-    Only the first one raises: what is cleaned up because of it shall not be broken off by the next.
+    Only the first SIGTERM raises: what is cleaned up because of it shall not be broken off by the next. Whoever
+    presses Ctrl-C a second time means just that.
     """
+    global _arrived
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def handler(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        _arrived.set()
+        global _arrived
+        signal.signal(number, signal.SIG_IGN if number == signal.SIGTERM else signal.default_int_handler)
+        _arrived = number
         check_terminated()
 
     def unraisable(lost: sys.UnraisableHookArgs) -> None:
         # It is raised again by `check_terminated`, and is no news to anyone.
-        if not isinstance(lost.exc_value, Terminated):
+        if not isinstance(lost.exc_value, Terminated | KeyboardInterrupt):
             report(lost)
 
-    _arrived.clear()
+    _arrived = 0
     report, sys.unraisablehook = sys.unraisablehook, unraisable
-    before = signal.signal(signal.SIGTERM, handler)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, handler)}
+    # In a job of the shell's background Ctrl-C is ignored, and stays so.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:
         sys.unraisablehook = report
-        # None stands for a handler that was not set from Python and cannot be set from it.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+        for number, earlier in before.items():
+            # None stands for a handler that was not set from Python and cannot be set from it.
+            signal.signal(number, signal.SIG_DFL if earlier is None else earlier)

@@ -1,5 +1,6 @@
 """California housing: the median house value of 20,640 districts by eight features. A download."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -23,7 +24,10 @@ class CaliforniaHousing(DatasetLoader):
         from sklearn.datasets import fetch_california_housing
 
         try:
-            bunch: Any = fetch_california_housing(n_retries=0)
+            # Fewer retries than one are refused; of the second attempt nobody needs to be warned.
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Retry downloading")
+                bunch: Any = fetch_california_housing(n_retries=1, delay=0.5)
         except OSError as error:
             raise OSError(
                 f"california_housing could not be downloaded: {error}. It needs the network the first time and "

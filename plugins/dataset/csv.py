@@ -53,6 +53,8 @@ class Csv(DatasetLoader):
         separator = {"tab": "\t", "\\t": "\t"}.get(self.separator, self.separator)
         if len(separator) != 1:
             raise ValueError(f"separator must be one character or 'tab', got {self.separator!r}")
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder, expected a file of comma-separated values")
         if not path.is_file():
             folder = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
             near = difflib.get_close_matches(path.name, folder, n=1)

@@ -1,5 +1,6 @@
 """Any dataset of OpenML, by its number or its name. A download."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -59,7 +60,10 @@ class OpenML(DatasetLoader):
         if self.version is not None:
             which["version"] = self.version
         try:
-            return fetch_openml(**which, as_frame=True, n_retries=0)
+            # Fewer retries than one are refused; of the second attempt nobody needs to be warned.
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "A network error occurred")
+                return fetch_openml(**which, as_frame=True, n_retries=1, delay=0.5)
         except OSError as error:
             raise OSError(
                 f"OpenML dataset {self.data_id or self.data_name} could not be downloaded: {error}. It needs "

@@ -8,7 +8,9 @@ from framework.kinds import Array, Derivation, Trace
 
 @dataclass(frozen=True)
 class Backprop(Derivation):
-    """The chain rule from the loss down, layer by layer, as derived beside the lines of `framework/mlp.py`."""
+    """The chain rule from the loss down, layer by layer (Rumelhart, Hinton & Williams 1986), as derived beside the
+    lines of `framework/mlp.py`.
+    """
 
     native: ClassVar[bool] = True
 

@@ -13,7 +13,7 @@ from framework.kinds import CLASSIFICATION, MULTILABEL, Array, Loss, const, hype
 @dataclass(frozen=True)
 class SigmoidCrossEntropy(Loss):
     """Err(y, z) = mean over B of Σ_k log(1 + exp(z_k)) − y_k z_k: the negative log-likelihood of independent
-    Bernoulli variables. The sum over K labels is not divided by K.
+    Bernoulli variables (Cox 1958). The sum over K labels is not divided by K.
 
     Label smoothing ε replaces y by (1 − ε) y + ε / 2 (Szegedy et al. 2016, section 7, for two outcomes).
     """

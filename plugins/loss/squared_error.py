@@ -11,7 +11,10 @@ from framework.kinds import REGRESSION, Array, Loss, const
 
 @dataclass(frozen=True)
 class SquaredError(Loss):
-    """Err(y, z) = mean over B of ½ Σ_k (z_k − y_k)²; the sum over K targets is not divided by K."""
+    """Err(y, z) = mean over B of ½ Σ_k (z_k − y_k)² (Legendre 1805; for normal errors the likelihood, Gauss 1809).
+
+    The sum over K targets is not divided by K.
+    """
 
     tasks: ClassVar[tuple[str, ...]] = (REGRESSION,)
     default_for: ClassVar[tuple[str, ...]] = (REGRESSION,)
