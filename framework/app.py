@@ -236,7 +236,7 @@ def sweep_job(cfg: Any) -> dict[str, Any]:
     out = console()
     number = context.job.num - session.first + 1
     label = f"{number}/{session.jobs}" if session.jobs else str(number)
-    shown = " ".join(given(context.overrides.task))
+    shown = chosen.tracking.run_name or " ".join(given(context.overrides.task))
     name, greater = experiment.objective
     told: dict[str, Any] = {"objective": name, "greater": greater, "folder": str(folder.absolute())}
     try:
@@ -269,7 +269,7 @@ def _swept(session: sweep.Session) -> int:
             shown = "  ".join(
                 f"{each.name} {metrics.get(each.name, math.nan):.4g}" for each in outcome.objectives
             )
-            out.print(f"[bold]best    [/] {shown}  {' '.join(point.overrides)}")
+            out.print(f"[bold]best    [/] {shown}  {outcome.words(point)}")
     counts = {status: len(outcome.of(status)) for status in ("pruned", "not run")}
     if any(counts.values()):
         shown = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
@@ -277,8 +277,8 @@ def _swept(session: sweep.Session) -> int:
     if outcome.failed:
         out.print(f"[bold red]failed  [/] {len(outcome.failed)} of {len(outcome.points)} runs")
         for point in outcome.failed:
-            out.print(f"  {' '.join(point.overrides)}\n    {point.error}")
-    out.print("[bold]compare [/] backproof ui")
+            out.print(f"  {outcome.words(point)}\n    {point.error}", markup=False)
+    out.print("[bold]compare [/] backproof ui; backproof report writes one page")
     return 1 if outcome.failed else 0
 
 

@@ -13,7 +13,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
 from framework.sweep import past
-from framework.sweep.outcome import DONE, FAILED, NOT_RUN, PRUNED, Objective, Planned, Point
+from framework.sweep.outcome import DONE, FAILED, NOT_RUN, PRUNED, Objective, Planned, Point, name_of
 from framework.sweep.search import Study
 from framework.sweep_options import SweepOptions
 from framework.tracking import Store
@@ -40,6 +40,7 @@ class Runner:
     launcher: Launcher
     options: SweepOptions
     wanted: tuple[Objective, ...]
+    swept: list[str]  # keys
     number: int  # of the next job, and of its folder
     width: int | None  # points in one call; None for all
     store: Store | None = None
@@ -117,12 +118,13 @@ class Runner:
                 f"sweep.objective={_quoted(self.wanted[0].name)}",
             ]
         if self.parent is not None:
+            name = name_of(planned.overrides, self.swept)
             tags = f"{past.POINT}:{planned.digest}"
             if planned.params is not None:
                 tags += f",{past.TRIAL}:{_quoted(json.dumps(planned.params))}"
             found += [
                 f"tracking.parent='{self.parent}'",
-                "tracking.run_name=null",
+                f"++tracking.run_name={_quoted(name) if name else 'null'}",
                 f"++tracking.tags={{{tags}}}",
             ]
         return found

@@ -60,6 +60,9 @@ class BackproofSweeper(Sweeper):
         config, session = self.config, current()
         planner = Planner(config, self.hydra_context, session)
         plan = planner.plan([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
+        if plan.options.resume not in (AUTO, OFF) and plan.settings.tracking.enabled:
+            # Where nothing is recorded there is nothing to go on with, and nothing is made.
+            Store.find(plan.settings.tracking, Path(plan.settings.outputs))
         store = session.store(plan.settings.tracking, plan.settings.outputs)
         folder = Path(config.hydra.sweep.dir).absolute()
         with contextlib.ExitStack() as stack:
@@ -128,13 +131,14 @@ class BackproofSweeper(Sweeper):
         if plan.adaptive:
             sampling |= {"sweep.n_trials": options.n_trials, "sweep.timeout": options.timeout}
         return store.start(
-            tracking.run_name or f"sweep-{'-'.join(swept) or 'one'}",
+            tracking.run_name or f"sweep-{plan.space.title}",
             params={
                 **({} if plan.adaptive else {"sweep.points": len(plan.points)}),
                 "sweep.over": ", ".join(swept),
                 "sweep.sampler": options.sampler,
                 **sampling,
-                **{f"space.{_legal(axis.name)}": axis.text for axis in plan.space.axes},
+                **({"sweep.space": plan.space.conditional.text} if plan.space.conditional else {}),
+                **{f"space.{_legal(name)}": text for name, text in plan.space.texts.items()},
             },
             tags={"backproof.kind": "sweep", "backproof.version": __version__, **tags, **tracking.tags},
             parent=tracking.parent,
