@@ -94,7 +94,9 @@ def conditional(given: Any, plugins: Registry) -> Conditional:
     name = values.pop("name", None)
     if not isinstance(name, str):
         known = ", ".join(plugins.names(SpacePlugin.kind))
-        raise InvalidValue("sweep.space", given, f"the name of a space, or {{name: NAME, KEY: VALUE}}: {known}")
+        raise InvalidValue(
+            "sweep.space", cast("object", given), f"the name of a space, or {{name: NAME, KEY: VALUE}}: {known}"
+        )
     built: SpacePlugin = plugins.build(SpacePlugin.kind, name, values)
     found = tuple((tuple(overrides), asked.domains) for overrides, asked in explore(built))
     text = name + "".join(f", {key} {value}" for key, value in values.items())
