@@ -13,7 +13,7 @@ from framework.reports.compare import LEVEL, PAIRED
 from framework.reports.effects import Effect, effect
 from framework.reports.points import Point, Stat, Sweep
 from framework.reports.svg import MISSING, figure, shorter, text
-from framework.reports.varying import SEED, short
+from framework.reports.varying import SEED, brief, short
 from framework.tracking.reading import Recorded
 
 #: By metric, the curve of each of the best points by epoch.
@@ -55,7 +55,7 @@ def drawn(sweep: Sweep) -> dict[str, Drawn]:
     return {
         run.id: Drawn(
             rank.get(run.id, -1),
-            " ".join(f"{key}={run.params[key]}" for key in sweep.over if key in run.params) or run.name,
+            " ".join(f"{key}={brief(run.params[key])}" for key in sweep.over if key in run.params) or run.name,
             {key: run.params.get(key) for key in sweep.over},
             run.metrics.get(name, math.nan) if run.status == "FINISHED" and not run.pruned else math.nan,
         )
@@ -166,9 +166,12 @@ def _point(
 
 def _choice(value: str | None) -> str:
     """A hyperparameter's value; a long one is cut to its column, and whole when it is pointed at."""
-    shown = text(MISSING if value is None else value)
-    long = value is not None and len(value) > 24
-    return _cell(f'<span class="cut" title="{shown}">{shown}</span>' if long else shown, value or "")
+    if value is None:
+        return _cell(MISSING, "")
+    shown = brief(value)
+    if shown == value and len(value) <= 24:
+        return _cell(text(value), value)
+    return _cell(f'<span class="cut" title="{text(value)}">{text(shown)}</span>', value)
 
 
 def _how_compared(sweep: Sweep) -> str:
