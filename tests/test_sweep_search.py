@@ -13,6 +13,7 @@ from framework.sweep.outcome import name_of
 from framework.sweep.search import Known, Study, draw
 from framework.sweep.space import Interval, parse
 from framework.sweep_options import SweepOptions
+from framework.tracking.reading import recorded
 from tests.sweeps import children, client, interrupt_at, parents, points, sweep
 
 LR = "optimizer.lr=tag(log,interval(0.01,1))"
@@ -307,3 +308,16 @@ def test_a_sweep_to_go_on_with_that_is_not_there_leaves_nothing(place, capsys):
     assert sweep("seed=0,1", "sweep.resume=last") == 2
     assert "no runs yet" in capsys.readouterr().err
     assert not Path("outputs").exists()
+
+
+def test_the_description_of_a_sweep_tells_the_best_points(place):
+    assert sweep("activation=relu,tanh", "repeats=2") == 0
+    (parent,) = parents()
+    note = parent.data.tags["mlflow.note.content"]
+    best = max(children(parent), key=lambda run: run.data.metrics["val/accuracy"])
+    value, std = (best.data.metrics[f"val/accuracy{end}"] for end in ("", "_std"))
+    row = f"| 1 | `activation={best.data.params['activation']}` | {value:.4g} ± {std:.2g} |"
+    assert row in note
+    assert "2 done; report.html" in note
+    # What reads the command back finds it still.
+    assert recorded(parent).command.startswith("backproof train -m ")

@@ -18,6 +18,8 @@ from framework.sweep_options import MAXIMIZE, MINIMIZE, SweepOptions
 
 #: The longest name of a run; MLflow cuts its columns far before.
 NAME = 120
+#: Points in the description of a sweep.
+TOP = 10
 DONE, FAILED, PRUNED, NOT_RUN = "done", "failed", "pruned", "not run"
 
 
@@ -178,6 +180,25 @@ class Outcome:
                 found[f"mean/{each.name}"] = statistics.fmean(values)
                 found[f"std/{each.name}"] = statistics.stdev(values) if len(values) > 1 else 0.0
         return found
+
+    def markdown(self) -> str:
+        """The best points as a table, for the description of the sweep in the UI."""
+        names = [each.name for each in self.objectives]
+        rows = [["", "point", *names], ["---", "---", *("--:" for _ in names)]]
+        for rank, point in enumerate(self.ranked[:TOP], start=1):
+            values = [point.values["metrics"].get(name, math.nan) for name in names]
+            spread = [point.values["metrics"].get(f"{name}_std") for name in names]
+            shown = [
+                f"{value:.4g}" + (f" ± {std:.2g}" if std is not None else "")
+                for value, std in zip(values, spread, strict=True)
+            ]
+            rows.append([str(rank), f"`{self.words(point)}`", *shown])
+        counts = {state: len(self.of(state)) for state in (DONE, FAILED, PRUNED, NOT_RUN)}
+        told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        table = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows)
+        return f"{told}; report.html among the artifacts has all of it" + (
+            f"\n\n{table}" if len(rows) > 2 else ""
+        )
 
     def write(self, folder: Path) -> None:
         """The table of points as points.csv."""

@@ -27,6 +27,7 @@ from framework.sweep.session import current
 from framework.sweep.work import Work, say
 from framework.sweep_options import AUTO, GRID, OFF
 from framework.tracking import Run, Store
+from framework.tracking.reading import NOTE
 
 NAME = "backproof"
 
@@ -75,7 +76,12 @@ class BackproofSweeper(Sweeper):
             parent = (
                 stack.enter_context(self._parent(plan, store, earlier, folder, arguments)) if store else None
             )
-            return Work(planner, plan, folder, store, parent, earlier).run(self.launcher, self.max_batch_size)
+            returned = Work(planner, plan, folder, store, parent, earlier).run(
+                self.launcher, self.max_batch_size
+            )
+            if parent is not None:
+                parent.tags({NOTE: f"{_note(arguments)}\n\n{session.outcome.markdown()}"})
+            return returned
 
     def _earlier(self, plan: Plan, store: Store | None) -> past.Earlier | None:
         """The sweep that this one goes on with, and a line that says so."""
@@ -121,7 +127,7 @@ class BackproofSweeper(Sweeper):
             past.HOST: socket.gethostname(),
             "backproof.objective": ",".join(each.name for each in plan.wanted),
             "backproof.direction": ",".join(each.direction for each in plan.wanted),
-            "mlflow.note.content": f"```\n{command(arguments, sweep=True)}\n```",
+            NOTE: _note(arguments),
             **({past.SPACE: plan.space_hash} if plan.adaptive else {}),
         }
         if earlier is not None:
@@ -143,6 +149,11 @@ class BackproofSweeper(Sweeper):
             tags={"backproof.kind": "sweep", "backproof.version": __version__, **tags, **tracking.tags},
             parent=tracking.parent,
         )
+
+
+def _note(arguments: list[str]) -> str:
+    """The description of the sweep in the UI."""
+    return f"```\n{command(arguments, sweep=True)}\n```"
 
 
 def _legal(name: str) -> str:
