@@ -17,6 +17,7 @@ from framework.data import DataOptions, SplitData, split
 from framework.experiment import Experiment, ModelOptions, Prepared, RunOptions
 from framework.gradcheck import CheckOptions, GradcheckReport
 from framework.registry import registry
+from framework.running import Result, run
 from framework.training import TrainOptions
 
 
@@ -41,6 +42,7 @@ class ByEpoch:
 
     def ready(self, prepared: Prepared) -> None: ...
     def checked(self, report: GradcheckReport) -> None: ...
+    def ended(self, outcome: Result | Exception) -> None: ...
 
     def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
         """Record them, one by one unless they are to go at once."""
@@ -85,7 +87,7 @@ def main(cfg: Config) -> None:
         mlflow.log_params(dict(OmegaConf.to_container(cfg)))  # type: ignore[arg-type]
         folder = Path(HydraConfig.get().runtime.output_dir)
         mlflow.log_artifacts(str(folder / ".hydra"), ".hydra")
-        result = prepared.run(ByEpoch(at_once=cfg.at_once))
+        result = run(prepared, ByEpoch(at_once=cfg.at_once))
         mlflow.log_metrics(result.summary)
         for log in folder.glob("*.log"):
             mlflow.log_artifact(str(log))

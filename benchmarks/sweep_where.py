@@ -20,9 +20,13 @@ from typing import Any
 
 #: What is timed: a line of the table, and the functions that it is the time of.
 PARTS = {
-    "composing configs": ["hydra._internal.config_loader_impl:ConfigLoaderImpl.load_sweep_config"],
+    "composing configs": [
+        "hydra._internal.config_loader_impl:ConfigLoaderImpl.load_sweep_config",
+        "framework.sweep.compose:Composer.__call__",
+        "framework.sweep.compose:with_values",
+    ],
     "building experiments, loading data": ["framework.sweep.session:Session.prepare"],
-    "checking gradients": ["framework.experiment:Prepared.check"],
+    "checking gradients": ["framework.running:_Point.check"],
     "training": ["framework.training:train"],
     "evaluating": ["framework.evaluation:Evaluation.__call__"],
     "recording: opening the store": ["framework.tracking.store:Store.open"],
@@ -35,7 +39,7 @@ PARTS = {
     "weights": ["framework.model_file:save"],
     "the model of the best": ["framework.tracking.run:Run.model"],
     "pictures": ["framework.plots:learning_curves", "framework.plots:confusion_matrix"],
-    "other files of a run": ["framework.recorder:record"],
+    "other files of a run": ["framework.recorder:Recording.__enter__", "framework.recorder:Recording.ended"],
     "Hydra's jobs": ["hydra.core.utils:run_job"],
     "the report page": ["framework.reports.build:build"],
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import math
 import os
@@ -21,23 +20,17 @@ from omegaconf import OmegaConf
 from framework import config, sweep
 from framework.cli import complain
 from framework.problems import explain
-from framework.recorder import given, record
+from framework.recorder import Recording
 from framework.registry import PluginError, PluginWarning, Registry, registry
-from framework.show import Terminal, console, short_result
+from framework.running import run
+from framework.show import Terminal, console
 from framework.tracking import Terminated, terminate_on_sigterm
-from framework.training import Pruned
 
 if TYPE_CHECKING:
     from framework.experiment import Prepared
 
 #: Exit codes of what ends a process from outside, as shells have them.
 CTRL_C, SIGTERM = 130, 143
-
-
-def conf_dir() -> Path:
-    """The configs: beside the package in a checkout, inside it in a wheel."""
-    inside = Path(__file__).parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
 
 
 def train(args: list[str]) -> int:
@@ -167,23 +160,37 @@ def _hydra(args: list[str], session: sweep.Session) -> int:
         if composed.hydra.mode != RunMode.MULTIRUN:
             prepared["settings"], prepared["experiment"] = session.prepare(_without_hydra(composed))
             prepared["store"] = session.store(prepared["settings"].tracking, prepared["settings"].outputs)
-    failed: list[BaseException] = []
+    job = _Job(session, prepared.get("experiment"))
+    _run_hydra(args, job)
+    if job.failed:
+        raise job.failed[0]
+    return _swept(session) if session.outcome is not None else 0
 
-    def job(cfg: Any) -> Any:
-        context = HydraConfig.get()
-        if context.mode == RunMode.MULTIRUN:
+
+class _Job:
+    """What Hydra calls for a run or for each point. In another process it is the function that runs a point."""
+
+    def __init__(self, session: sweep.Session, prepared: Prepared | None) -> None:
+        self.session, self.prepared = session, prepared
+        self.failed: list[Exception] = []
+
+    def __call__(self, cfg: Any) -> Any:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
             return sweep_job(cfg)
         try:
-            _single(cfg, session, prepared.get("experiment"))
+            _single(cfg, self.session, self.prepared)
         except Exception as error:  # noqa: BLE001
-            # Hydra would write lines of its own above the message; it is raised again below.
-            failed.append(error)
+            # Hydra would write lines of its own above the message; it is raised again by `_hydra`.
+            self.failed.append(error)
         return None
 
-    _run_hydra(args, job)
-    if failed:
-        raise failed[0]
-    return _swept(session) if session.outcome is not None else 0
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A session, with its plugins and its open store, does not travel.
+        return _sweep_job, ()
+
+
+def _sweep_job() -> Callable[[Any], Any]:
+    return sweep_job
 
 
 def _run_hydra(args: list[str], job: Callable[[Any], Any]) -> None:
@@ -191,13 +198,13 @@ def _run_hydra(args: list[str], job: Callable[[Any], Any]) -> None:
     before = sys.argv
     sys.argv = [before[0] if "-sc" in args else "backproof train", *args]
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
+        hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name="config")(job)()
     finally:
         sys.argv = before
 
 
 def _compose(overrides: list[str]) -> Any:
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3", job_name="backproof"):
+    with hydra.initialize_config_dir(str(config.conf_dir()), version_base="1.3", job_name="backproof"):
         return hydra.compose("config", overrides, return_hydra_config=True)
 
 
@@ -216,46 +223,29 @@ def _single(cfg: Any, session: sweep.Session, prepared: Prepared | None) -> None
     folder = Path(context.runtime.output_dir)
     out = console()
     terminal = Terminal(out)
-    result, run = record(experiment, chosen.tracking, store, folder, context.overrides.task, terminal)
+    with Recording(experiment, chosen.tracking, store, folder, context.overrides.task, terminal) as recording:
+        result = run(experiment, recording)
     terminal.results(result)
     out.print(f"[bold]files   [/] {_relative(folder)}")
-    if run is not None and store is not None:
-        out.print(f"[bold]recorded[/] {store.experiment} / {run.info.run_name} in {_relative_uri(store.uri)}")
+    if recording.run is not None and store is not None:
+        name = f"{store.experiment} / {recording.run.info.run_name}"
+        out.print(f"[bold]recorded[/] {name} in {_relative_uri(store.uri)}")
         out.print(f"[bold]compare [/] backproof ui{_ui_arguments(chosen)}")
 
 
 def sweep_job(cfg: Any) -> dict[str, Any]:
-    """One point of a sweep, in this process or in a launcher's worker; what the sweeper is told of it."""
+    """A job of a sweep, in this process or in a launcher's worker: one point, or some that are trained as a stack.
+    What the sweeper is told of it."""
     session = sweep.current()
     context = HydraConfig.get()
-    chosen, experiment = session.prepare(cfg)
-    # Of all points the sweeper logs the model of the best one; the weights of each are kept.
-    tracking = dataclasses.replace(chosen.tracking, model=False)
-    store = session.store(tracking, chosen.outputs)
     folder = Path(context.runtime.output_dir)
-    out = console()
-    number = context.job.num - session.first + 1
-    label = f"{number}/{session.jobs}" if session.jobs else str(number)
-    shown = chosen.tracking.run_name or " ".join(given(context.overrides.task))
-    name, greater = experiment.objective
-    told: dict[str, Any] = {"objective": name, "greater": greater, "folder": str(folder.absolute())}
-    try:
-        with sweep.running(folder):
-            observer = sweep.observer(chosen.sweep, name)
-            result, run = record(experiment, tracking, store, folder, context.overrides.task, observer)
-    except Pruned as pruned:
-        out.print(f"  {label:>7}  [dim]pruned[/] after epoch {pruned.epoch}  {shown}")
-        return told | {"metrics": pruned.metrics, "pruned": True, "seconds": "", "run_id": pruned.run_id}
-    except Exception as error:
-        out.print(f"  {label:>7}  [red]failed[/]  {shown}\n           {str(error).partition(chr(10))[0]}")
-        raise
-    out.print(f"  {label:>7}  {short_result(result)}  {shown}")
-    return told | {
-        "metrics": result.summary,
-        "seconds": result.seconds,
-        "run_id": run.id if run is not None else "",
-        "gradcheck": None if result.report is None else result.report.passed,
-    }
+    stacked = sweep.stacked(cfg, folder)
+    if stacked is not None:
+        return {"points": [told for told, _ in sweep.run_points(session, stacked)]}
+    told, error = sweep.run_points(session, [sweep.Job(cfg, folder, context.overrides.task)])[0]
+    if error is not None:
+        raise error
+    return told
 
 
 def _swept(session: sweep.Session) -> int:

@@ -7,6 +7,7 @@ import functools
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
@@ -51,6 +52,12 @@ class Settings:
     tracking: TrackingOptions
     outputs: str
     sweep: SweepOptions = dataclasses.field(default_factory=SweepOptions)
+
+
+def conf_dir() -> Path:
+    """The configs: beside the package in a checkout, inside it in a wheel."""
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
 
 
 def register(plugins: Registry) -> None:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, cast
 
+from framework.data import steps_per_epoch
 from framework.experiment import SINGLE, Prepared
 from framework.kinds import Plugin
 
@@ -93,14 +94,15 @@ def run_name(prepared: Prepared) -> str:
 
 def training(prepared: Prepared) -> str:
     """`sgd, lr 0.1 constant, 50 epochs of 34 steps of 32 samples, float64, seed 0`."""
-    experiment, batches = prepared.experiment, prepared.batches
+    experiment, N = prepared.experiment, len(prepared.y)
+    B = experiment.train.batch_size or N
     seeds = experiment.run
     more = f" to {seeds.seed + seeds.repeats - 1}, as one stack" if seeds.repeats > 1 else ""
     return ", ".join(
         (
             experiment.optimizer.name,
             f"lr {experiment.optimizer.lr:g} {experiment.schedule.name}",
-            f"{experiment.train.epochs} epochs of {batches.steps_per_epoch} steps of {batches.B} samples",
+            f"{experiment.train.epochs} epochs of {steps_per_epoch(N, B)} steps of {B} samples",
             experiment.train.dtype,
             f"seed {seeds.seed}{more}",
         )

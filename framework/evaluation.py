@@ -75,14 +75,14 @@ class Evaluation:
             z = self.predict.logits()
             loss = self.net.loss.value(z, self.y).astype(np.float64)
         yield f"{self.name}/loss", loss
-        finite = np.isfinite(z).all()
-        prediction = self.predict(z) if finite and self.metrics else None
+        # A metric of what is not a number is not a number; the loss says that training has diverged.
+        finite = np.isfinite(z).all(axis=(1, 2))
+        prediction = self.predict(z if finite.all() else z[finite]) if finite.any() and self.metrics else None
         for metric in self.metrics:
-            # A metric of what is not a number is not a number; the loss says that training has diverged.
-            yield (
-                f"{self.name}/{metric.name}",
-                np.full(len(z), np.nan) if prediction is None else metric(prediction, self.part.y),
-            )
+            values = np.full(len(z), np.nan)
+            if prediction is not None:
+                values[finite] = metric(prediction, self.part.y)
+            yield f"{self.name}/{metric.name}", values
 
 
 def summarised(metrics: dict[str, Array]) -> dict[str, float]:

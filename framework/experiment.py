@@ -1,19 +1,17 @@
-"""Floor 3: one experiment, from plugins and options to a result. It knows neither Hydra nor MLflow."""
+"""Floor 3: one experiment, from plugins and options to a network that can be trained. Neither Hydra nor MLflow."""
 
 from __future__ import annotations
 
 import dataclasses
-import time
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 
 from framework.checking import NetworkCheck
-from framework.data import Batches, DataOptions, SplitData, split
+from framework.data import Batches, DataOptions, SplitData, check_batch_size, check_range, split
 from framework.diagnosing import diagnose_network
-from framework.evaluation import Evaluation, Predictions, summarised
 from framework.gradcheck import LOWER, CheckOptions, GradcheckReport
 from framework.kinds import (
     Activation,
@@ -31,7 +29,6 @@ from framework.kinds import (
 from framework.kinds.base import InvalidValue, check_fields
 from framework.mlp import MLP
 from framework.registry import PluginError, Registry
-from framework.stopping import Stopper
 from framework.training import DivergedError, TrainOptions, train
 
 #: The kinds of which an experiment takes one plugin each, by the name of its field.
@@ -105,17 +102,12 @@ class Experiment:
             self.initializer, [np.random.default_rng(initial) for initial, _ in seeds], self.train.dtype
         )
         try:
-            batches = Batches(
-                data.train.X,
-                y,
-                self.train.batch_size,
-                [np.random.default_rng(order) for _, order in seeds],
-                self.train.dtype,
-                shuffle=self.train.shuffle,
-            )
+            check_batch_size(self.train.batch_size, len(y))
         except InvalidValue as error:
             raise InvalidValue(f"train.{error.field}", error.given, error.expected) from None
-        return Prepared(self, data, net, metrics, theta, y, batches)
+        check_range(data.train.X, self.train.dtype)
+        orders = tuple(np.random.default_rng(order) for _, order in seeds)
+        return Prepared(self, data, net, metrics, theta, y, orders)
 
 
 def default_loss(plugins: Registry, task: str) -> Loss:
@@ -155,52 +147,6 @@ def _fits(plugins: Registry, data: SplitData, loss: Loss, metrics: Sequence[Metr
             )
 
 
-class Observer(Protocol):
-    """Is told what happens in a run, as it happens."""
-
-    def ready(self, prepared: Prepared) -> None: ...
-    def checked(self, report: GradcheckReport) -> None: ...
-    def epoch(self, epoch: int, metrics: dict[str, float]) -> None: ...
-
-
-class GradcheckFailedError(Exception):
-    """The hand-derived gradient is not the derivative of the loss."""
-
-    def __init__(self, report: GradcheckReport) -> None:
-        found = "" if report.diagnosis is None else f"\n\n{report.diagnosis.message()}"
-        super().__init__(report.failure_message() + found)
-        self.report = report
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run came to. Arrays per member have the shape (R,)."""
-
-    prepared: Prepared
-    theta: Array  # (R, P)
-    history: dict[str, list[Array]]  # by epoch
-    final: dict[str, Array]  # train/, val/ and test/ metrics at the end
-    report: GradcheckReport | None
-    epochs: Array  # how many each member was trained
-    best_epochs: Array  # the epoch whose parameters each member kept
-    seconds: float  # of training
-
-    @property
-    def summary(self) -> dict[str, float]:
-        """The final metrics: means, and standard deviations where there are several members."""
-        return summarised(self.final)
-
-    @property
-    def objective(self) -> tuple[str, bool]:
-        """The metric that runs are ranked by, and whether a greater one is better."""
-        return self.prepared.objective
-
-    def predict(self, part: str) -> Array:
-        """What every member predicts for the samples of a part, (R, N, K) as a person reads it."""
-        data = self.prepared.data
-        return Predictions(self.prepared.net, self.theta, data.parts[part].X, data)()
-
-
 @dataclass(frozen=True)
 class Prepared:
     """An experiment whose data is loaded and whose network is built, not yet trained."""
@@ -211,7 +157,14 @@ class Prepared:
     metrics: tuple[Metric, ...]
     theta: Array  # (R, P), fresh
     y: Array  # (N, K) encoded targets of the training part
-    batches: Batches
+    orders: tuple[np.random.Generator, ...]  # of the samples, one for each member
+
+    @functools.cached_property
+    def batches(self) -> Batches:
+        """Those of this experiment alone; in a stack of several their generators are drawn from together."""
+        options = self.experiment.train
+        X = self.data.train.X
+        return Batches(X, self.y, options.batch_size, self.orders, options.dtype, shuffle=options.shuffle)
 
     @property
     def objective(self) -> tuple[str, bool]:
@@ -223,12 +176,22 @@ class Prepared:
         return f"{part}/loss", False
 
     def check(
-        self, theta: Array, moment: str, report: GradcheckReport | None = None, samples: slice = slice(None)
+        self,
+        theta: Array,
+        moment: str,
+        report: GradcheckReport | None = None,
+        samples: slice = slice(None),
+        *,
+        every_entry: bool = True,
     ) -> GradcheckReport:
-        """The gradient check at theta, added to what an earlier `report` found."""
+        """The gradient check at theta, added to what an earlier `report` found. Without `every_entry` also a small
+        network is checked along random directions and at sampled entries."""
         experiment = self.experiment
+        options = experiment.gradcheck
+        if not every_entry:
+            options = dataclasses.replace(options, all_coordinates_up_to=0)
         section = NetworkCheck(
-            self.net, self.data.train.X, self.y, experiment.penalty, experiment.gradcheck, experiment.run.seed
+            self.net, self.data.train.X, self.y, experiment.penalty, options, experiment.run.seed
         ).section(theta, moment, samples)
         if report is None:
             return GradcheckReport((section,))
@@ -283,74 +246,3 @@ class Prepared:
             # The check is of the gradient; that the step size is too large, training will say.
             return kept[-1]
         return theta
-
-    def run(self, observer: Observer) -> Result:
-        """Check, train, check again, evaluate.
-
-        Raises GradcheckFailedError (unless gradcheck.on_failure=warn) and DivergedError.
-        """
-        observer.ready(self)
-        options = self.experiment.gradcheck
-        report = self._checked(self.theta, "fresh", None, observer) if options.enabled else None
-        started = time.perf_counter()
-        theta = self.theta.copy()
-        history, stopper = self._train(theta, observer)
-        seconds = time.perf_counter() - started
-        if options.enabled and options.after_training:
-            report = self._checked(theta, "trained", report, observer)
-        final: dict[str, Array] = {}
-        for name, part in self.data.parts.items():
-            final |= Evaluation(name, self.net, theta, part, self.data, self.metrics)()
-        return Result(self, theta, history, final, report, stopper.epochs, stopper.best_epochs, seconds)
-
-    def _checked(
-        self, theta: Array, moment: str, report: GradcheckReport | None, observer: Observer
-    ) -> GradcheckReport:
-        before = report
-        report = self.check(theta, moment, report)
-        # What was found out before training is not looked into again.
-        report = self.diagnosed(report) if before is None or before.passed else report
-        observer.checked(report)
-        if not report.passed and self.experiment.gradcheck.on_failure == "stop":
-            raise GradcheckFailedError(report)
-        return report
-
-    def _train(self, theta: Array, observer: Observer) -> tuple[dict[str, list[Array]], Stopper]:
-        experiment = self.experiment
-        options = experiment.train
-        part = self.data.val
-        val = None if part is None else Evaluation("val", self.net, theta, part, self.data, self.metrics)
-        stopper = Stopper(options.early_stopping, self.metrics, theta)
-        history: dict[str, list[Array]] = {}
-
-        def after_epoch(epoch: int, losses: Array) -> bool:
-            metrics = {"train/loss": losses, **(val() if val else {})}
-            if "val/loss" in metrics:
-                self._finite(epoch, metrics["val/loss"])
-            metrics = stopper.frozen(metrics)
-            for name, values in metrics.items():
-                history.setdefault(name, []).append(values)
-            observer.epoch(epoch, summarised(metrics))
-            return stopper.goes_on(epoch, metrics)
-
-        train(
-            self.net,
-            theta,
-            self.batches,
-            epochs=options.epochs,
-            optimizer=experiment.optimizer,
-            schedule=experiment.schedule,
-            penalty=experiment.penalty,
-            after_epoch=after_epoch,
-        )
-        stopper.restore()
-        return history, stopper
-
-    def _finite(self, epoch: int, losses: Array) -> None:
-        """The validation loss sees what the last step of an epoch did."""
-        if not np.isfinite(losses).all():
-            experiment, steps = self.experiment, self.batches.steps_per_epoch
-            factor = experiment.schedule.factor(epoch * steps - 1, experiment.train.epochs * steps)
-            member = int(np.flatnonzero(~np.isfinite(losses))[0])
-            rates: Any = np.broadcast_to(np.ravel(experiment.optimizer.lr), len(losses))
-            raise DivergedError(epoch, epoch * steps, float(rates[member]) * factor, member, losses[member])

@@ -12,9 +12,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from framework import config
 from framework.derived import DerivationError
-from framework.experiment import GradcheckFailedError
 from framework.kinds.base import InvalidValue
 from framework.registry import PluginError, Registry, near
+from framework.running import GradcheckFailedError
+from framework.sweep import ClusterLost
 from framework.tracking import TrackingError
 from framework.training import DivergedError
 
@@ -49,6 +50,8 @@ def explain(error: BaseException, plugins: Registry) -> tuple[str, int] | None:
     # OSError: a file that is not there, a folder that cannot be written.
     if isinstance(error, PluginError | TrackingError | DerivationError | ValueError | OSError | HydraException):
         return str(error), BAD_INPUT
+    if isinstance(error, ClusterLost):
+        return str(error), FAILED
     if isinstance(error, MemoryError):
         return f"out of memory: {error}", FAILED
     return None

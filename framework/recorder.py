@@ -12,15 +12,17 @@ import shlex
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
 
 from framework import __version__, check_page, describe, model_file, plots
-from framework.experiment import GradcheckFailedError, Observer, Prepared, Result
+from framework.experiment import Prepared
 from framework.gradcheck import GradcheckReport
 from framework.kinds import CLASSIFICATION, MULTILABEL, Array
-from framework.tracking import Run, Store, TrackingOptions, check_terminated, environment
+from framework.running import GradcheckFailedError, Observer, Result
+from framework.tracking import Run, Store, TrackingError, TrackingOptions, check_terminated, environment
 from framework.training import DivergedError, Pruned
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
@@ -41,12 +43,63 @@ class Shown(Observer, Protocol):
     def close(self) -> None: ...
 
 
-class Recorder:
-    """Passes what happens in a run to MLflow, to its folder and to the terminal."""
+class Recording:
+    """One run as it is recorded: `with` it around the run whose observer it is.
 
-    def __init__(self, prepared: Prepared, folder: Path, run: Run | None, shown: Shown) -> None:
-        self.prepared, self.folder, self.run, self.shown = prepared, folder, run, shown
+    What happens goes to the run's folder, to MLflow (if there is a store) and to `shown`. However the run ends, it
+    is closed with all that there is until then: FINISHED, also where it was pruned, FAILED or KILLED.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        tracking: TrackingOptions,
+        store: Store | None,
+        folder: Path,
+        overrides: Sequence[str],
+        shown: Shown,
+    ) -> None:
+        self.prepared, self.tracking, self.store, self.folder = prepared, tracking, store, folder
+        self.overrides, self.shown = overrides, shown
+        self.run: Run | None = None
         self._checks = 0
+        self._closed = False
+
+    def __enter__(self) -> Recording:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _write_json(self.folder / "environment.json", environment())
+        if self.store is None:
+            return self
+        prepared, tracking = self.prepared, self.tracking
+        parameters = describe.parameters(prepared)
+        self.run = self.store.start(
+            tracking.run_name or describe.run_name(prepared),
+            params=parameters,
+            tags={
+                "backproof.kind": "run",
+                "backproof.version": __version__,
+                "backproof.config_hash": describe.config_hash(parameters),
+                "backproof.gradcheck": SKIPPED,
+                "backproof.folder": str(self.folder.absolute()),
+                "mlflow.note.content": _note(prepared, self.overrides),
+                **({"backproof.sweep": tracking.parent} if tracking.parent else {}),
+                **tracking.tags,
+            },
+            parent=tracking.parent,
+        )
+        try:
+            _dataset(prepared, self.run)
+        except BaseException as error:
+            self.run.end(error)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shown.close()
+        if not self._closed:
+            self._close(error)
 
     def ready(self, prepared: Prepared) -> None:
         """The run is about to start."""
@@ -71,76 +124,53 @@ class Recorder:
             self.run.metrics(metrics, step=epoch)
         self.shown.epoch(epoch, metrics)
 
-
-def record(
-    prepared: Prepared,
-    tracking: TrackingOptions,
-    store: Store | None,
-    folder: Path,
-    overrides: Sequence[str],
-    shown: Shown,
-) -> tuple[Result, Run | None]:
-    """Run an experiment, write its folder, and record it in `store`.
-
-    Raises what the run raises, once it is recorded as FAILED or KILLED with all that there is until then; Pruned
-    once it is recorded as FINISHED.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / "environment.json", environment())
-    if store is None:
-        return _train(prepared, folder, None, tracking, shown), None
-    parameters = describe.parameters(prepared)
-    run = store.start(
-        tracking.run_name or describe.run_name(prepared),
-        params=parameters,
-        tags={
-            "backproof.kind": "run",
-            "backproof.version": __version__,
-            "backproof.config_hash": describe.config_hash(parameters),
-            "backproof.gradcheck": SKIPPED,
-            "backproof.folder": str(folder.absolute()),
-            "mlflow.note.content": _note(prepared, overrides),
-            **({"backproof.sweep": tracking.parent} if tracking.parent else {}),
-            **tracking.tags,
-        },
-        parent=tracking.parent,
-    )
-    with run:
-        _dataset(prepared, run)
+    def ended(self, outcome: Result | Exception) -> None:
+        """Everything that the run leaves, and its end in MLflow. Raises what keeps a result from being recorded."""
+        self.shown.ended(outcome)
+        if isinstance(outcome, Exception):
+            self._close(outcome)
+            return
         try:
-            return _train(prepared, folder, run, tracking, shown), run
-        except Pruned as pruned:
-            pruned.run_id = run.id
-            run.tags({"backproof.pruned": "true"})
-            run.finish()
+            _write(outcome, self.folder, pictures=self.tracking.plots)
+            if self.run is not None:
+                self.run.metrics(outcome.summary, step=int(outcome.epochs.max()))
+                if outcome.stacked > 1:
+                    self.run.tags({"backproof.stacked": str(outcome.stacked)})
+                if self.tracking.model:
+                    self.run.model(self.folder / "weights")
+        except BaseException as error:
+            self._close(error)
             raise
+        self._close(None)
+
+    def _close(self, error: BaseException | None) -> None:
+        """End the run in MLflow, with its folder and with what ended it."""
+        self._closed = True
+        if error is not None and not isinstance(error, Pruned):
+            _write_error(error, self.folder)
+        if self.run is None:
+            return
+        if isinstance(error, Pruned):
+            error.run_id = self.run.id
+        try:
+            with contextlib.ExitStack() as rest:
+                rest.callback(self.run.end, None if isinstance(error, Pruned) else error)
+                self.run.tags(_tags(error))
+                self.run.folder(self.folder)
+        except TrackingError as lost:
+            if error is None:
+                raise
+            # The first error is the one to be told.
+            error.add_note(f"The run could not be recorded to its end either: {lost}")
 
 
-def _train(
-    prepared: Prepared, folder: Path, run: Run | None, tracking: TrackingOptions, shown: Shown
-) -> Result:
-    result = None
-    try:
-        with contextlib.closing(shown):
-            result = prepared.run(Recorder(prepared, folder, run, shown))
-        _write(result, folder, pictures=tracking.plots)
-    except Pruned:
-        raise
-    except BaseException as error:
-        _write_error(error, folder)
-        if run is not None and isinstance(error, DivergedError):
-            run.tags({"backproof.diverged": "true"})
-        if run is not None and isinstance(error, GradcheckFailedError):
-            run.tags({"backproof.gradcheck": FAILED})
-        raise
-    finally:
-        if run is not None:
-            run.folder(folder)
-    if run is not None:
-        run.metrics(result.summary, step=int(result.epochs.max()))
-        if tracking.model:
-            run.model(folder / "weights")
-    return result
+def _tags(error: BaseException | None) -> dict[str, str]:
+    """What tells at a glance how a run ended."""
+    if isinstance(error, Pruned):
+        return {"backproof.pruned": "true"}
+    if isinstance(error, DivergedError):
+        return {"backproof.diverged": "true"}
+    return {"backproof.gradcheck": FAILED} if isinstance(error, GradcheckFailedError) else {}
 
 
 def _write(result: Result, folder: Path, *, pictures: bool) -> None:
@@ -149,10 +179,29 @@ def _write(result: Result, folder: Path, *, pictures: bool) -> None:
     model_file.save(folder / "weights", model_file.SavedModel.of(prepared.net, result.theta, prepared.data))
     _write_history(result, folder / "metrics.csv")
     _write_json(folder / "summary.json", _summary(result))
-    for name, png in _pictures(result) if pictures else ():
+    if pictures:
+        _draw(result, folder)
+
+
+def _draw(result: Result, folder: Path) -> None:
+    for name, png in _pictures(result):
         file = folder / "plots" / f"{name}.png"
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(png)
+
+
+def draw(prepared: Prepared, folder: Path) -> None:
+    """The pictures of a run that has none, from the weights and the history in its folder."""
+    theta = model_file.load(folder / "weights").theta
+    with (folder / "metrics.csv").open(newline="") as rows:
+        table = list(csv.DictReader(rows))
+    R = len(theta)
+    history = {
+        name: [np.array([float(row[name]) for row in table[i : i + R]]) for i in range(0, len(table), R)]
+        for name in table[0].keys() - {"epoch", "seed"}
+    }
+    epochs = np.full(R, len(table) // R)
+    _draw(Result(prepared, theta, dict(sorted(history.items())), {}, None, epochs, epochs, 0.0), folder)
 
 
 def _summary(result: Result) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from framework import describe
-from framework.experiment import Prepared, Result
+from framework.experiment import Prepared
 from framework.gradcheck import GradcheckReport
+from framework.running import Result
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,8 +58,12 @@ class Terminal:
         if epoch == self._epochs:
             self._stop()
 
+    def ended(self, outcome: Result | Exception) -> None:
+        """Take the bar away; what the run came to is shown by `results`, or as an error."""
+        self._stop()
+
     def close(self) -> None:
-        """Take the bar away, however the run ended."""
+        """The same, however the run ended."""
         self._stop()
 
     def _start(self) -> Progress:

@@ -46,9 +46,16 @@ class SweepOptions:
     fail_fast: bool = hyper(False, "stop at the first run that fails")
     retries: int = hyper(1, "times that a run is started again whose worker process died", ge=0)
     batch: int | None = hyper(
-        None, "points handed to the launcher at once; null: one to the basic launcher, all to others", ge=1
+        None, "jobs handed to the launcher at once; null: one to the basic launcher, all to others", ge=1
     )
     pruner: str = hyper(NO_PRUNER, "end runs early that are worse than others were", choices=PRUNERS)
+    stack: str = hyper(
+        AUTO,
+        "auto: points that differ only in seeds and numbers train as one stack, where the network is small; off",
+        choices=(AUTO, OFF),
+    )
+    stack_size: int = hyper(32, "points of one stack at most", ge=1)
+    stacked: str | None = hyper(None, "file that names the points of a job, as the sweeper sets it")
     study: str | None = hyper(None, "file and trial that a run reports its epochs to, as the sweeper sets it")
 
     def __post_init__(self) -> None:

@@ -147,11 +147,13 @@ def train(
     schedule: Schedule,
     penalty: Penalty,
     after_epoch: Callable[[int, Array], bool],
+    diverged: Callable[[DivergedError], bool] | None = None,
 ) -> None:
     """Train theta (R, P) in place. After each epoch, counted from 1, `after_epoch(epoch, losses)` gets the mean
     data loss (R,) over the epoch's samples, taken as they were trained on; training ends when it returns False.
 
-    Raises DivergedError when a loss is no longer finite.
+    When a member's loss is no longer finite, `diverged` is told, once for each member, and training ends when it
+    returns False; without it DivergedError is raised.
     """
     grad = np.zeros_like(theta)
     update = Update(optimizer, penalty, theta, grad, net.layout.mask(theta.dtype, biases=penalty.biases))
@@ -159,10 +161,14 @@ def train(
     passes: dict[int, Pass] = {}
     factor_at, blocks = schedule.factor, update.blocks
     t = 0
+    lost = np.zeros(len(theta), dtype=bool)
+    #: Of each step of an epoch, times its samples. They are added up one after the other: a sum, which NumPy takes
+    #: in pairs or not as the shape has it, would give a member other bits in a stack than alone.
+    losses = np.empty((batches.steps_per_epoch, len(theta)))
     # What overflows becomes inf or NaN in the loss, and ends the run as diverged.
     with np.errstate(all="ignore"):
         for epoch in range(1, epochs + 1):
-            losses = np.zeros(len(theta))
+            done = 0
             for chunk in batches:
                 B = chunk.slots[0].z.shape[1]
                 if B not in passes:
@@ -176,8 +182,15 @@ def train(
                     t += 1
                     for step in blocks:
                         step(t, factor)
-                losses += B * _losses(net, chunk, len(theta), _At(epoch, first, total, optimizer, schedule))
-            if not after_epoch(epoch, losses / batches.N):
+                at = _At(epoch, first, total, optimizer, schedule)
+                own = losses[done : done + len(chunk)]
+                done += len(chunk)
+                for error in _losses(net, chunk, lost, at, own):
+                    if diverged is None:
+                        raise error
+                    if not diverged(error):
+                        return
+            if not after_epoch(epoch, np.add.accumulate(losses)[-1] / batches.N):
                 return
 
 
@@ -196,15 +209,20 @@ class _At:
         return float(lr[member if len(lr) > 1 else 0]) * self.schedule.factor(t, self.total)
 
 
-def _losses(net: MLP, chunk: Chunk, R: int, at: _At) -> Array:
-    """The sum (R,) of the losses of a chunk's batches, from the logits that its steps have left.
+def _losses(net: MLP, chunk: Chunk, lost: Array, at: _At, out: Array) -> list[DivergedError]:
+    """Write the losses of a chunk's batches, times their samples, into `out` (C, R), from the logits that its steps
+    have left. The members that have diverged in it, in the order of the steps; `lost` (R,) marks those that had
+    before, and now these.
 
     One call for all of them costs a tenth of one call per step.
     """
-    values = net.loss.value(chunk.z_all, chunk.y_all).reshape(len(chunk), R)
-    sums = values.sum(axis=0, dtype=np.float64)
-    if not np.isfinite(sums).all():
-        step, member = map(int, np.argwhere(~np.isfinite(values))[0])
-        t = at.first + step
-        raise DivergedError(at.epoch, t + 1, at.lr(t, member), member, float(values[step, member]))
-    return sums
+    np.multiply(net.loss.value(chunk.z_all, chunk.y_all).reshape(out.shape), chunk.slots[0].z.shape[1], out)
+    errors: list[DivergedError] = []
+    if not np.isfinite(out[:, ~lost]).all():
+        for step, member in np.argwhere(~np.isfinite(out)).tolist():
+            if not lost[member]:
+                lost[member] = True
+                t = at.first + step
+                value = float(out[step, member])
+                errors.append(DivergedError(at.epoch, t + 1, at.lr(t, member), member, value))
+    return errors

@@ -4,6 +4,7 @@ from framework.data import DataOptions
 from framework.experiment import Experiment, ModelOptions, RunOptions
 from framework.gradcheck import CheckOptions
 from framework.registry import registry
+from framework.running import run as run_prepared
 from framework.training import EarlyStopping, TrainOptions
 
 KINDS = {
@@ -64,6 +65,9 @@ class Watcher:
     def epoch(self, epoch, metrics):
         self.epochs.append((epoch, metrics))
 
+    def ended(self, outcome):
+        self.outcome = outcome
+
 
 def run(**given):
-    return experiment(**given).prepare(registry()).run(Watcher())
+    return run_prepared(experiment(**given).prepare(registry()), Watcher())

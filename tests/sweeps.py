@@ -8,12 +8,19 @@ from framework import app
 from framework.cli import main
 
 BACKPROOF = [sys.executable, "-m", "framework.cli"]
-QUICK = ["dataset=iris", "train.epochs=2", "model.hidden=[4]", "tracking.plots=false", "gradcheck=off"]
+SMALL = ["dataset=iris", "train.epochs=2", "model.hidden=[4]", "tracking.plots=false", "gradcheck=off"]
+#: A job for each point.
+QUICK = [*SMALL, "sweep.stack=off"]
 GRID = ["optimizer.lr=0.1,0.2", "seed=0,1,2"]
 
 
 def sweep(*args):
     return main(["train", "-m", *QUICK, *args])
+
+
+def stacked(*args):
+    """A sweep whose points are trained as stacks."""
+    return main(["train", "-m", *SMALL, *args])
 
 
 def client():

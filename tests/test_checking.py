@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from framework.checking import NetworkCheck
-from framework.experiment import GradcheckFailedError
 from framework.gradcheck import CheckOptions
 from framework.kinds import Derivation
 from framework.mlp import Pass
 from framework.registry import registry
-from tests.experiments import Watcher, experiment, run
+from framework.running import GradcheckFailedError
+from tests.experiments import Watcher, experiment, run, run_prepared
 
 REG = registry()
 
@@ -99,10 +99,9 @@ def plant_in_backprop(monkeypatch, mistake):
 def test_planted_mistakes_are_caught_and_the_tensors_named(mistake, large, dtype):
     options = {"all_coordinates_up_to": 0, "coordinates": 2} if large else {}
     watcher = Watcher()
+    given = experiment(derivation=planted(mistake), gradcheck=options, train={"dtype": dtype})
     with pytest.raises(GradcheckFailedError) as caught:
-        experiment(derivation=planted(mistake), gradcheck=options, train={"dtype": dtype}).prepare(REG).run(
-            watcher
-        )
+        run_prepared(given.prepare(REG), watcher)
     assert not watcher.epochs, "nothing may be trained"
     results = [result for _, result in caught.value.report.failures if result.part == "loss"]
     assert {result.tensor for result in results} == PLANTED[mistake]
@@ -195,7 +194,8 @@ def test_large_networks_are_sampled():
 
 def test_on_failure_warn_trains_on():
     watcher = Watcher()
-    result = experiment(derivation=planted(sign), gradcheck={"on_failure": "warn"}).prepare(REG).run(watcher)
+    given = experiment(derivation=planted(sign), gradcheck={"on_failure": "warn"})
+    result = run_prepared(given.prepare(REG), watcher)
     assert len(watcher.epochs) == 3
     assert not result.report.passed
 

@@ -18,6 +18,7 @@ FLOORS = {
         "checking",
         "diagnosing",
         "experiment",
+        "running",
         "describe",
         "plots",
         "check_page",

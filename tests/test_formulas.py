@@ -14,7 +14,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from framework.derived import Derived
-from framework.experiment import GradcheckFailedError
 from framework.formulas import FormulaError, FormulasError, Rule, derivation_of, evaluate
 from framework.formulas.indices import axes_of, tensors_of
 from framework.formulas.parser import parse
@@ -22,6 +21,7 @@ from framework.formulas.tree import Entry, Sum, children, free, shown
 from framework.kinds.base import InvalidValue
 from framework.mlp import MLP, Pass
 from framework.registry import PluginError, PluginWarning, registry
+from framework.running import GradcheckFailedError
 from tests.experiments import experiment, run
 
 REG = registry()

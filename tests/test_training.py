@@ -7,7 +7,7 @@ from framework.data import Batches
 from framework.kinds.base import InvalidValue
 from framework.registry import registry
 from framework.training import DivergedError, Update, rows_of, train
-from tests.experiments import Watcher, experiment, run
+from tests.experiments import Watcher, experiment, run, run_prepared
 
 REG = registry()
 
@@ -173,10 +173,9 @@ class TestDivergence:
 
     def test_the_last_step_of_an_epoch_shows_in_validation(self):
         watcher = Watcher()
+        given = experiment(optimizer=("sgd", {"lr": 1e300}), train={"epochs": 1, "batch_size": None})
         with pytest.raises(DivergedError) as caught:
-            experiment(optimizer=("sgd", {"lr": 1e300}), train={"epochs": 1, "batch_size": None}).prepare(
-                REG
-            ).run(watcher)
+            run_prepared(given.prepare(REG), watcher)
         assert (caught.value.epoch, caught.value.step) == (1, 1)
 
     def test_the_schedule_is_in_the_rate(self):

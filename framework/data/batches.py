@@ -24,16 +24,32 @@ def with_ones(X: Array, dtype: DTypeLike) -> Array:
 
     Raises ValueError for numbers that `dtype` cannot hold.
     """
+    check_range(X, dtype)
     table = np.empty((*X.shape[:-1], X.shape[-1] + 1), dtype=dtype)
-    with np.errstate(over="ignore"):
-        table[..., :-1] = X
+    table[..., :-1] = X
     table[..., -1] = 1
-    if not np.isfinite(table).all():
+    return table
+
+
+def check_range(X: Array, dtype: DTypeLike) -> None:
+    """Raise ValueError for features that `dtype` cannot hold."""
+    largest = max(abs(X.max(initial=0)), abs(X.min(initial=0)))
+    if not largest <= np.finfo(dtype).max:
         raise ValueError(
-            f"features up to {np.abs(X).max():g} do not fit {table.dtype}: scale them (scaling=standard), or "
+            f"features up to {largest:g} do not fit {np.dtype(dtype)}: scale them (scaling=standard), or "
             "train in float64"
         )
-    return table
+
+
+def check_batch_size(batch_size: int | None, N: int) -> None:
+    """Raise InvalidValue for a batch size that N training samples cannot fill."""
+    if batch_size is not None and not 1 <= batch_size <= N:
+        raise InvalidValue("batch_size", batch_size, f"from 1 to {N}, the training samples, or null for all")
+
+
+def steps_per_epoch(N: int, batch_size: int | None) -> int:
+    """Steps that take N samples, the last one short where they do not divide."""
+    return -(-N // (batch_size or N))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,10 +146,7 @@ class Batches:
         if not rngs:
             raise ValueError("one generator per member of the stack is needed, got none")
         N = len(X)
-        if batch_size is not None and not 1 <= batch_size <= N:
-            raise InvalidValue(
-                "batch_size", batch_size, f"from 1 to {N}, the training samples, or null for all"
-            )
+        check_batch_size(batch_size, N)
         self.N, self.R, self.B = N, len(rngs), batch_size or N
         self.rngs, self.shuffle = tuple(rngs), shuffle
         table = with_ones(X, dtype)
@@ -155,7 +168,7 @@ class Batches:
 
     @property
     def steps_per_epoch(self) -> int:
-        return -(-self.N // self.B)
+        return steps_per_epoch(self.N, self.B)
 
     def __iter__(self) -> Iterator[Chunk]:
         """One epoch."""

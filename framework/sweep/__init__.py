@@ -1,8 +1,19 @@
 """Floor 4: sweeps. The sweeper is a Hydra plugin of ours that owns the run above its points."""
 
-from framework.sweep.alive import running
-from framework.sweep.pruning import observer
+from framework.sweep.dask_launcher import ClusterLost
+from framework.sweep.jobs import Job, run_points, stacked
 from framework.sweep.session import Session, Silent, current, use
 from framework.sweep.sweeper import BackproofSweeper, register
 
-__all__ = ["BackproofSweeper", "Session", "Silent", "current", "observer", "register", "running", "use"]
+__all__ = [
+    "BackproofSweeper",
+    "ClusterLost",
+    "Job",
+    "Session",
+    "Silent",
+    "current",
+    "register",
+    "run_points",
+    "stacked",
+    "use",
+]

@@ -46,6 +46,8 @@ def running(folder: Path) -> Generator[None, None, None]:
         yield
     finally:
         _release(lock)
+        with contextlib.suppress(OSError):
+            (folder.parent / FOLDER).rmdir()  # Unless it is that of a sweep, which holds it, or of other runs.
 
 
 def is_sweeping(folder: Path) -> bool:

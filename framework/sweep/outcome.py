@@ -63,6 +63,9 @@ class Planned:
     hash: str
     params: dict[str, Any] | None = None  # of the study's trial, where a sampler chose it
     trial: int | None = None
+    #: Points of one kind can be trained as a stack; None for a point that is trained alone.
+    alike: int | None = None
+    values: tuple[str, ...] = ()  # the overrides in which points of one kind may differ
 
     @property
     def digest(self) -> str:

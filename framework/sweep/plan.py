@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +17,16 @@ from framework import describe
 from framework.config import Settings, construct
 from framework.experiment import Prepared
 from framework.kinds.base import InvalidValue
+from framework.running import likeness
 from framework.sweep import past, search
+from framework.sweep.compose import Composer
 from framework.sweep.outcome import Objective, Planned, objectives
 from framework.sweep.session import Session
 from framework.sweep.space import Space, conditional, parse
-from framework.sweep_options import ADAPTIVE, GRID, NO_PRUNER, SweepOptions
+from framework.sweep_options import ADAPTIVE, GRID, NO_PRUNER, OFF, SweepOptions
+
+#: Parameters of a point up to which a stack of them is quicker than one after the other.
+MOST_PARAMETERS = 10_000
 
 
 @dataclass
@@ -47,13 +54,13 @@ class Plan:
         return earlier.parent.status == past.FINISHED
 
 
-@dataclass(frozen=True)
 class Planner:
     """Composes points with Hydra, and builds them to see that they can be run."""
 
-    config: DictConfig
-    context: HydraContext
-    session: Session
+    def __init__(self, config: DictConfig, context: HydraContext, session: Session) -> None:
+        self.config, self.context, self.session = config, context, session
+        self.compose = Composer(config, context)
+        self._kinds: list[Any] = []
 
     def plan(self, arguments: list[str]) -> Plan:
         """Everything that can be wrong with a sweep is found here, before it leaves a trace."""
@@ -98,27 +105,50 @@ class Planner:
         digests: dict[int, str] = {}
         for overrides, params in drawn:
             try:
-                chosen, prepared = self.prepare(overrides)
+                chosen, prepared, planned = self.prepare(overrides, params)
             except Exception as error:
                 if len(drawn) > 1:
                     error.add_note(f"in the point {' '.join(overrides)} of the sweep; nothing was run")
                 raise
             first = first or (chosen, prepared)
             digests.setdefault(id(prepared.data), describe.data_digest(prepared))
-            found.append(Planned(overrides, describe.config_hash(describe.parameters(prepared)), params))
+            found.append(planned)
         if first is None:
             raise ValueError("the sweep has no points: one of the lists is empty")
         return found, *first, [*(each.hash for each in found), *digests.values()]
 
-    def prepare(self, overrides: list[str]) -> tuple[Settings, Prepared]:
-        """The settings and the experiment of a point. Raises what is wrong with it."""
-        return self.session.prepare(self._compose(overrides))
+    def prepare(
+        self, overrides: list[str], params: dict[str, Any] | None = None, trial: int | None = None
+    ) -> tuple[Settings, Prepared, Planned]:
+        """The settings and the experiment of a point, and the point as planned. Raises what is wrong with it."""
+        chosen, prepared = self.session.prepare(self.compose(overrides))
+        hash_ = describe.config_hash(describe.parameters(prepared))
+        choices, values = self.compose.apart(overrides)
+        alike = None
+        if self._may_stack(prepared):
+            keys = [each.partition("=")[0] for each in values]
+            kind = (choices, keys, dataclasses.replace(chosen.tracking, tags={}), likeness(prepared))
+            if kind not in self._kinds:
+                self._kinds.append(kind)
+            alike = self._kinds.index(kind)
+        return chosen, prepared, Planned(overrides, hash_, params, trial, alike, values)
+
+    def _may_stack(self, prepared: Prepared) -> bool:
+        """A large network gains nothing. A sweep whose folders have names of the user's own keeps a job for each,
+        and so does one whose runs are pruned, which computes no more of a run than it must."""
+        small = prepared.net.layout.P * len(prepared.theta) <= MOST_PARAMETERS
+        sweep = self.config.sweep
+        return small and self._numbered and sweep.stack != OFF and sweep.pruner == NO_PRUNER
+
+    @functools.cached_property
+    def _numbered(self) -> bool:
+        raw = OmegaConf.to_container(self.config.hydra.sweep, resolve=False)
+        return cast("dict[str, Any]", raw)["subdir"] == "${hydra.job.num}"
 
     def folder_of(self, job: list[str], number: int) -> list[str]:
         """An override that gives a job a folder of its own, where its own choice of one is there already."""
         config, context = self.config, self.context
-        raw = OmegaConf.to_container(config.hydra.sweep, resolve=False)
-        if cast("dict[str, Any]", raw)["subdir"] == "${hydra.job.num}":
+        if self._numbered:
             return []  # Numbers go on from those that are there.
         composed = context.config_loader.load_sweep_config(config, job)
         with open_dict(composed):
@@ -134,10 +164,3 @@ class Planner:
         config = self.config
         value: object = OmegaConf.select(config, key.lstrip("+"), throw_on_missing=False)
         return isinstance(value, int) and not isinstance(value, bool)
-
-    def _compose(self, overrides: list[str]) -> Any:
-        config, context = self.config, self.context
-        composed = context.config_loader.load_sweep_config(config, overrides)
-        with_hydra = OmegaConf.to_container(composed, resolve=False)
-        values = {key: value for key, value in cast("dict[str, Any]", with_hydra).items() if key != "hydra"}
-        return OmegaConf.create(values)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -13,6 +15,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
 from framework.sweep import past
+from framework.sweep.jobs import Member, write_stack
 from framework.sweep.outcome import DONE, FAILED, NOT_RUN, PRUNED, Objective, Planned, Point, name_of
 from framework.sweep.search import Study
 from framework.sweep_options import SweepOptions
@@ -32,6 +35,9 @@ DEATHS = {
 }
 BASIC = "BasicLauncher"
 
+#: The points of a job, each with its place among those that are to be run.
+Pack = list[tuple[int, Planned]]
+
 
 @dataclass
 class Runner:
@@ -42,7 +48,9 @@ class Runner:
     wanted: tuple[Objective, ...]
     swept: list[str]  # keys
     number: int  # of the next job, and of its folder
-    width: int | None  # points in one call; None for all
+    width: int | None  # jobs in one call; None for all
+    folder: Path  # of the sweep
+    most: int = 1  # points of a job at most
     store: Store | None = None
     parent: str | None = None
     study: Study | None = None
@@ -50,66 +58,94 @@ class Runner:
     returns: list[Sequence[JobReturn]] = field(default_factory=list[Sequence[JobReturn]])
     started: float = field(default_factory=time.monotonic)
     stopped: bool = False
+    points: dict[int, Point] = field(default_factory=dict[int, Point])  # all that are known, by their place
 
     def over(self) -> bool:
         """Whether no further point is to be started."""
         timeout = self.options.timeout
         return self.stopped or (timeout is not None and time.monotonic() - self.started >= timeout)
 
-    def run(self, planned: Sequence[Planned], done: Callable[[int, Point], None]) -> None:
+    def run(self, planned: Iterable[Planned], done: Callable[[int, Point], None]) -> None:
         """Run points; `done` is told the place of each and what came of it, when it is known."""
-        width = self.width or (1 if self.options.fail_fast else max(1, len(planned)))
-        for first in range(0, len(planned), width):
-            chunk = planned[first : first + width]
+        for packs in self._calls(planned):
+            pairs = [pair for pack in packs for pair in pack]
             over = self.over()
-            found = [Point(each.overrides, NOT_RUN) for each in chunk] if over else self._chunk(chunk)
-            for i, point in enumerate(found):
-                done(first + i, point)
-            self.stopped |= self.options.fail_fast and any(point.status == FAILED for point in found)
+            found = (
+                {place: Point(each.overrides, NOT_RUN) for place, each in pairs} if over else self._call(packs)
+            )
+            for place, point in found.items():
+                done(place, point)
+            self.stopped |= self.options.fail_fast and any(each.status == FAILED for each in found.values())
 
-    def _chunk(self, chunk: Sequence[Planned]) -> list[Point]:
-        """Run points at once. Those whose worker dies are started again, as often as `retries` says."""
+    def _calls(self, planned: Iterable[Planned]) -> Iterator[list[Pack]]:
+        """Jobs, as many as are handed to the launcher at once. Points that are chosen one by one are asked for only
+        when there is room for them."""
+        if isinstance(planned, Sequence):
+            packs = packed(enumerate(planned), self.most)
+            width = self.width or (1 if self.options.fail_fast else max(1, len(packs)))
+            yield from (packs[first : first + width] for first in range(0, len(packs), width))
+            return
+        left = enumerate(planned)
+        while chunk := list(itertools.islice(left, self.width or 1)):
+            yield packed(chunk, self.most)
+
+    def _call(self, packs: list[Pack]) -> dict[int, Point]:
+        """Run jobs at once: what came of each point, by its place. Those whose worker dies are started again, as
+        often as `retries` says."""
         found: dict[int, Point] = {}
-        waiting = list(range(len(chunk)))
         for attempt in range(self.options.retries + 1):
-            points, died = self._launch([chunk[i] for i in waiting])
-            found |= dict(zip(waiting, points, strict=True))
-            waiting = [waiting[j] for j in died]
-            self._bury([chunk[i] for i in waiting], again=attempt < self.options.retries)
-            if not waiting:
+            points, died = self._launch(packs)
+            found |= points
+            self._bury([each for _, each in died], again=attempt < self.options.retries)
+            if not died:
                 break
-        return [found[i] for i in range(len(chunk))]
+            packs = packed(died, self.most)
+        return found
 
-    def _launch(self, chunk: list[Planned]) -> tuple[list[Point], list[int]]:
-        """What came of points, and the places of those whose worker died."""
-        jobs: list[list[str]] = []
-        trials: list[int | None] = []
-        for i, each in enumerate(chunk):
-            trial = each.trial
-            if trial is None and self.study is not None:
-                trial = self.study.open()
-            trials.append(trial)
-            job = [*each.overrides, *self._own(each, trial)]
-            jobs.append([*job, *self.folder_of(job, self.number + i)])
+    def _launch(self, packs: list[Pack]) -> tuple[dict[int, Point], Pack]:
+        """What came of points, and those whose worker died."""
+        pairs = [pair for pack in packs for pair in pack]
+        trials = {place: self._trial(each) for place, each in pairs}
+        jobs = [self._job(pack, trials[pack[0][0]], self.number + i) for i, pack in enumerate(packs)]
         first, self.number = self.number, self.number + len(jobs)
+        points: dict[int, Point] = {}
+        lost: list[Pack] = []
+        error: object = None
         try:
             returned = self.launcher.launch(jobs, initial_job_idx=first)
-        except Exception as error:
-            if type(error).__name__ not in DEATHS:
+        except Exception as broken:
+            if type(broken).__name__ not in DEATHS:
                 raise
-            points = self._rescued(chunk, error)
-            died = [i for i, point in enumerate(points) if point.status == FAILED]
+            lost, error = packs, broken
         else:
             self.returns.append(returned)
-            points = [_point(each.overrides, job) for each, job in zip(chunk, returned, strict=True)]
-            died = [i for i, job in enumerate(returned) if type(_raised(job)).__name__ in DEATHS]
-        for trial, point in zip(trials, points, strict=True):
+            for pack, job in zip(packs, returned, strict=True):
+                if type(raised(job)).__name__ in DEATHS:
+                    lost, error = [*lost, pack], raised(job)
+                else:
+                    points |= points_of(pack, job)
+        rescued = self._rescued([pair for pack in lost for pair in pack], error)
+        points |= rescued
+        for place, trial in trials.items():
             if trial is not None and self.study is not None:
+                point = points[place]
                 self.study.tell(trial, point.numbers(self.wanted), pruned=point.status == PRUNED)
+        died = [(i, each) for i, each in pairs if i in rescued and rescued[i].status == FAILED]
         return points, died
 
-    def _own(self, planned: Planned, trial: int | None) -> list[str]:
-        """The overrides of a job beyond those of its point; recorder.OF_THE_SWEEPER names them all."""
+    def _job(self, pack: Pack, trial: int | None, number: int) -> list[str]:
+        """The overrides of a job: those of its first point, and what the sweeper adds."""
+        job = [*pack[0][1].overrides, *self._own([each for _, each in pack], trial, number)]
+        return [*job, *self.folder_of(job, number)]
+
+    def _trial(self, planned: Planned) -> int | None:
+        """The number of a point's trial, new where it has none and there is a study to prune by."""
+        if planned.trial is None and self.study is not None:
+            return self.study.open()
+        return planned.trial
+
+    def _own(self, pack: list[Planned], trial: int | None, number: int) -> list[str]:
+        """The overrides of a job beyond those of its points; recorder.OF_THE_SWEEPER names them all."""
         found: list[str] = []
         if self.study is not None and self.study.prunes and trial is not None:
             found += [
@@ -118,29 +154,43 @@ class Runner:
                 f"sweep.objective={_quoted(self.wanted[0].name)}",
             ]
         if self.parent is not None:
-            name = name_of(planned.overrides, self.swept)
-            tags = f"{past.POINT}:{planned.digest}"
-            if planned.params is not None:
-                tags += f",{past.TRIAL}:{_quoted(json.dumps(planned.params))}"
+            name = name_of(pack[0].overrides, self.swept)
             found += [
                 f"tracking.parent='{self.parent}'",
                 f"++tracking.run_name={_quoted(name) if name else 'null'}",
-                f"++tracking.tags={{{tags}}}",
             ]
-        return found
+        if len(pack) > 1:
+            file = self.folder / "stacks" / f"{number}.json"
+            write_stack(file, [self._member(each) for each in pack])
+            return [*found, f"sweep.stacked={_quoted(str(file))}"]
+        tags = ",".join(f"{key}:{_quoted(value)}" for key, value in self._tags(pack[0]).items())
+        return [*found, f"++tracking.tags={{{tags}}}"] if tags else found
 
-    def _rescued(self, chunk: list[Planned], error: Exception) -> list[Point]:
-        """The launcher itself broke off with the worker: its results are lost, but what was recorded is not."""
+    def _member(self, planned: Planned) -> Member:
+        """A point of a stack."""
+        name = name_of(planned.overrides, self.swept)
+        return Member(planned.overrides, list(planned.values), self._tags(planned), name)
+
+    def _tags(self, planned: Planned) -> dict[str, str]:
+        """What the run of a point is known by under its parent."""
+        if self.parent is None:
+            return {}
+        params = {} if planned.params is None else {past.TRIAL: json.dumps(planned.params)}
+        return {past.POINT: planned.digest, **params}
+
+    def _rescued(self, pairs: Pack, error: object) -> dict[int, Point]:
+        """Points whose job was lost with its worker: its answer is, but what was recorded is not."""
         matched: dict[int, Any] = {}
-        if self.store is not None and self.parent is not None:
+        planned = [each for _, each in pairs]
+        if planned and self.store is not None and self.parent is not None:
             parent = past.get(self.store, self.parent)
-            matched = past.Earlier(parent, runs(self.store, self.parent)).match(chunk)
-        return [
-            past.point_of(matched[i], each.overrides, self.wanted)
+            matched = past.Earlier(parent, runs(self.store, self.parent)).match(planned)
+        return {
+            place: past.point_of(matched[i], each.overrides, self.wanted)
             if i in matched
             else Point(each.overrides, FAILED, {}, _line(error))
-            for i, each in enumerate(chunk)
-        ]
+            for i, (place, each) in enumerate(pairs)
+        }
 
     def _bury(self, died: list[Planned], *, again: bool) -> None:
         """End the runs of dead workers in MLflow, where they would be RUNNING for ever."""
@@ -152,15 +202,38 @@ class Runner:
             past.supersede(self.store, found, died)
 
 
-def _point(overrides: list[str], job: JobReturn) -> Point:
-    error = _raised(job)
+def packed(planned: Iterable[tuple[int, Planned]], most: int) -> list[Pack]:
+    """The points that each job runs: `most` of a kind together, in the order of their first ones."""
+    packs: list[Pack] = []
+    fillable: dict[int, Pack] = {}
+    for place, each in planned:
+        own = fillable.get(each.alike) if each.alike is not None else None
+        if own is None or len(own) >= most:
+            packs.append(own := [])
+            if each.alike is not None:
+                fillable[each.alike] = own
+        own.append((place, each))
+    return packs
+
+
+def points_of(pack: Pack, job: JobReturn) -> dict[int, Point]:
+    """What a job that has come back tells of its points."""
+    error = raised(job)
     if error is not None:
-        return Point(overrides, FAILED, {}, _line(error))
+        return {place: Point(each.overrides, FAILED, {}, _line(error)) for place, each in pack}
     values = cast("dict[str, Any]", job.return_value)
-    return Point(overrides, PRUNED if values.get("pruned") else DONE, values)
+    told = values["points"] if len(pack) > 1 else [values]
+    return {place: _point(each, own) for (place, each), own in zip(pack, told, strict=True)}
 
 
-def _raised(job: JobReturn) -> object | None:
+def _point(planned: Planned, values: dict[str, Any]) -> Point:
+    if "error" in values:
+        return Point(planned.overrides, FAILED, {}, values["error"])
+    return Point(planned.overrides, PRUNED if values.get("pruned") else DONE, values)
+
+
+def raised(job: JobReturn) -> object | None:
+    """The error that a job ended with."""
     if job.status == JobStatus.COMPLETED:
         return None
     # `return_value` would raise the job's error, and print it.

@@ -13,6 +13,7 @@ from framework.data import SplitData
 from framework.experiment import Prepared
 from framework.gradcheck import GradcheckReport
 from framework.registry import Registry, registry
+from framework.running import Result
 from framework.tracking import Store, TrackingError, TrackingOptions
 
 
@@ -21,8 +22,8 @@ class Session:
     """The state of one command. A worker process of a launcher makes its own when it gets a first job."""
 
     plugins: Registry = dataclasses.field(default_factory=registry)
-    jobs: int | None = None  # of the sweep, where this process knows
-    first: int = 0  # the number of the first of them
+    jobs: int | None = None  # points of the sweep that are to be run, where this process knows
+    done: int = 0  # of them, in this process
     outcome: Any = None
     _data: dict[Any, SplitData] = dataclasses.field(default_factory=dict[Any, SplitData])
     _stores: dict[tuple[Any, ...], Store] = dataclasses.field(default_factory=dict[tuple[Any, ...], Store])
@@ -84,4 +85,5 @@ class Silent:
     def ready(self, prepared: Prepared) -> None: ...
     def checked(self, report: GradcheckReport) -> None: ...
     def epoch(self, epoch: int, metrics: dict[str, float]) -> None: ...
+    def ended(self, outcome: Result | Exception) -> None: ...
     def close(self) -> None: ...

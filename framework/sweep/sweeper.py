@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import socket
 import sys
@@ -18,12 +19,15 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from framework import __version__
+from framework.config import twin
 from framework.kinds.base import InvalidValue
 from framework.recorder import command
 from framework.sweep import past
 from framework.sweep.alive import sweeping
+from framework.sweep.dask_launcher import DaskLauncher, DaskOptions
 from framework.sweep.plan import Plan, Planner
 from framework.sweep.session import current
+from framework.sweep.stream import StreamingLauncher
 from framework.sweep.work import Work, say
 from framework.sweep_options import AUTO, GRID, OFF
 from framework.tracking import Run, Store
@@ -73,6 +77,10 @@ class BackproofSweeper(Sweeper):
             if earlier is not None and store is not None:
                 earlier = past.settle(store, earlier, say)
             OmegaConf.save(config, folder / "multirun.yaml")
+            if isinstance(self.launcher, StreamingLauncher):
+                most = plan.options.n_trials if plan.adaptive else len(plan.points)
+                tracking = dataclasses.replace(plan.settings.tracking, uri=store.uri if store else None)
+                stack.enter_context(self.launcher.at_work(most, tracking, plan.settings.outputs))
             parent = (
                 stack.enter_context(self._parent(plan, store, earlier, folder, arguments)) if store else None
             )
@@ -162,25 +170,26 @@ def _legal(name: str) -> str:
 
 
 def register() -> None:
-    """Make `hydra/sweeper=backproof` known to Hydra.
+    """Make `hydra/sweeper=backproof` and `hydra/launcher=dask` known to Hydra.
 
-    Hydra takes plugins from a package `hydra_plugins` alone, and finds them by their path in it. Ours is put there
-    while the process runs, instead of a top-level folder of the project that holds one line.
+    Hydra takes plugins from a package `hydra_plugins` alone, and finds them by their path in it. Ours are put there
+    while the process runs, instead of a top-level folder of the project that holds a few lines.
     """
-    known = Plugins.instance()
     try:
         package = importlib.import_module("hydra_plugins")
     except ImportError:
         package = sys.modules["hydra_plugins"] = types.ModuleType("hydra_plugins")
     module = types.ModuleType(f"{package.__name__}.{NAME}")
-    setattr(module, BackproofSweeper.__name__, BackproofSweeper)
     setattr(package, NAME, module)
     sys.modules[module.__name__] = module
-    BackproofSweeper.__module__ = module.__name__
-    known.register(BackproofSweeper)
-    node = {
-        "_target_": f"{module.__name__}.{BackproofSweeper.__name__}",
-        "max_batch_size": None,
-        "params": None,
-    }
-    ConfigStore.instance().store(group="hydra/sweeper", name=NAME, node=node, provider=NAME)
+    sweeper = dataclasses.make_dataclass("Sweeper", [("max_batch_size", Any, None), ("params", Any, None)])
+    for group, name, plugin, options in (
+        ("hydra/sweeper", NAME, BackproofSweeper, sweeper),
+        ("hydra/launcher", "dask", DaskLauncher, twin(DaskOptions)),
+    ):
+        setattr(module, plugin.__name__, plugin)
+        plugin.__module__ = module.__name__
+        Plugins.instance().register(plugin)
+        target = [("_target_", str, f"{module.__name__}.{plugin.__name__}")]
+        node = dataclasses.make_dataclass(name, target, bases=(options,))
+        ConfigStore.instance().store(group=group, name=name, node=node, provider=NAME)

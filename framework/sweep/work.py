@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.plugins.launcher import Launcher
 
-from framework import describe
+from framework.recorder import draw
 from framework.reports import build
 from framework.show import console
 from framework.sweep import past, search
 from framework.sweep.outcome import FAILED, NOT_RUN, Outcome, Planned, Point
 from framework.sweep.plan import Plan, Planner
-from framework.sweep.runner import BASIC, Runner
+from framework.sweep.runner import BASIC, Runner, packed
 from framework.sweep.session import Session
+from framework.sweep.stream import StreamingLauncher, StreamRunner
 from framework.sweep_options import NO_PRUNER
-from framework.tracking import Run, Store
+from framework.tracking import Run, Store, TrackingError
+from framework.tracking.reading import runs
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,7 @@ class Work:
     def run(self, launcher: Launcher, most: int | None) -> Any:
         """Run what is left, `most` at once, and tell the parent what there is, however it ends."""
         plan, parent, runner = self.plan, self.parent, self._runner(launcher, most)
-        points: dict[int, Point] = {}
-        self.session.first = runner.number
+        points = runner.points
         try:
             if plan.adaptive:
                 self._search(runner, self._study(runner), points)
@@ -49,21 +54,36 @@ class Work:
                 self._enumerate(runner, points)
         finally:
             # What was interrupted is told as far as it came.
-            missing = [i for i in range(len(plan.points)) if i not in points]
-            points |= {i: Point(plan.points[i].overrides, NOT_RUN) for i in missing}
+            points |= self._missing(points)
             outcome = Outcome(plan.space.swept, [points[i] for i in sorted(points)], plan.wanted)
             self.session.outcome = outcome
             outcome.write(self.folder)
             if parent is not None:
                 _tell(parent, outcome, self.folder)
         if parent is not None and self.store is not None:
-            if outcome.ranked and plan.settings.tracking.model:
-                _log_best(self.store, outcome.ranked[0])
+            if outcome.ranked:
+                self._complete(self.store, outcome.ranked[0])
             parent.flush()
             parent.text(build(self.store, parent.id), "report.html")
             if outcome.failed and (runner.stopped or not outcome.ranked):
                 parent.finish("FAILED")
         return runner.returns
+
+    def _missing(self, points: dict[int, Point]) -> dict[int, Point]:
+        """The points that no job has brought back: some of a stack may be recorded as finished all the same."""
+        missing = [i for i in range(len(self.plan.points)) if i not in points]
+        matched: dict[int, Any] = {}
+        if missing and self.parent is not None and self.store is not None:
+            known = {point.values.get("run_id") for point in points.values()}
+            with contextlib.suppress(TrackingError):  # Without the store nothing more is known of them.
+                children = [run for run in runs(self.store, self.parent.id) if run.id not in known]
+                now = past.Earlier(past.get(self.store, self.parent.id), children)
+                matched = now.match([self.plan.points[i] for i in missing])
+        overrides = [self.plan.points[i].overrides for i in missing]
+        return {
+            i: past.point_of(matched[j], own, self.plan.wanted) if j in matched else Point(own, NOT_RUN)
+            for j, (i, own) in enumerate(zip(missing, overrides, strict=True))
+        }
 
     def _study(self, runner: Runner) -> search.Study:
         """The study of a search, that of an earlier go where its file is within reach; or of runs to be pruned."""
@@ -73,6 +93,7 @@ class Work:
         study = search.Study(file, plan.space, plan.options, [each.direction for each in plan.wanted])
         if self.parent is not None:
             self.parent.tags({past.STUDY: str(study.file)})
+            self.parent.flush()
         runner.study = study
         return study
 
@@ -85,9 +106,19 @@ class Work:
         left = [i for i in range(len(plan.points)) if i not in matched]
         self.session.jobs = len(left)
         swept = ", ".join(plan.space.swept) or "nothing"
-        say(f"{len(left)} runs over {swept}" + (f", {len(matched)} more are done" if matched else ""))
-        self._supersede([plan.points[i] for i in left])
-        runner.run([plan.points[i] for i in left], lambda j, point: points.__setitem__(left[j], point))
+        planned = [plan.points[i] for i in left]
+        stacks = [pack for pack in packed(enumerate(planned), runner.most) if len(pack) > 1]
+        say(
+            f"{len(left)} runs over {swept}"
+            + (f", {len(matched)} more are done" if matched else "")
+            + (
+                f"; {sum(map(len, stacks))} of {len(left)} points as {len(stacks)} stack{'s' * (len(stacks) > 1)}"
+                if stacks
+                else ""
+            )
+        )
+        self._supersede(planned)
+        runner.run(planned, lambda j, point: points.__setitem__(left[j], point))
 
     def _search(self, runner: Runner, study: search.Study, points: dict[int, Point]) -> None:
         """Ask for points and tell what came of them, until there are enough."""
@@ -96,25 +127,27 @@ class Work:
         self.session.jobs = None if most is None else max(0, most - len(points))
         number = "any number of" if most is None else self.session.jobs
         say(f"{number} runs over {', '.join(plan.space.swept)}, chosen by {plan.options.sampler}")
-        width = runner.width or 1
-        while not runner.over() and (most is None or len(points) < most):
-            count = width if most is None else min(width, most - len(points))
-            asked = [study.ask(again.pop(0) if again else None) for _ in range(count)]
-            batch: list[Planned] = []
-            for trial, params in asked:
+        places: list[int] = []
+
+        def asked() -> Generator[Planned, None, None]:
+            """Points, each chosen when there is room for it."""
+            for place in itertools.count(len(points)) if most is None else range(len(points), most):
+                if runner.over():
+                    return
+                trial, params = study.ask(again.pop(0) if again else None)
                 overrides = plan.space.at(params)
                 try:
-                    _, prepared = self.planner.prepare(overrides)
+                    _, _, planned = self.planner.prepare(overrides, params, trial)
                 except Exception as error:  # noqa: BLE001
                     # Choices may exclude each other; that costs this trial alone.
                     study.tell(trial, None)
-                    points[len(points)] = Point(overrides, FAILED, {}, f"{type(error).__name__}: {error}")
+                    points[place] = Point(overrides, FAILED, {}, f"{type(error).__name__}: {error}")
                     continue
-                hash_ = describe.config_hash(describe.parameters(prepared))
-                batch.append(Planned(overrides, hash_, params, trial))
-            self._supersede(batch)
-            base = len(points)
-            runner.run(batch, lambda j, point, base=base: points.__setitem__(base + j, point))
+                self._supersede([planned])
+                places.append(place)
+                yield planned
+
+        runner.run(asked(), lambda j, point: points.__setitem__(places[j], point))
 
     def _recall(self, study: search.Study, points: dict[int, Point]) -> list[dict[str, Any]]:
         """The points of an earlier go that are done; the parameters of those that are to be run again."""
@@ -135,22 +168,46 @@ class Work:
                 tried.append(params)
         return again
 
+    def _most(self, launcher: Launcher) -> int:
+        """Points of a stack: not so many that a launcher's workers are left without one."""
+        most = self.plan.options.stack_size
+        if type(launcher).__name__ == BASIC:
+            return most
+        workers = launcher.width if isinstance(launcher, StreamingLauncher) else os.cpu_count() or 1
+        return max(1, min(most, len(self.plan.points) // (2 * workers)))
+
+    def _complete(self, store: Store, best: Point) -> None:
+        """Add to the best point what single runs have and points have not: model and pictures; unless an earlier go
+        at the sweep has, or it was run on another machine, whose files are not within reach."""
+        tracking, folder = self.plan.settings.tracking, Path(best.values["folder"])
+        if not (folder / "weights").is_dir() or (folder / "plots").is_dir():
+            return
+        run = store.resume(best.values["run_id"])
+        if tracking.plots:
+            draw(self.planner.prepare(best.overrides)[1], folder)
+            run.folder(folder / "plots", "plots")
+        if tracking.model and not past.has_model(store, run.id):
+            run.model(folder / "weights")
+
     def _supersede(self, again: list[Planned]) -> None:
         if self.earlier is not None and self.store is not None:
             past.supersede(self.store, self.earlier, again)
 
     def _runner(self, launcher: Launcher, most: int | None) -> Runner:
         width = self.plan.options.batch or most
-        if width is None and type(launcher).__name__ == BASIC:
+        streams = isinstance(launcher, StreamingLauncher)
+        if width is None and not streams and (self.plan.adaptive or type(launcher).__name__ == BASIC):
             width = 1
         numbers = [int(each.name) for each in self.folder.iterdir() if each.name.isdecimal()]
-        return Runner(
+        return (StreamRunner if streams else Runner)(
             launcher,
             self.plan.options,
             self.plan.wanted,
             self.plan.space.swept,
             number=max(numbers, default=-1) + 1,
             width=width,
+            folder=self.folder,
+            most=self._most(launcher),
             store=self.store,
             parent=self.parent.id if self.parent else None,
             folder_of=self.planner.folder_of,
@@ -175,11 +232,3 @@ def _tell(parent: Run, outcome: Outcome, folder: Path) -> None:
         parent.tags(tags)
     if outcome.failed:
         parent.tags({"backproof.failed": str(len(outcome.failed))})
-
-
-def _log_best(store: Store, best: Point) -> None:
-    """The model of the best point, unless an earlier part of the sweep has logged it; another machine's weights
-    are not within reach."""
-    weights = Path(best.values["folder"]) / "weights"
-    if weights.is_dir() and not past.has_model(store, best.values["run_id"]):
-        store.resume(best.values["run_id"]).model(weights)

@@ -23,9 +23,11 @@ class TrackingOptions:
     experiment: str = hyper("backproof", "the MLflow experiment, made when it is not there")
     run_name: str | None = hyper(None, "null: a name made of the choices")
     parent: str | None = hyper(None, "id of the run under which it is nested, as a sweep sets it")
-    model: bool = hyper(True, "log the trained network as an MLflow model")
+    model: bool = hyper(
+        True, "log the network as an MLflow model, of single runs and of the best point of a sweep"
+    )
     plots: bool = hyper(
-        True, "draw learning curves and predictions; a large sweep of short runs is quicker without"
+        True, "draw learning curves and predictions, of single runs and of the best point of a sweep"
     )
     tags: dict[str, str] = field(default_factory=dict[str, str])
     flush_seconds: float = hyper(1.0, "metrics are written together, about this often", gt=0)

@@ -37,6 +37,7 @@ class Run:
         self.flush_seconds = flush_seconds
         self.finished = False
         self._waiting: list[Metric] = []
+        self._tags: dict[str, str] = {}
         self._next_flush = time.monotonic() + flush_seconds
         self._repository: Any = None
 
@@ -72,20 +73,20 @@ class Run:
                 self._next_flush = time.monotonic() + PAUSE
 
     def flush(self) -> None:
-        """Write the metrics that are waiting. Raises TrackingError, and keeps them, where that fails."""
-        with recording_fails(self.uri):
-            while self._waiting:
-                self.client.log_batch(self.id, metrics=self._waiting[:BATCH])
-                del self._waiting[:BATCH]
-        self._next_flush = time.monotonic() + self.flush_seconds
-
-    def tags(self, values: Mapping[str, str]) -> None:
-        """Set tags."""
+        """Write what is waiting. Raises TrackingError, and keeps it, where that fails."""
         from mlflow.entities import RunTag
 
         with recording_fails(self.uri):
-            tags = [RunTag(key, _cut(value, TAG_LENGTH)) for key, value in values.items()]
-            self.client.log_batch(self.id, tags=tags)
+            while self._waiting or self._tags:
+                tags = [RunTag(key, _cut(value, TAG_LENGTH)) for key, value in self._tags.items()]
+                self.client.log_batch(self.id, metrics=self._waiting[:BATCH], tags=tags)
+                del self._waiting[:BATCH]
+                self._tags = {}
+        self._next_flush = time.monotonic() + self.flush_seconds
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags; they are written with the metrics that are waiting, or at the next `flush`."""
+        self._tags |= values
 
     def dict(self, values: Any, path: str) -> None:
         """A JSON artifact."""
@@ -104,10 +105,10 @@ class Run:
         with recording_fails(self.uri):
             self._repo().log_artifact(str(local), folder)
 
-    def folder(self, local: Path) -> None:
-        """All files of a local folder as artifacts."""
+    def folder(self, local: Path, folder: str | None = None) -> None:
+        """All files of a local folder as artifacts, in a folder of the artifacts."""
         with recording_fails(self.uri):
-            self._repo().log_artifacts(str(local))
+            self._repo().log_artifacts(str(local), folder)
 
     def dataset(
         self,
@@ -154,25 +155,28 @@ class Run:
             with recording_fails(self.uri):
                 self.client.set_terminated(self.id, status)
 
-    def __enter__(self) -> Run:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def end(self, error: BaseException | None) -> None:
+        """Finish with the status that fits the error that ended the run, or None, unless it is finished."""
         if self.finished:
             return
         status = _status(error)
         try:
             if error is not None and status == FAILED:
-                with contextlib.suppress(TrackingError):
-                    self.tags({"backproof.error": f"{type(error).__name__}: {error}"})
+                self.tags({"backproof.error": f"{type(error).__name__}: {error}"})
             self.finish(status)
         except TrackingError as lost:
             if error is None:
                 raise
             # The first error is the one to be told.
             error.add_note(f"The run could not be ended in MLflow either: {lost}")
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end(error)
 
     def _artifact(self, content: bytes, path: str) -> None:
         folder, _, name = path.rpartition("/")

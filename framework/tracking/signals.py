@@ -27,6 +27,16 @@ def check_terminated() -> None:
         raise Terminated("stopped by SIGTERM")
 
 
+def request() -> None:
+    """End the run of this process as SIGTERM would, from outside of its main thread."""
+    _arrived.set()
+
+
+def forget() -> None:
+    """What was requested is done."""
+    _arrived.clear()
+
+
 @contextlib.contextmanager
 def terminate_on_sigterm() -> Generator[None, None, None]:
     """Raise Terminated in the main thread at SIGTERM. It does nothing in other threads.

@@ -1,0 +1,275 @@
+"""Points that are trained as one stack: each is recorded as if it had been run alone."""
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.plugins import Plugins
+from omegaconf import OmegaConf
+
+from framework.running import run_stack
+from framework.sweep import jobs
+from framework.sweep.outcome import Planned
+from framework.sweep.runner import packed
+from tests.sweeps import BACKPROOF, SMALL, children, client, parents, points, runs, stacked, sweep
+
+GRID = ["optimizer.lr=0.1,0.2", "penalty=l2", "penalty.strength=0.1,0.01", "seed=0,1"]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def sizes(monkeypatch):
+    """The sizes of the stacks that are trained."""
+    seen = []
+
+    def counted(prepared, observers):
+        seen.append(len(prepared))
+        return run_stack(prepared, observers)
+
+    monkeypatch.setattr(jobs, "run_stack", counted)
+    return seen
+
+
+def measured(found):
+    """All that was measured, by the hash of the config."""
+    c = client()
+    return {
+        run.data.tags["backproof.config_hash"]: {
+            name: [(each.step, each.value) for each in c.get_metric_history(run.info.run_id, name)]
+            for name in run.data.metrics
+            if not name.startswith("gradcheck/")
+        }
+        for run in found
+    }
+
+
+def test_each_point_is_recorded_as_if_it_had_been_alone(place, sizes, capsys):
+    assert stacked(*GRID, "gradcheck=on", "dataset=wine", "train.batch_size=10") == 0
+    assert sweep(*GRID, "gradcheck=on", "dataset=wine", "train.batch_size=10", "sweep.resume=off") == 0
+    assert sizes == [8] + [1] * 8
+    apart, together = (children(parent) for parent in parents()[::-1])
+    assert [run.info.status for run in together] == ["FINISHED"] * 8
+    assert measured(together) == measured(apart)
+    names = [set(run.data.metrics) for run in (*together, *apart)]
+    assert all(each == names[0] for each in names)
+    assert all(run.data.tags["backproof.gradcheck"] == "passed" for run in together)
+    assert {run.data.tags.get("backproof.stacked") for run in together} == {"8"}
+    assert {run.data.params["optimizer.lr"] for run in together} == {"0.1", "0.2"}
+    assert len({run.data.tags["backproof.folder"] for run in together}) == 8
+    shown = capsys.readouterr().out
+    assert "8 of 8 points as 1 stack" in shown
+    # Their files too.
+    one, other = (
+        {run.data.tags["backproof.config_hash"]: Path(run.data.tags["backproof.folder"]) for run in found}
+        for found in (together, apart)
+    )
+    for key, folder in one.items():
+        files = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+        expected = {str(file.relative_to(other[key])) for file in other[key].rglob("*") if file.is_file()}
+        assert files == expected - {"config/hydra.yaml"}
+        assert (folder / "metrics.csv").read_text() == (other[key] / "metrics.csv").read_text()
+        config, alone = (OmegaConf.load(each / "config/config.yaml") for each in (folder, other[key]))
+        assert config.optimizer == alone.optimizer
+        assert (config.seed, config.penalty) == (alone.seed, alone.penalty)
+        overrides = set(OmegaConf.load(folder / "config/overrides.yaml"))
+        assert overrides <= set(OmegaConf.load(other[key] / "config/overrides.yaml"))
+        listed = [each.path for each in client().list_artifacts(next(iter(runs_of(together, key))), "config")]
+        assert "config/config.yaml" in listed
+
+
+def runs_of(found, key):
+    return [run.info.run_id for run in found if run.data.tags["backproof.config_hash"] == key]
+
+
+def test_the_best_point_alone_has_pictures_and_a_model(place):
+    assert stacked("seed=0,1,2", "tracking.plots=true") == 0
+    (parent,) = parents()
+    best = parent.data.tags["backproof.best_run"]
+    for run in children(parent):
+        artifacts = [each.path for each in client().list_artifacts(run.info.run_id)]
+        assert ("plots" in artifacts) == (run.info.run_id == best)
+        assert bool(client().get_run(run.info.run_id).outputs.model_outputs) == (run.info.run_id == best)
+        assert "weights" in artifacts
+    pictures = [each.path for each in client().list_artifacts(best, "plots")]
+    assert pictures == ["plots/confusion_matrix.png", "plots/learning_curves.png"]
+
+
+def test_points_that_differ_in_more_than_numbers_are_other_stacks(place, sizes):
+    assert stacked("activation=relu,tanh", "optimizer=sgd,adam", "seed=0,1,2") == 0
+    assert sizes == [3, 3, 3, 3]
+    assert len(children(parents()[0], "FINISHED")) == 12
+
+
+def test_a_stack_has_a_size_at_most(place, sizes):
+    assert stacked("seed=range(7)", "sweep.stack_size=3") == 0
+    assert sizes == [3, 3, 1]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["sweep.stack=off"],
+        ["sweep.pruner=median"],
+        ["hydra.sweep.subdir=s${seed}"],
+        ["model.hidden=[4000]"],
+    ],
+    ids=str,
+)
+def test_where_stacks_are_of_no_use_points_run_alone(place, sizes, args):
+    assert stacked("seed=0,1", *args) == 0
+    assert sizes == [1, 1]
+
+
+def test_points_of_a_search_that_are_asked_for_together_are_stacked(place, sizes):
+    args = ["optimizer.lr=interval(0.01,1)", "sweep.sampler=tpe", "sweep.n_trials=4"]
+    assert stacked(*args, "sweep.batch=2") == 0
+    assert sizes == [2, 2]
+    assert len(children(parents()[0], "FINISHED")) == 4
+
+
+def test_a_point_that_diverges_costs_the_others_nothing(place, sizes, capsys):
+    args = ["dataset=diabetes", "optimizer.lr=0.01,5e3,0.02", "gradcheck=on", "train.epochs=3"]
+    assert stacked(*args) == 1
+    assert sizes == [3]
+    (failed,) = runs(**{"backproof.diverged": "true"})
+    assert failed.info.status == "FAILED"
+    assert failed.data.params["optimizer.lr"] == "5000.0"
+    assert "Traceback" in Path(failed.data.tags["backproof.folder"], "error.txt").read_text()
+    assert "error.txt" in [each.path for each in client().list_artifacts(failed.info.run_id)]
+    assert "became" in failed.data.tags["backproof.error"]
+    (parent,) = parents()
+    assert len(children(parent, "FINISHED")) == 2
+    assert [row["status"] for row in points(parent.data.tags["backproof.folder"])] == ["done", "failed", "done"]
+    assert "DivergedError: the loss became" in capsys.readouterr().out
+
+
+def test_a_point_that_failed_is_run_again_and_no_other(place, sizes):
+    args = ["dataset=diabetes", "optimizer.lr=0.01,5e3,0.02", "train.epochs=3"]
+    assert stacked(*args) == 1
+    assert stacked(*args) == 1
+    assert sizes == [3, 1]
+    (parent,) = parents()
+    assert len(children(parent, "FINISHED")) == 2
+    assert len(children(parent, "FAILED")) == 2
+
+
+def test_what_was_recorded_of_an_interrupted_stack_is_kept(place, monkeypatch):
+    """Ctrl-C while the results of a stack are being recorded."""
+    from framework import recorder
+
+    original, seen = recorder._write, []
+
+    def interrupted(*args, **kwargs):
+        seen.append(args)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder, "_write", interrupted)
+        assert stacked("seed=range(5)") == 130
+    (parent,) = parents()
+    assert parent.info.status == "KILLED"
+    assert sorted(run.info.status for run in children(parent)) == ["FINISHED"] * 2 + ["KILLED"] * 3
+    assert parent.data.metrics["sweep/done"] == 2
+    table = points(parent.data.tags["backproof.folder"])
+    assert [row["status"] for row in table] == ["done"] * 2 + ["not run"] * 3
+    assert stacked("seed=range(5)") == 0
+    (parent,) = parents()
+    done = [int(run.data.params["seed"]) for run in children(parent, "FINISHED")]
+    assert sorted(done) == list(range(5))
+
+
+def test_a_stack_whose_worker_died_is_run_again_without_what_is_finished(place, monkeypatch):
+    class WorkerDied(Exception):
+        pass
+
+    class Loses(BasicLauncher):
+        calls = 0
+
+        def launch(self, job_overrides, initial_job_idx):
+            Loses.calls += 1
+            returned = super().launch(job_overrides, initial_job_idx)
+            if Loses.calls == 1:
+                (parent,) = parents()
+                lost = [run for run in children(parent) if run.data.params["seed"] in ("1", "3")]
+                for run in lost:
+                    client().update_run(run.info.run_id, status="RUNNING")
+                raise WorkerDied("a worker was killed")
+            return returned
+
+    Loses.__name__ = BasicLauncher.__name__
+    original = Plugins.instantiate_launcher
+
+    def instantiate(self, **given):
+        launcher = original(self, **given)
+        launcher.__class__ = Loses
+        return launcher
+
+    monkeypatch.setattr(Plugins, "instantiate_launcher", instantiate)
+    assert stacked("seed=range(4)", "sweep.batch=1", "sweep.stack_size=4") == 0
+    (parent,) = parents()
+    done = [int(run.data.params["seed"]) for run in children(parent, "FINISHED")]
+    assert sorted(done) == [0, 1, 2, 3]
+    assert {run.info.status for run in children(parent)} == {"FINISHED", "KILLED"}
+
+
+@pytest.mark.slow
+def test_kill_9_within_a_stack(place):
+    args = [
+        *BACKPROOF,
+        "train",
+        "-m",
+        *SMALL,
+        "seed=range(8)",
+        "train.epochs=400",
+        "tracking.flush_seconds=0.05",
+    ]
+    process = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        time.sleep(0.1)
+        if Path("outputs/mlflow.db").exists() and len(parents_or_none()) == 9:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert subprocess.run(args, check=False, timeout=120, capture_output=True).returncode == 0
+    (parent,) = parents()
+    assert sorted(int(run.data.params["seed"]) for run in children(parent, "FINISHED")) == list(range(8))
+    assert {run.info.status for run in children(parent)} <= {"FINISHED", "KILLED"}
+
+
+def parents_or_none():
+    try:
+        return runs()
+    except Exception:  # noqa: BLE001 - the store is being made
+        return []
+
+
+class TestPacks:
+    def test_kinds_are_kept_apart_and_in_order(self):
+        planned = [Planned([str(i)], "h", alike=kind) for i, kind in enumerate([0, 1, None, 0, 1, 0, 0])]
+
+        def places(most):
+            packs = packed(enumerate(planned), most)
+            assert all(each is planned[place] for pack in packs for place, each in pack)
+            return [[place for place, _ in pack] for pack in packs]
+
+        assert places(3) == [[0, 3, 5], [1, 4], [2], [6]]
+        assert places(1) == [[i] for i in range(7)]
+
+    def test_the_file_of_a_stack_is_plain(self, tmp_path):
+        file = tmp_path / "stacks/0.json"
+        jobs.write_stack(file, [jobs.Member(["a=1"], ["a=1"], {"t": "1"}, "a1")])
+        expected = {"overrides": ["a=1"], "values": ["a=1"], "tags": {"t": "1"}, "name": "a1"}
+        assert json.loads(file.read_text()) == [expected]
