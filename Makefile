@@ -31,6 +31,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/recording.py
+	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/sweep_parallel.py
 
 clean:

@@ -292,7 +292,7 @@ def _swept(session: sweep.Session) -> int:
             shown = "  ".join(
                 f"{each.name} {metrics.get(each.name, math.nan):.4g}" for each in outcome.objectives
             )
-            out.print(f"[bold]best    [/] {shown}  {' '.join(point.overrides)}")
+            out.print(f"[bold]best    [/] {shown}  {outcome.words(point)}")
     counts = {status: len(outcome.of(status)) for status in ("pruned", "not run")}
     if any(counts.values()):
         shown = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
@@ -300,9 +300,9 @@ def _swept(session: sweep.Session) -> int:
     if outcome.failed:
         out.print(f"[bold red]failed  [/] {len(outcome.failed)} of {len(outcome.points)} runs")
         for point in outcome.failed:
-            out.print(f"  {' '.join(point.overrides)}\n    {point.error}")
+            out.print(f"  {outcome.words(point)}\n    {point.error}", markup=False)
     if session.recorded is not None:
-        out.print(f"[bold]compare [/] {ui_command(*session.recorded)}")
+        out.print(f"[bold]compare [/] {ui_command(*session.recorded)}; backproof report writes one page")
     return 1 if outcome.failed else 0
 
 

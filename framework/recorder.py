@@ -29,7 +29,7 @@ PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 #: How the overrides begin that a sweeper gives its jobs beyond the user's own.
 OF_THE_SWEEPER = (
     "tracking.parent=",
-    "tracking.run_name=null",
+    "++tracking.run_name=",
     "++tracking.tags={backproof.point:",
     "hydra.mode=",
     "hydra.sweep.",

@@ -21,7 +21,7 @@ from framework.reports.build import build, read
 from framework.reports.page import duration, state_of
 from framework.reports.points import greater_is_better, group, own_words
 from framework.reports.svg import MISSING, figure, shorter
-from framework.reports.varying import SEED, short
+from framework.reports.varying import SEED, brief, short
 from framework.tracking import Store, TrackingError, TrackingOptions
 from framework.tracking.reading import Recorded, find, members, runs
 
@@ -292,7 +292,7 @@ def _aligned(rows: Sequence[Sequence[str]], room: int | None) -> list[str]:
 
 def _row(run: Recorded, keys: Sequence[str], metrics: Sequence[str], sweep: Sweep | None) -> list[str]:
     cells = [run.id[:8], *([] if sweep else [run.name])]
-    cells += [run.params.get(key, MISSING) for key in keys]
+    cells += [brief(run.params.get(key, MISSING)) for key in keys]
     cells += [_metric(run, name) for name in metrics] or [_own(run)]
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started))
     cells += [run.gradcheck or MISSING, _status(run, sweep), when, duration(run.seconds)]

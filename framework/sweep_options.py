@@ -28,6 +28,8 @@ class SweepOptions:
     seed: int = hyper(0, "of the sampler", ge=0, lt=2**32)
     #: Keys whose lists are walked together: [[optimizer.lr,train.batch_size]].
     zip: list[Any] = field(default_factory=list[Any])
+    #: A plugin whose choices decide what else there is to choose, for the samplers: NAME or {name: NAME, ...}.
+    space: Any = None
     objective: Any = field(
         default=None,
         metadata={
@@ -60,6 +62,9 @@ class SweepOptions:
         check_fields(self)
         if self.objective is not None and not self.objectives:
             raise InvalidValue("objective", self.objective, "a metric such as val/accuracy, or a list of some")
+        named = self.objectives
+        if len(set(named)) < len(named):
+            raise InvalidValue("objective", list(named), "different metrics")
         for each in self.directions:
             if each not in (MAXIMIZE, MINIMIZE):
                 raise InvalidValue("directions", list(self.directions), "a list of maximize and minimize")

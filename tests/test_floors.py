@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 #: From the ground up. A room may import its own floor and those below.
 FLOORS = {
     0: ["kinds"],
-    1: ["registry", "data", "gradcheck", "formulas"],
+    1: ["registry", "data", "gradcheck", "formulas", "suggestions"],
     2: ["derived", "mlp"],
     3: [
         "training",

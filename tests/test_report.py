@@ -15,7 +15,7 @@ from framework.reports.effects import effect, explained
 from framework.reports.page import duration, page
 from framework.reports.points import Objective, Stat, greater_is_better, objective_of, own_words
 from framework.reports.svg import Places, Scale, element
-from framework.reports.varying import in_order, short, varying
+from framework.reports.varying import brief, in_order, short, varying
 from tests.recorded import run, sweep
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -58,6 +58,8 @@ class TestVarying:
         assert in_order(["tanh", "relu", "tanh"]) == ["tanh", "relu"]
         assert short("optimizer.lr", ["optimizer.lr", "seed"]) == "lr"
         assert short("a.lr", ["a.lr", "b.lr"]) == "a.lr"
+        given = ["0.33514187183301236", "0.1", "100000.0", "1000000000", "tanh", "[64, 32, 16]"]
+        assert [brief(each) for each in given] == ["0.33514", "0.1", "100000.0", "1000000000", "tanh", given[5]]
 
 
 class TestCompare:

@@ -9,9 +9,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from framework.cli import main
 from framework.kinds.base import InvalidValue
+from framework.sweep.outcome import name_of
 from framework.sweep.search import Known, Study, draw
 from framework.sweep.space import Interval, parse
 from framework.sweep_options import SweepOptions
+from framework.tracking.reading import recorded
 from tests.sweeps import children, client, interrupt_at, parents, points, sweep
 
 LR = "optimizer.lr=tag(log,interval(0.01,1))"
@@ -221,6 +223,12 @@ BAD = {
         ["seed=0,1", "sweep.objective=[val/loss,val/accuracy]", "sweep.directions=[minimize]"],
         ["one for each of 2"],
     ),
+    "no step": (["seed=range(0,3,0)"], ["seed: got 'range(0,3,0)'", "step is not 0"]),
+    "too many": (["seed=range(0,1000000)"], ["1,000,000 points", "sweep.sampler=random"]),
+    "one objective twice": (
+        ["seed=0,1", "sweep.objective=[val/loss,val/loss]"],
+        ["sweep.objective", "different metrics"],
+    ),
     "no space": (["sweep.sampler=tpe", "sweep.n_trials=2"], ["a space to search"]),
     "cmaes": (
         [LR, "sweep.sampler=cmaes", "sweep.n_trials=2", "sweep.objective=[val/loss,val/accuracy]"],
@@ -265,3 +273,51 @@ def test_pruned_runs_are_finished_and_marked(place, capsys, sampler):
         == 0
     )
     assert len(children(parents()[0])) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "swept", "expected"),
+    [
+        (
+            ["dataset=iris", "activation=tanh", "optimizer=adam", "optimizer.lr=0.01"],
+            ["activation", "optimizer", "optimizer.lr"],
+            "tanh-adam-lr0.01",
+        ),
+        (["seed=3", "model.hidden=[32,16]"], ["seed", "model.hidden"], "seed3-hidden32x16"),
+        (["optimizer.lr=0.012345678"], ["optimizer.lr"], "lr0.01235"),
+        (["+a.k=1", "b.k=2"], ["a.k", "b.k"], "a.k1-b.k2"),
+        (["train.shuffle=True"], ["train.shuffle"], "shuffleTrue"),
+        (["dataset=iris"], [], ""),
+        (["dataset.path='" + "x" * 300 + "'"], ["dataset.path"], "path" + "x" * 115 + "…"),
+    ],
+)
+def test_a_point_is_called_by_what_differs(overrides, swept, expected):
+    assert name_of(overrides, swept) == expected
+
+
+def test_runs_have_these_names_and_commands_without_them(place):
+    assert sweep("activation=relu,tanh", "optimizer.lr=0.1,0.01") == 0
+    (parent,) = parents()
+    found = {run.info.run_name: run.data.tags["mlflow.note.content"] for run in children(parent)}
+    assert set(found) == {"relu-lr0.1", "relu-lr0.01", "tanh-lr0.1", "tanh-lr0.01"}
+    assert "activation=tanh optimizer.lr=0.01\n" in found["tanh-lr0.01"]
+    assert "run_name" not in "".join(found.values())
+
+
+def test_a_sweep_to_go_on_with_that_is_not_there_leaves_nothing(place, capsys):
+    assert sweep("seed=0,1", "sweep.resume=last") == 2
+    assert "no runs yet" in capsys.readouterr().err
+    assert not Path("outputs").exists()
+
+
+def test_the_description_of_a_sweep_tells_the_best_points(place):
+    assert sweep("activation=relu,tanh", "repeats=2") == 0
+    (parent,) = parents()
+    note = parent.data.tags["mlflow.note.content"]
+    best = max(children(parent), key=lambda run: run.data.metrics["val/accuracy"])
+    value, std = (best.data.metrics[f"val/accuracy{end}"] for end in ("", "_std"))
+    row = f"| 1 | `activation={best.data.params['activation']}` | {value:.4g} ± {std:.2g} |"
+    assert row in note
+    assert "2 done; report.html" in note
+    # What reads the command back finds it still.
+    assert recorded(parent).command.startswith("backproof train -m ")

@@ -270,5 +270,6 @@ class TestPacks:
 
     def test_the_file_of_a_stack_is_plain(self, tmp_path):
         file = tmp_path / "stacks/0.json"
-        jobs.write_stack(file, [jobs.Member(["a=1"], ["a=1"], {"t": "1"})])
-        assert json.loads(file.read_text()) == [{"overrides": ["a=1"], "values": ["a=1"], "tags": {"t": "1"}}]
+        jobs.write_stack(file, [jobs.Member(["a=1"], ["a=1"], {"t": "1"}, "a1")])
+        expected = {"overrides": ["a=1"], "values": ["a=1"], "tags": {"t": "1"}, "name": "a1"}
+        assert json.loads(file.read_text()) == [expected]

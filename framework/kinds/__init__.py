@@ -14,6 +14,7 @@ from framework.kinds.base import Array, Plugin, const, hyper, is_complex, like, 
 from framework.kinds.data import CLASSIFICATION, MULTILABEL, REGRESSION, TASKS, Dataset, DatasetLoader, Metric
 from framework.kinds.derivation import Derivation, Trace
 from framework.kinds.network import Activation, Initializer, Loss, Penalty
+from framework.kinds.space import Space, Suggest
 from framework.kinds.training import Optimizer, Schedule
 
 KINDS: dict[str, type[Plugin]] = {
@@ -28,6 +29,7 @@ KINDS: dict[str, type[Plugin]] = {
         Penalty,
         Derivation,
         Metric,
+        Space,
     )
 }
 
@@ -49,6 +51,8 @@ __all__ = [
     "Penalty",
     "Plugin",
     "Schedule",
+    "Space",
+    "Suggest",
     "Trace",
     "const",
     "hyper",

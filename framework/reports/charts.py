@@ -66,7 +66,7 @@ def goodness(values: Sequence[float], objective: Objective) -> list[float]:
 def parallel(runs: Sequence[Drawn], keys: Sequence[str], objective: Objective) -> str:
     """Parallel coordinates: an axis for each parameter and one for the objective, a line for each run."""
     step, top, bottom = max(118.0, min(440.0, 1000 / max(1, len(keys)))), 44.0, 340.0
-    left = 80.0
+    left = 108.0
     width = left + step * len(keys) + 70
     columns = [Places.over([run.params.get(key) for run in runs], bottom, top) for key in keys]
     values = Scale.over([run.value for run in runs], *((bottom, top) if objective.greater else (top, bottom)))
@@ -108,7 +108,8 @@ def parallel(runs: Sequence[Drawn], keys: Sequence[str], objective: Objective) -
         ]
     what = "Parallel coordinates of all runs"
     # The best are drawn last, on top.
-    return drawing(width, bottom + 24, *(own for _, own in sorted(lines)), *axes, what=what, class_="parallel")
+    drawn = element("g", *(own for _, own in sorted(lines)), class_="lines")
+    return drawing(width, bottom + 24, drawn, *axes, what=what, class_="parallel")
 
 
 def effect_panel(

@@ -13,7 +13,7 @@ from framework.reports.compare import LEVEL, PAIRED
 from framework.reports.effects import Effect, effect
 from framework.reports.points import Point, Stat, Sweep
 from framework.reports.svg import MISSING, figure, shorter, text
-from framework.reports.varying import SEED, short
+from framework.reports.varying import SEED, brief, short
 from framework.tracking.reading import Recorded
 
 #: By metric, the curve of each of the best points by epoch.
@@ -55,7 +55,7 @@ def drawn(sweep: Sweep) -> dict[str, Drawn]:
     return {
         run.id: Drawn(
             rank.get(run.id, -1),
-            " ".join(f"{key}={run.params[key]}" for key in sweep.over if key in run.params) or run.name,
+            " ".join(f"{key}={brief(run.params[key])}" for key in sweep.over if key in run.params) or run.name,
             {key: run.params.get(key) for key in sweep.over},
             run.metrics.get(name, math.nan) if run.status == "FINISHED" and not run.pruned else math.nan,
         )
@@ -149,7 +149,7 @@ def _point(
 ) -> str:
     """A row of the leaderboard."""
     cells = [_cell(f"{'★ ' if star else ''}{rank + 1}", rank + 1, "n")]
-    cells += [_cell(text(MISSING if value is None else value), value or "") for value in point.choices.values()]
+    cells += [_choice(value) for value in point.choices.values()]
     for name in metrics:
         stat = point.stat(name)
         cells.append(_cell(_stat(stat), "" if math.isnan(stat.mean) else repr(stat.mean), "n"))
@@ -162,6 +162,16 @@ def _point(
     cells.append(_cell(duration(point.seconds), round(point.seconds, 3), "n"))
     own = " ".join(filter(None, ["best" if point is sweep.best else "", "more" if rank >= ROWS else ""]))
     return f'<tr data-p="{rank}" class="{own}">{"".join(cells)}</tr>'
+
+
+def _choice(value: str | None) -> str:
+    """A hyperparameter's value; a long one is cut to its column, and whole when it is pointed at."""
+    if value is None:
+        return _cell(MISSING, "")
+    shown = brief(value)
+    if shown == value and len(value) <= 24:
+        return _cell(text(value), value)
+    return _cell(f'<span class="cut" title="{text(value)}">{text(shown)}</span>', value)
 
 
 def _how_compared(sweep: Sweep) -> str:
@@ -210,13 +220,13 @@ def _against(point: Point, sweep: Sweep) -> str:
 
 
 def _parallel(sweep: Sweep, runs: Mapping[str, Drawn]) -> str:
-    if len(runs) < 2 or not sweep.over:
+    if not sweep.over or sum(math.isfinite(run.value) for run in runs.values()) < 2:
         return ""
     # The seed next to the objective: what lies between these two is chance.
     keys = sorted(sweep.over, key=lambda key: key == SEED)[:AXES]
     left_out = f" The first {AXES} of {len(sweep.over)} parameters." if len(sweep.over) > AXES else ""
     return (
-        '<h2>Parallel coordinates</h2><p class="note">A line for each run, dark for the best. Drag along an axis '
+        '<h2>Parallel coordinates</h2><p class="note">A line for each run; the best stand out. Drag along an axis '
         f"to choose a range, click to drop it; the leaderboard follows.{left_out}</p>"
         f'<div class="scroll">{parallel([*runs.values()], keys, sweep.objective)}</div>'
         '<button id="reset" hidden>Drop all ranges</button>'
@@ -240,7 +250,7 @@ def _effects(sweep: Sweep, runs: Mapping[str, Drawn]) -> str:
     )
     return (
         f'<h2>What each hyperparameter does to {text(sweep.objective.name)}</h2><p class="note">Each dot is a run, '
-        "the black marks are means, whatever the other parameters are. The share is the variance that the "
+        "the bars are means, whatever the other parameters are. The share is the variance that the "
         f'parameter explains alone (ε²).</p><div class="panels">{panels}</div>'
     )
 
@@ -258,7 +268,7 @@ def _curves(sweep: Sweep, curves: Curves) -> str:
     names = [point.name or "all seeds" for point in sweep.points[:count]]
     legend = "".join(
         f'<li data-p="{index}"><span class="swatch" style="background:{COLOURS[index % len(COLOURS)]}"></span>'
-        f"{text(shorter(name, 90))}</li>"
+        f"<span>{text(shorter(name, 90))}</span></li>"
         for index, name in enumerate(names)
     )
     panels = "".join(
@@ -291,7 +301,7 @@ def _checks(sweep: Sweep, runs: Mapping[str, Drawn]) -> str:
         f"<h2>Gradient checks</h2><p>{words}</p>"
         '<p class="note">The relative error of each hand-derived gradient as it was last checked, a dot for each '
         f"run. Rounding gives about 1e-16 to 1e-13; a wrong formula lies far to the right.</p>"
-        f"{check_panel(tensors)}"
+        f'<div class="scroll">{check_panel(tensors)}</div>'
     )
 
 

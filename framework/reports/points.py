@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from framework.registry import PluginError, PluginWarning, registry
 from framework.reports.compare import Comparison, compare, holm
-from framework.reports.varying import SEED, varying
+from framework.reports.varying import SEED, brief, varying
 from framework.tracking.reading import Recorded
 
 #: Final metrics of each seed of a run.
@@ -89,7 +89,7 @@ class Point:
     @property
     def name(self) -> str:
         """What it chose: `activation=tanh optimizer=adam`."""
-        return " ".join(f"{key}={value}" for key, value in self.choices.items() if value is not None)
+        return " ".join(f"{key}={brief(value)}" for key, value in self.choices.items() if value is not None)
 
     @property
     def command(self) -> str:

@@ -25,6 +25,10 @@ document.addEventListener("mouseover", (event) => {
 
 all("table.sorts").forEach((table) => {
   const heads = all("th", table);
+  heads.forEach((head) => {
+    head.tabIndex = 0;
+    head.addEventListener("keydown", (event) => { if (event.key === "Enter") head.click(); });
+  });
   heads.forEach((head, column) => head.addEventListener("click", () => {
     const down = head.getAttribute("aria-sort") === "ascending";
     heads.forEach((each) => each.removeAttribute("aria-sort"));
@@ -45,6 +49,20 @@ all("button[data-all]").forEach((button) => button.addEventListener("click", () 
   button.previousElementSibling.classList.add("all");
   button.remove();
 }));
+
+all("pre").forEach((pre) => {
+  const words = pre.textContent;
+  const button = document.createElement("button");
+  button.className = "copy";
+  button.textContent = "Copy";
+  button.addEventListener("click", () => {
+    // Where the page has no right to the clipboard, the command is marked to be copied by hand.
+    const mark = () => { getSelection().selectAllChildren(pre); button.textContent = "Press Ctrl+C"; };
+    if (!navigator.clipboard) { mark(); return; }
+    navigator.clipboard.writeText(words).then(() => { button.textContent = "Copied"; }, mark);
+  });
+  pre.append(button);
+});
 
 const chart = document.querySelector("svg.parallel");
 if (chart) {

@@ -45,6 +45,12 @@ def number(text: str | None) -> float | None:
         return None
 
 
+def brief(text: str) -> str:
+    """A parameter's value as a person reads it: of a number that a sampler drew not all sixteen digits."""
+    value = number(text)
+    return text if value is None or len(text) <= 8 or text.isdecimal() else f"{value:.5g}"
+
+
 def in_order(values: Iterable[str | None]) -> list[str | None]:
     """Different values: numbers and lists of numbers by size, words as they come; what is missing last."""
     different = list(dict.fromkeys(values))

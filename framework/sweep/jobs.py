@@ -24,11 +24,12 @@ from framework.training import Pruned
 
 @dataclass(frozen=True)
 class Member:
-    """A point of a stack: its overrides, those in which the points of a stack differ, and the tags of its run."""
+    """A point of a stack: its overrides, those in which the points differ, its run's tags and its name."""
 
     overrides: list[str]
     values: list[str]
     tags: dict[str, str]
+    name: str
 
 
 def write_stack(file: Path, members: Sequence[Member]) -> None:
@@ -57,6 +58,7 @@ def stacked(config: DictConfig, folder: Path) -> list[Job] | None:
         own = with_values(config, member.values)
         own.sweep.stacked = None
         own.tracking.tags = member.tags
+        own.tracking.run_name = member.name or None
         job = Job(own, folder / f"{number:0{len(str(len(members) - 1))}}", member.overrides)
         # As Hydra writes it for a job of its own.
         place = job.folder / "config"
@@ -115,7 +117,7 @@ def _told(recording: Recording, outcome: Result | Exception) -> dict[str, Any]:
 
 def _show(session: Session, recording: Recording, outcome: Result | Exception) -> None:
     """A line for a point that has ended."""
-    out, overrides = console(), " ".join(given(recording.overrides))
+    out, overrides = console(), recording.tracking.run_name or " ".join(given(recording.overrides))
     label = f"{session.done}/{session.jobs}" if session.jobs else ""
     if isinstance(outcome, Pruned):
         out.print(f"  {label:>7}  [dim]pruned[/] after epoch {outcome.epoch}  {overrides}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import math
@@ -15,6 +16,10 @@ from framework.kinds.base import InvalidValue
 from framework.registry import near
 from framework.sweep_options import MAXIMIZE, MINIMIZE, SweepOptions
 
+#: The longest name of a run; MLflow cuts its columns far before.
+NAME = 120
+#: Points in the description of a sweep.
+TOP = 10
 DONE, FAILED, PRUNED, NOT_RUN = "done", "failed", "pruned", "not run"
 
 
@@ -68,6 +73,25 @@ class Planned:
         return digest(self.overrides)
 
 
+def name_of(overrides: list[str], swept: list[str]) -> str:
+    """What a point is called: its values of what is swept, as `tanh-adam-lr0.01`; the last part of a key stands
+    before a number, and the whole key where another ends so too."""
+    found: list[str] = []
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        if key not in swept:
+            continue
+        value = value.replace("\\", "").strip("'\"")
+        with contextlib.suppress(ValueError):
+            value = f"{float(value):.4g}" if any(each in value for each in ".e") else value
+        last = key.rpartition(".")[2]
+        alike = [other for other in swept if other.rpartition(".")[2] == last]
+        word = "" if "." not in key and value[:1].isalpha() else last if len(alike) == 1 else key
+        found.append(word + value.replace("[", "").replace("]", "").replace(",", "x"))
+    name = "-".join(found)
+    return name if len(name) <= NAME else f"{name[: NAME - 1]}…"
+
+
 def digest(texts: list[str]) -> str:
     """Twelve hexadecimal digits of some texts, in their order."""
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
@@ -98,6 +122,11 @@ class Outcome:
 
     def of(self, status: str) -> list[Point]:
         return [point for point in self.points if point.status == status]
+
+    def words(self, point: Point) -> str:
+        """What tells a point from the others: its overrides of what is swept."""
+        own = [each for each in point.overrides if each.lstrip("+").partition("=")[0] in self.swept]
+        return " ".join(own or point.overrides)
 
     @property
     def failed(self) -> list[Point]:
@@ -154,6 +183,25 @@ class Outcome:
                 found[f"mean/{each.name}"] = statistics.fmean(values)
                 found[f"std/{each.name}"] = statistics.stdev(values) if len(values) > 1 else 0.0
         return found
+
+    def markdown(self) -> str:
+        """The best points as a table, for the description of the sweep in the UI."""
+        names = [each.name for each in self.objectives]
+        rows = [["", "point", *names], ["---", "---", *("--:" for _ in names)]]
+        for rank, point in enumerate(self.ranked[:TOP], start=1):
+            values = [point.values["metrics"].get(name, math.nan) for name in names]
+            spread = [point.values["metrics"].get(f"{name}_std") for name in names]
+            shown = [
+                f"{value:.4g}" + (f" ± {std:.2g}" if std is not None else "")
+                for value, std in zip(values, spread, strict=True)
+            ]
+            rows.append([str(rank), f"`{self.words(point)}`", *shown])
+        counts = {state: len(self.of(state)) for state in (DONE, FAILED, PRUNED, NOT_RUN)}
+        told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        table = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows)
+        return f"{told}; report.html among the artifacts has all of it" + (
+            f"\n\n{table}" if len(rows) > 2 else ""
+        )
 
     def write(self, folder: Path) -> None:
         """The table of points as points.csv."""

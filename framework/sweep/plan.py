@@ -22,7 +22,7 @@ from framework.sweep import past, search
 from framework.sweep.compose import Composer
 from framework.sweep.outcome import Objective, Planned, objectives
 from framework.sweep.session import Session
-from framework.sweep.space import Space, parse
+from framework.sweep.space import Space, conditional, parse
 from framework.sweep_options import ADAPTIVE, GRID, NO_PRUNER, OFF, SweepOptions
 
 #: Parameters of a point up to which a stack of them is quicker than one after the other.
@@ -70,6 +70,8 @@ class Planner:
         given = OmegaConf.to_container(config.sweep, resolve=True)
         options: SweepOptions = construct(SweepOptions, cast("dict[str, Any]", given), "sweep.")
         space = parse(parsed, options.groups, self._is_integer)
+        if options.space is not None:
+            space = space.with_plugin(conditional(options.space, self.session.plugins))
         search.check(options, space, len(options.objectives))
         if options.sampler == GRID:
             drawn = [(overrides, None) for overrides in space.grid()[: options.n_trials]]
@@ -87,7 +89,7 @@ class Planner:
             )
         if options.sampler in ADAPTIVE:
             texts += [options.sampler, str(options.seed), *(f"{each.name} {each.direction}" for each in wanted)]
-            texts += [f"{axis.name}={axis.text}" for axis in space.axes]
+            texts += [f"{name}={text}" for name, text in space.texts.items()]
             points = []
         space_hash = past.fingerprint(texts)
         limits = [str(options.n_trials), str(options.timeout)] if options.sampler in ADAPTIVE else []

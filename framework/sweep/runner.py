@@ -16,7 +16,7 @@ from hydra.plugins.launcher import Launcher
 
 from framework.sweep import past
 from framework.sweep.jobs import Member, write_stack
-from framework.sweep.outcome import DONE, FAILED, NOT_RUN, PRUNED, Objective, Planned, Point
+from framework.sweep.outcome import DONE, FAILED, NOT_RUN, PRUNED, Objective, Planned, Point, name_of
 from framework.sweep.search import Study
 from framework.sweep_options import SweepOptions
 from framework.tracking import Store
@@ -46,6 +46,7 @@ class Runner:
     launcher: Launcher
     options: SweepOptions
     wanted: tuple[Objective, ...]
+    swept: list[str]  # keys
     number: int  # of the next job, and of its folder
     width: int | None  # jobs in one call; None for all
     folder: Path  # of the sweep
@@ -153,13 +154,22 @@ class Runner:
                 f"sweep.objective={_quoted(self.wanted[0].name)}",
             ]
         if self.parent is not None:
-            found += [f"tracking.parent='{self.parent}'", "tracking.run_name=null"]
+            name = name_of(pack[0].overrides, self.swept)
+            found += [
+                f"tracking.parent='{self.parent}'",
+                f"++tracking.run_name={_quoted(name) if name else 'null'}",
+            ]
         if len(pack) > 1:
             file = self.folder / "stacks" / f"{number}.json"
-            write_stack(file, [Member(each.overrides, list(each.values), self._tags(each)) for each in pack])
+            write_stack(file, [self._member(each) for each in pack])
             return [*found, f"sweep.stacked={_quoted(str(file))}"]
         tags = ",".join(f"{key}:{_quoted(value)}" for key, value in self._tags(pack[0]).items())
         return [*found, f"++tracking.tags={{{tags}}}"] if tags else found
+
+    def _member(self, planned: Planned) -> Member:
+        """A point of a stack."""
+        name = name_of(planned.overrides, self.swept)
+        return Member(planned.overrides, list(planned.values), self._tags(planned), name)
 
     def _tags(self, planned: Planned) -> dict[str, str]:
         """What the run of a point is known by under its parent."""

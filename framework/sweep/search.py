@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from framework.kinds.base import InvalidValue
-from framework.sweep.space import Axis, Space
+from framework.suggestions import Domain, Interval
+from framework.sweep.space import Space
 from framework.sweep_options import ADAPTIVE, GRID, NO_PRUNER, SweepOptions
 
 STUDY = "backproof"
@@ -28,8 +29,13 @@ def check(options: SweepOptions, space: Space, objectives: int) -> None:
     if options.pruner != NO_PRUNER and objectives > 1:
         raise InvalidValue("sweep.pruner", options.pruner, "none, where there are several objectives")
     if options.sampler == GRID:
+        if space.conditional is not None:
+            expected = (
+                "none, since a grid takes every value\nFor the samplers: sweep.sampler=tpe sweep.n_trials=50"
+            )
+            raise InvalidValue("sweep.space", space.conditional.plugin.name, expected)
         return
-    if not space.axes:
+    if not space.axes and space.conditional is None:
         raise InvalidValue("sweep.sampler", options.sampler, "a space to search: optimizer.lr=interval(0.01,1)")
     adaptive = options.sampler in ADAPTIVE
     if options.n_trials is None and not (adaptive and options.timeout is not None):
@@ -54,6 +60,7 @@ def draw(space: Space, options: SweepOptions) -> list[dict[str, Any]]:
         drawn: list[dict[str, Any]] = []
         for _ in range(options.n_trials or 0):
             trial = study.ask(_distributions(space))
+            _choose(space, trial)
             study.tell(trial, 0.0)
             drawn.append(trial.params)
     return drawn
@@ -121,7 +128,7 @@ class Study:
         trial = optuna.trial.create_trial(
             state=state,
             params=run.params,
-            distributions=_distributions(self.space),
+            distributions=_distributions(self.space, run.params),
             values=values if state == State.COMPLETE else None,
         )
         self.study.add_trial(trial)
@@ -132,6 +139,7 @@ class Study:
             if params is not None:
                 self.study.enqueue_trial(params)
             trial = self.study.ask(_distributions(self.space))
+            _choose(self.space, trial)
         return trial.number, trial.params
 
     def open(self) -> int:
@@ -182,16 +190,36 @@ def _storage(file: Path) -> Any:
     return JournalStorage(JournalFileBackend(str(file)))
 
 
-def _distributions(space: Space) -> dict[str, Any]:
-    return {axis.name: _distribution(axis) for axis in space.axes}
+def _distributions(space: Space, params: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Those of the axes; with the parameters of a point also those of the plugin's choices for it."""
+    found = {axis.name: _distribution(axis.interval or tuple(axis.labels())) for axis in space.axes}
+    if space.conditional is not None and params is not None:
+        domains = space.conditional.again(params)[1].domains
+        found |= {name: _distribution(domain) for name, domain in domains.items()}
+    return found
 
 
-def _distribution(axis: Axis) -> Any:
+def _choose(space: Space, trial: Any) -> None:
+    """Let a trial take what the plugin of the space asks for, beside its axes."""
+    if space.conditional is None:
+        return
+
+    def take(name: str, domain: Domain) -> Any:
+        if not isinstance(domain, Interval):
+            return trial.suggest_categorical(name, domain)
+        if domain.integer:
+            low, high = int(domain.low), int(domain.high)
+            return trial.suggest_int(name, low, high, log=domain.log, step=int(domain.step or 1))
+        return trial.suggest_float(name, domain.low, domain.high, log=domain.log, step=domain.step)
+
+    space.conditional.point(take)
+
+
+def _distribution(given: Domain) -> Any:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    given = axis.interval
-    if given is None:
-        return CategoricalDistribution(axis.labels())
+    if not isinstance(given, Interval):
+        return CategoricalDistribution(given)
     if given.integer:
         return IntDistribution(int(given.low), int(given.high), log=given.log, step=int(given.step or 1))
     return FloatDistribution(given.low, given.high, log=given.log, step=given.step)
@@ -201,7 +229,10 @@ def _sampler(options: SweepOptions, seed: int) -> Any:
     from optuna import samplers
 
     if options.sampler == "tpe":
-        return samplers.TPESampler(seed=seed, constant_liar=True, multivariate=True)
+        # In groups: of choices that depend on others, those that belong together.
+        return samplers.TPESampler(
+            seed=seed, constant_liar=True, multivariate=True, group=options.space is not None
+        )
     if options.sampler == "cmaes":
         return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
     if options.sampler == "nsga2":

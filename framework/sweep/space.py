@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
+from framework.kinds import Space as SpacePlugin
 from framework.kinds.base import InvalidValue
-from framework.registry import near
+from framework.registry import Registry, near
+from framework.suggestions import Domain, Interval, Suggestions, Take, explore, point
 
 LOG = "log"
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Numbers from `low` to `high`, both included."""
-
-    low: float
-    high: float
-    log: bool = False
-    step: float | None = None
-    integer: bool = False
+#: Points of a grid; each is composed and built before the first one runs.
+MOST = 100_000
 
 
 @dataclass(frozen=True)
@@ -53,10 +48,67 @@ class Axis:
 
 
 @dataclass(frozen=True)
+class Conditional:
+    """A space that a plugin describes, as it was explored: a point's values are known by the plugin's names."""
+
+    plugin: SpacePlugin
+    text: str  # the plugin with its hyperparameters
+    found: tuple[
+        tuple[tuple[str, ...], dict[str, Domain]], ...
+    ]  # overrides and domains of the points looked at
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the config that it gives, in any of its points."""
+        return list(dict.fromkeys(each.partition("=")[0] for overrides, _ in self.found for each in overrides))
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """What there is to choose from, by name."""
+        return {
+            name: str(domain) if isinstance(domain, Interval) else ", ".join(map(str, domain))
+            for _, domains in self.found
+            for name, domain in domains.items()
+        }
+
+    def point(self, take: Take) -> tuple[list[str], Suggestions]:
+        """A point with values from `take`."""
+        return point(self.plugin, take)
+
+    def again(self, params: dict[str, Any]) -> tuple[list[str], Suggestions]:
+        """The point that was made with these values. Raises PluginError where the plugin asks for others now."""
+
+        def take(name: str, domain: Domain) -> Any:
+            if name not in params:
+                raise InvalidValue(name, None, "a value that the sweep has recorded: the file has changed")
+            return params[name]
+
+        return self.point(take)
+
+
+def conditional(given: Any, plugins: Registry) -> Conditional:
+    """The space that `sweep.space` names. Raises PluginError or InvalidValue for what is none."""
+    values: dict[str, Any] = {"name": given}
+    if isinstance(given, Mapping):
+        values = dict(cast("Mapping[str, Any]", given))
+    name = values.pop("name", None)
+    if not isinstance(name, str):
+        known = ", ".join(plugins.names(SpacePlugin.kind))
+        raise InvalidValue(
+            "sweep.space", cast("object", given), f"the name of a space, or {{name: NAME, KEY: VALUE}}: {known}"
+        )
+    built: SpacePlugin = plugins.build(SpacePlugin.kind, name, values)
+    found = tuple((tuple(overrides), asked.domains) for overrides, asked in explore(built))
+    text = name + "".join(f", {key} {value}" for key, value in values.items())
+    return Conditional(built, text, found)
+
+
+@dataclass(frozen=True)
 class Space:
-    """Overrides in the order they were given: those that every point has, and the axes."""
+    """Overrides in the order they were given: those that every point has, and the axes; and what a plugin adds."""
 
     parts: tuple[str | Axis, ...]
+    conditional: Conditional | None = None
 
     @property
     def axes(self) -> list[Axis]:
@@ -65,7 +117,35 @@ class Space:
     @property
     def swept(self) -> list[str]:
         """The keys that differ."""
-        return [key for axis in self.axes for key in axis.keys]
+        more = self.conditional.keys if self.conditional else []
+        return [*(key for axis in self.axes for key in axis.keys), *more]
+
+    @property
+    def title(self) -> str:
+        """A short name: the keys of the axes, and the plugin's."""
+        keys = [key for axis in self.axes for key in axis.keys]
+        return "-".join([*keys, *([self.conditional.plugin.name] if self.conditional else [])]) or "one"
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """What there is to choose from, by the name of the axis or of the suggestion."""
+        return {axis.name: axis.text for axis in self.axes} | (
+            self.conditional.texts if self.conditional else {}
+        )
+
+    def with_plugin(self, added: Conditional) -> Space:
+        """Its points have what the plugin gives too. Raises for keys and names that are taken."""
+        for part in self.parts:
+            keys = (part.lstrip("+~").partition("=")[0],) if isinstance(part, str) else part.keys
+            for key in set(keys) & set(added.keys):
+                raise InvalidValue(
+                    "sweep.space", added.text, f"a space without {key}, which is given beside it"
+                )
+        for name in {axis.name for axis in self.axes} & added.texts.keys():
+            raise InvalidValue(
+                "sweep.space", added.text, f"a space that calls nothing {name!r}: that is an axis"
+            )
+        return dataclasses.replace(self, conditional=added)
 
     def grid(self) -> list[list[str]]:
         """Every combination, the last axis running fastest. Raises InvalidValue for an interval."""
@@ -82,6 +162,10 @@ class Space:
                     "Intervals are for the samplers: sweep.sampler=tpe sweep.n_trials=50",
                 )
             lists.append(list(part.choices))
+        if (count := math.prod(map(len, lists))) > MOST:
+            name = max(self.axes, key=lambda axis: len(axis.choices or ())).name
+            expected = f"at most {MOST:,} in a grid\nSome of them: sweep.sampler=random sweep.n_trials=200"
+            raise InvalidValue(name, f"a space of {count:,} points", expected)
         return [list(itertools.chain(*each)) for each in itertools.product(*lists)]
 
     def at(self, params: dict[str, Any]) -> list[str]:
@@ -89,7 +173,7 @@ class Space:
         found: list[str] = []
         for part in self.parts:
             found += [part] if isinstance(part, str) else part.overrides(params[part.name])
-        return found
+        return [*found, *(self.conditional.again(params)[0] if self.conditional else [])]
 
     def probes(self) -> list[list[str]]:
         """Points that touch every choice and both ends of every interval: what is wrong with one of them shows."""
@@ -99,7 +183,12 @@ class Space:
         }
         first: dict[str, Any] = {name: values[0] for name, values in ends.items()}
         others = [first | {name: value} for name, values in ends.items() for value in values[1:]]
-        return [self.at(each) for each in (first, *others)]
+        alone = dataclasses.replace(self, conditional=None)
+        found = [alone.at(each) for each in (first, *others)]
+        if self.conditional is None:
+            return found
+        added = [list(overrides) for overrides, _ in self.conditional.found]
+        return [*([*found[0], *each] for each in added), *([*each, *added[0]] for each in found[1:])]
 
 
 def parse(parsed: Sequence[Override], groups: list[list[str]], integer: Callable[[str], bool]) -> Space:
@@ -164,6 +253,8 @@ def _axis(override: Override, integer: Callable[[str], bool]) -> Axis:
         raise InvalidValue(key, text, f"the tag log, or none{near(tag, [LOG])}")
     if isinstance(given, IntervalSweep):
         return Axis((key,), text, None, _interval(key, text, given, integer(key)))
+    if isinstance(given, RangeSweep) and given.step == 0:
+        raise InvalidValue(key, text, "a range whose step is not 0")
     values = list(override.sweep_iterator())
     if not values:
         raise InvalidValue(key, text, "one value or more")

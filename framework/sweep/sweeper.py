@@ -31,6 +31,7 @@ from framework.sweep.stream import StreamingLauncher
 from framework.sweep.work import Work, say
 from framework.sweep_options import AUTO, GRID, OFF
 from framework.tracking import Run, Store
+from framework.tracking.reading import NOTE
 
 NAME = "backproof"
 
@@ -64,6 +65,9 @@ class BackproofSweeper(Sweeper):
         config, session = self.config, current()
         planner = Planner(config, self.hydra_context, session)
         plan = planner.plan([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
+        if plan.options.resume not in (AUTO, OFF) and plan.settings.tracking.enabled:
+            # Where nothing is recorded there is nothing to go on with, and nothing is made.
+            Store.find(plan.settings.tracking, Path(plan.settings.outputs))
         folder = Path(config.hydra.sweep.dir).absolute()
         writable(folder)
         store = session.store(plan.settings.tracking, plan.settings.outputs)
@@ -81,7 +85,12 @@ class BackproofSweeper(Sweeper):
             parent = (
                 stack.enter_context(self._parent(plan, store, earlier, folder, arguments)) if store else None
             )
-            return Work(planner, plan, folder, store, parent, earlier).run(self.launcher, self.max_batch_size)
+            returned = Work(planner, plan, folder, store, parent, earlier).run(
+                self.launcher, self.max_batch_size
+            )
+            if parent is not None:
+                parent.tags({NOTE: f"{_note(arguments)}\n\n{session.outcome.markdown()}"})
+            return returned
 
     def _earlier(self, plan: Plan, store: Store | None) -> past.Earlier | None:
         """The sweep that this one goes on with, and a line that says so."""
@@ -127,7 +136,7 @@ class BackproofSweeper(Sweeper):
             past.HOST: socket.gethostname(),
             "backproof.objective": ",".join(each.name for each in plan.wanted),
             "backproof.direction": ",".join(each.direction for each in plan.wanted),
-            "mlflow.note.content": f"```\n{command(arguments, sweep=True)}\n```",
+            NOTE: _note(arguments),
             **({past.SPACE: plan.space_hash} if plan.adaptive else {}),
         }
         if earlier is not None:
@@ -137,17 +146,23 @@ class BackproofSweeper(Sweeper):
         if plan.adaptive:
             sampling |= {"sweep.n_trials": options.n_trials, "sweep.timeout": options.timeout}
         return store.start(
-            tracking.run_name or f"sweep-{'-'.join(swept) or 'one'}",
+            tracking.run_name or f"sweep-{plan.space.title}",
             params={
                 **({} if plan.adaptive else {"sweep.points": len(plan.points)}),
                 "sweep.over": ", ".join(swept),
                 "sweep.sampler": options.sampler,
                 **sampling,
-                **{f"space.{_legal(axis.name)}": axis.text for axis in plan.space.axes},
+                **({"sweep.space": plan.space.conditional.text} if plan.space.conditional else {}),
+                **{f"space.{_legal(name)}": text for name, text in plan.space.texts.items()},
             },
             tags={"backproof.kind": "sweep", "backproof.version": __version__, **tags, **tracking.tags},
             parent=tracking.parent,
         )
+
+
+def _note(arguments: list[str]) -> str:
+    """The description of the sweep in the UI."""
+    return f"```\n{command(arguments, sweep=True)}\n```"
 
 
 def _legal(name: str) -> str:

@@ -203,6 +203,7 @@ class Work:
             launcher,
             self.plan.options,
             self.plan.wanted,
+            self.plan.space.swept,
             number=max(numbers, default=-1) + 1,
             width=width,
             folder=self.folder,

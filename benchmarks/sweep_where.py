@@ -1,0 +1,139 @@
+"""For benchmarks/sweep.py --where: a sweep in this process, with timers around what it is made of.
+
+    python benchmarks/sweep_where.py POINTS train -m KEY=VALUE,VALUE ...
+
+Times exclude what is timed inside: an evaluation within training counts as evaluation. A name that has gone away
+is an error, which tests/test_benchmark_sweep.py finds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import io
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+#: What is timed: a line of the table, and the functions that it is the time of.
+PARTS = {
+    "composing configs": [
+        "hydra._internal.config_loader_impl:ConfigLoaderImpl.load_sweep_config",
+        "framework.sweep.compose:Composer.__call__",
+        "framework.sweep.compose:with_values",
+    ],
+    "building experiments, loading data": ["framework.sweep.session:Session.prepare"],
+    "checking gradients": ["framework.running:_Point.check"],
+    "training": ["framework.training:train"],
+    "evaluating": ["framework.evaluation:Evaluation.__call__"],
+    "recording: opening the store": ["framework.tracking.store:Store.open"],
+    "recording: starting runs": ["framework.tracking.store:Store.start", "framework.tracking.run:Run.dataset"],
+    "recording: metrics and tags": [
+        *(f"framework.tracking.run:Run.{name}" for name in ("metrics", "flush", "tags")),
+    ],
+    "recording: copying files": [f"framework.tracking.run:Run.{name}" for name in ("file", "folder", "text")],
+    "recording: ending runs": ["framework.tracking.run:Run.finish"],
+    "weights": ["framework.model_file:save"],
+    "the model of the best": ["framework.tracking.run:Run.model"],
+    "pictures": ["framework.plots:learning_curves", "framework.plots:confusion_matrix"],
+    "other files of a run": ["framework.recorder:Recording.__enter__", "framework.recorder:Recording.ended"],
+    "Hydra's jobs": ["hydra.core.utils:run_job"],
+    "the report page": ["framework.reports.build:build"],
+}
+IMPORTS = ("framework.app", "mlflow.tracking.client", "matplotlib.figure", "sklearn.datasets", "hydra.main")
+
+
+class Clock:
+    """Seconds by name, of each without what is timed inside it."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.calls: dict[str, int] = defaultdict(int)
+        self._inside: list[float] = []
+
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function with a timer around it."""
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            self._inside.append(0.0)
+            started = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                took = time.perf_counter() - started
+                self.seconds[name] += took - self._inside.pop()
+                self.calls[name] += 1
+                if self._inside:
+                    self._inside[-1] += took
+
+        return wrapped
+
+
+def find(address: str) -> tuple[Any, str, Any]:
+    """Whose attribute a function is, its name there, and what stands there (a classmethod as such)."""
+    module, _, path = address.partition(":")
+    owner: Any = importlib.import_module(module)
+    *classes, name = path.split(".")
+    for each in classes:
+        owner = getattr(owner, each)
+    return owner, name, vars(owner)[name]
+
+
+def put(clock: Clock, name: str, address: str) -> None:
+    """A timer around a function, in its own module and where others have imported it."""
+    owner, attribute, found = find(address)
+    if isinstance(found, classmethod):
+        setattr(owner, attribute, classmethod(clock.timed(name, found.__func__)))
+        return
+    timed = clock.timed(name, found)
+    setattr(owner, attribute, timed)
+    for module in [each for key, each in sys.modules.items() if key.startswith(("framework", "hydra"))]:
+        for key, value in list(vars(module).items()):
+            if value is found:
+                setattr(module, key, timed)
+
+
+def main() -> None:
+    """Run the sweep and print where its time went."""
+    points, arguments = int(sys.argv[1]), sys.argv[2:]
+    started = time.perf_counter()
+    # Everything that a sweep imports, so that it is not counted as the work of whoever is first.
+    for module in (
+        "framework.app",
+        "mlflow.tracking.client",
+        "matplotlib.figure",
+        "sklearn.datasets",
+        "hydra.main",
+    ):
+        importlib.import_module(module)
+    imports = time.perf_counter() - started
+    clock = Clock()
+    for name, addresses in PARTS.items():
+        for address in addresses:
+            put(clock, name, address)
+    from framework.cli import main as backproof
+
+    started = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()):
+        code = backproof(arguments)
+    whole = time.perf_counter() - started
+    if code:
+        raise SystemExit(f"the sweep ended with {code}")
+    rows = [("imports", imports, 1)]
+    rows += [(name, clock.seconds[name], clock.calls[name]) for name in PARTS]
+    rows.append(("the rest", whole - sum(clock.seconds.values()), 1))
+    total = imports + whole
+    print(f"{points} points, {total:.1f} s with timers\n")
+    for name, seconds, calls in rows:
+        print(
+            f"  {name:36}{seconds:7.2f} s {seconds / total:6.1%}{seconds / points * 1000:8.1f} ms a point"
+            f"   {calls} calls"
+        )
+
+
+if __name__ == "__main__":
+    main()

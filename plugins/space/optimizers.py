@@ -1,0 +1,30 @@
+"""Optimizers with what each of them has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from framework.kinds import Space, Suggest
+
+
+@dataclass(frozen=True)
+class Optimizers(Space):
+    """sgd with its momentum, adam with its betas; the learning rate of each over the sizes that suit it."""
+
+    def overrides(self, trial: Suggest) -> Mapping[str, str | float | bool]:
+        """β1 and β2 as 1 − β, whose size is what matters."""
+        optimizer = trial.suggest_categorical("optimizer", ["sgd", "adam"])
+        if optimizer == "sgd":
+            momentum = trial.suggest_float("sgd.momentum", 0.0, 0.95)
+            return {
+                "optimizer": optimizer,
+                "optimizer.lr": trial.suggest_float("sgd.lr", 1e-3, 1.0, log=True),
+                "optimizer.momentum": momentum,
+            }
+        return {
+            "optimizer": optimizer,
+            "optimizer.lr": trial.suggest_float("adam.lr", 1e-4, 0.1, log=True),
+            "optimizer.beta1": 1 - trial.suggest_float("adam.1-beta1", 0.01, 0.5, log=True),
+            "optimizer.beta2": 1 - trial.suggest_float("adam.1-beta2", 1e-4, 0.1, log=True),
+        }
