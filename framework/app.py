@@ -284,7 +284,7 @@ def _swept(session: sweep.Session) -> int:
 
 def _check(overrides: list[str], session: sweep.Session, as_json: bool, reports: list[str]) -> int:
     from framework import check_page, describe
-    from framework.gradcheck.render import notes, table
+    from framework.gradcheck import render
 
     chosen, prepared = session.prepare(_without_hydra(_compose(overrides)))
     report = prepared.check_alone()
@@ -302,8 +302,14 @@ def _check(overrides: list[str], session: sweep.Session, as_json: bool, reports:
     out.print(
         f"[bold]samples [/] {'all' if samples is None else min(samples, len(prepared.y))} of the training part"
     )
-    out.print(table(report))
-    for note in notes(report):
+    out.print(render.table(report))
+    out.print("[bold]looked at so that a mistake shows[/]")
+    for line in render.looked_at(report):
+        out.print(f"  {line}")
+    out.print("[bold]Taylor remainders[/] [dim](a right gradient: order 2, a wrong one: order 1)[/]")
+    for line in render.taylor(report):
+        out.print(f"  {line}")
+    for note in render.notes(report):
         out.print(f"[dim]{note}[/]")
     mark = "[green]✓[/]" if report.passed else "[bold red]✗[/]"
     out.print(f"[bold]gradient[/] {mark} {report.summary()}")

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from framework.checking import NetworkCheck
+from framework.checking import NetworkCheck, odd_sizes
 from framework.data import Batches, DataOptions, SplitData, split
+from framework.derived import DerivationError
 from framework.diagnosing import diagnose_network
 from framework.evaluation import Evaluation, Predictions, summarised
 from framework.gradcheck import LOWER, CheckOptions, GradcheckReport
@@ -249,15 +250,32 @@ class Prepared:
         return dataclasses.replace(report, diagnosis=found)
 
     def check_alone(self) -> GradcheckReport:
-        """The check without a run, at four points: fresh parameters; moved ones, every number by N(0, 0.1²), so
-        that biases, which start at zero, are not zero; these on one sample; and after three epochs of training.
+        """The check without a run, at five points: fresh parameters; moved ones, every number by N(0, 0.1²), so
+        that biases, which start at zero, are not zero; these on one sample; after three epochs of training; and a
+        network of the same depth and plugins whose sizes are odd and all differ.
         """
         noise = np.random.default_rng(self.experiment.run.seed).normal(0, 0.1, self.theta.shape)
         moved = self.theta + noise.astype(self.theta.dtype)
         report = self.check(self.theta, "fresh")
         report = self.check(moved, "moved", report)
         report = self.check(moved, "one sample", report, slice(0, 1))
-        return self.diagnosed(self.check(self._burned_in(), "burned in", report))
+        report = self.check(self._burned_in(), "burned in", report)
+        return self.diagnosed(self._with_odd_sizes(report))
+
+    def _with_odd_sizes(self, report: GradcheckReport) -> GradcheckReport:
+        """The report with the check of the network of odd sizes, or a note where the derivation is for none."""
+        experiment, seed = self.experiment, self.experiment.run.seed
+        net, X, y, theta = odd_sizes(self.net, self.y, seed)
+        try:
+            section = NetworkCheck(net, X, y, experiment.penalty, experiment.gradcheck, seed).section(
+                theta.astype(self.theta.dtype), "odd sizes"
+            )
+        except DerivationError as error:
+            *before, last = report.sections
+            note = f"the derivation is for the sizes of this network alone, others it cannot be checked at: {error}"
+            section = dataclasses.replace(last, notes=(*last.notes, note))
+            return dataclasses.replace(report, sections=(*before, section))
+        return dataclasses.replace(report, sections=(*report.sections, section))
 
     def _burned_in(self) -> Array:
         """Theta (R, P) after three epochs, or before it has diverged."""

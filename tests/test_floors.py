@@ -16,6 +16,7 @@ FLOORS = {
         "stopping",
         "evaluation",
         "checking",
+        "kinks",
         "diagnosing",
         "experiment",
         "describe",

@@ -37,7 +37,7 @@ def table(report: GradcheckReport) -> Table:
             part,
             tensor,
             *(("×".join(map(str, known[0].shape)), _compared(known[0])) if roomy else ()),
-            *(_cell(each) for each in found),
+            *(_cell(each, short=len(found) > 4) for each in found),
             f"{max(each.tolerance for each in known):.0e}",
         )
     return shown
@@ -47,9 +47,30 @@ def notes(report: GradcheckReport) -> list[str]:
     """What to know of each moment, one line each; the same words once."""
     said: dict[str, list[str]] = {}
     for section in report.sections:
-        for note in section.notes:
+        of_results = [
+            f"{r.part} {r.tensor}: {r.note}" for r in section.results if r.note and r.status == PASSED
+        ]
+        for note in (*section.notes, *of_results):
             said.setdefault(note, []).append(section.moment)
     return [f"{', '.join(moments)}: {note}" for note, moments in said.items()]
+
+
+def looked_at(report: GradcheckReport) -> list[str]:
+    """The preconditions, one line each, with a mark: met, or not and what that hides."""
+    return [
+        f"{'[green]✓[/]' if each.met else '[yellow]–[/]'} {'' if each.met else '[yellow]not:[/] '}{each}"
+        for each in report.preconditions
+    ]
+
+
+def taylor(report: GradcheckReport) -> list[str]:
+    """The observed order of each moment and its clean window, one line each."""
+    width = max((len(section.moment) for section in report.sections if section.taylor is not None), default=0)
+    return [
+        f"{section.moment:<{width}}  {section.taylor}"
+        for section in report.sections
+        if section.taylor is not None
+    ]
 
 
 def _rows(report: GradcheckReport) -> list[tuple[str, str]]:
@@ -70,9 +91,9 @@ def _compared(result: TensorResult) -> str:
     return f"{result.directions} lines + {result.checked}"
 
 
-def _cell(result: TensorResult | None) -> str:
+def _cell(result: TensorResult | None, *, short: bool) -> str:
     if result is None:
         return "-"
     if result.status in MARKS:
-        return f"{result.relative_error:.1e} {MARKS[result.status]}"
+        return f"{result.relative_error:.{0 if short else 1}e} {MARKS[result.status]}"
     return "[dim]zero[/]" if result.norm == 0 else f"[yellow]{result.status}[/]"

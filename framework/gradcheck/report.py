@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from framework.gradcheck.preconditions import Precondition, Summary, summarised
 from framework.gradcheck.taylor import TaylorTest
 from framework.kinds import Array
 
@@ -81,6 +82,8 @@ class Section:
     taylor: TaylorTest | None = dataclasses.field(default=None, compare=False, repr=False)
     #: What a reader should know of the points and samples it was made at.
     notes: tuple[str, ...] = ()
+    #: What was looked at so that a mistake can show.
+    preconditions: tuple[Precondition, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -101,6 +104,14 @@ class GradcheckReport:
         if not self.sections:
             raise ValueError("a report without a section has checked nothing")
         return all(section.passed for section in self.sections)
+
+    @property
+    def preconditions(self) -> list[Summary]:
+        """What was looked at so that a mistake can show, over all points."""
+        points = [(section.moment, section.preconditions) for section in self.sections if section.preconditions]
+        moments = [moment for moment, _ in points]
+        several = Summary("several points", len(moments) > 1, ", ".join(moments))
+        return [*summarised(points), several] if points else []
 
     @property
     def failures(self) -> list[tuple[Section, TensorResult]]:
@@ -148,12 +159,14 @@ class GradcheckReport:
             "schema": SCHEMA,
             "passed": self.passed,
             "max_relative_error": _plain(self.max_relative_error),
+            "preconditions": [vars(each) for each in self.preconditions],
             "diagnosis": None if self.diagnosis is None else self.diagnosis.to_dict(),
             "sections": [
                 {
                     "moment": section.moment,
                     "passed": section.passed,
                     "notes": list(section.notes),
+                    "preconditions": [vars(each) for each in section.preconditions],
                     "taylor": None if section.taylor is None else section.taylor.to_dict(),
                     "results": [result.to_dict() for result in section.results],
                 }
@@ -168,8 +181,12 @@ class GradcheckReport:
         if not self.passed:
             wrong = {result.tensor: None for _, result in self.failures}
             return f"failed: {', '.join(wrong)} of {len(tensors)} tensors"
+        untested = sum(result.status == UNTESTED for result in results)
+        if untested == len(results):
+            return f"untested: none of {len(results)} comparisons could show a mistake"
+        left = f" ({untested} untested)" if untested else ""
         return (
-            f"passed: {len(results)} comparisons of {len(tensors)} tensors, "
+            f"passed: {len(results)} comparisons{left} of {len(tensors)} tensors, "
             f"largest relative error {self.max_relative_error:.1e}"
         )
 
