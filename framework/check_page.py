@@ -7,7 +7,7 @@ import html
 from collections.abc import Sequence
 
 from framework import plots
-from framework.gradcheck import GradcheckReport, Section, TensorResult
+from framework.gradcheck import ALONE, GradcheckReport, Section, TensorResult
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
@@ -80,7 +80,8 @@ def _section(section: Section) -> list[str]:
         for each in ("of", "tensor", "shape", "oracle", "compared", "relative error", "allowed", "")
     )
     rows = "\n".join(_row(result) for result in section.results)
-    parts = [f"<h2>At the {_text(section.moment)} parameters</h2>", f"<table><tr>{head}</tr>\n{rows}</table>"]
+    title = f"Point: {section.moment}" if section.moment != ALONE else "Pieces, each by itself"
+    parts = [f"<h2>{_text(title)}</h2>", f"<table><tr>{head}</tr>\n{rows}</table>"]
     parts += [f'<p class="note">{_text(note)}</p>' for note in section.notes]
     maps = {
         f"{result.tensor} ({result.part})": result.errors

@@ -10,12 +10,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from framework.checking import NetworkCheck, odd_sizes
+from framework.checking import ON_KINKS, NetworkCheck
 from framework.data import Batches, DataOptions, SplitData, split
-from framework.derived import DerivationError
 from framework.diagnosing import diagnose_network
 from framework.evaluation import Evaluation, Predictions, summarised
-from framework.gradcheck import LOWER, CheckOptions, GradcheckReport
+from framework.gradcheck import ALONE, LOWER, CheckOptions, GradcheckReport
 from framework.kinds import (
     Activation,
     Array,
@@ -32,6 +31,7 @@ from framework.kinds import (
 from framework.kinds.base import InvalidValue, check_fields
 from framework.mlp import MLP
 from framework.registry import PluginError, Registry
+from framework.standalone import PARAMETERS, check_alone
 from framework.stopping import Stopper
 from framework.training import DivergedError, TrainOptions, train
 
@@ -237,7 +237,12 @@ class Prepared:
 
     def diagnosed(self, report: GradcheckReport) -> GradcheckReport:
         """The report with a diagnosis of what is wrong, if something is beyond the arithmetic of float32."""
-        if report.passed or all(result.oracle == LOWER for _, result in report.failures):
+        own = [
+            result
+            for section, result in report.failures
+            if section.moment != ALONE and result.oracle != LOWER and result.part != ON_KINKS
+        ]
+        if not own:
             return report
         found = diagnose_network(
             self.net,
@@ -249,58 +254,10 @@ class Prepared:
         )
         return dataclasses.replace(report, diagnosis=found)
 
-    def check_alone(self) -> GradcheckReport:
-        """The check without a run, at five points: fresh parameters; moved ones, every number by N(0, 0.1²), so
-        that biases, which start at zero, are not zero; these on one sample; after three epochs of training; and a
-        network of the same depth and plugins whose sizes are odd and all differ.
-        """
-        noise = np.random.default_rng(self.experiment.run.seed).normal(0, 0.1, self.theta.shape)
-        moved = self.theta + noise.astype(self.theta.dtype)
-        report = self.check(self.theta, "fresh")
-        report = self.check(moved, "moved", report)
-        report = self.check(moved, "one sample", report, slice(0, 1))
-        report = self.check(self._burned_in(), "burned in", report)
-        return self.diagnosed(self._with_odd_sizes(report))
-
-    def _with_odd_sizes(self, report: GradcheckReport) -> GradcheckReport:
-        """The report with the check of the network of odd sizes, or a note where the derivation is for none."""
-        experiment, seed = self.experiment, self.experiment.run.seed
-        net, X, y, theta = odd_sizes(self.net, self.y, seed)
-        try:
-            section = NetworkCheck(net, X, y, experiment.penalty, experiment.gradcheck, seed).section(
-                theta.astype(self.theta.dtype), "odd sizes"
-            )
-        except DerivationError as error:
-            *before, last = report.sections
-            note = f"the derivation is for the sizes of this network alone, others it cannot be checked at: {error}"
-            section = dataclasses.replace(last, notes=(*last.notes, note))
-            return dataclasses.replace(report, sections=(*before, section))
-        return dataclasses.replace(report, sections=(*report.sections, section))
-
-    def _burned_in(self) -> Array:
-        """Theta (R, P) after three epochs, or before it has diverged."""
-        theta = self.theta.copy()
-        experiment, kept = self.experiment, [theta.copy()]
-
-        def after_epoch(epoch: int, losses: Array) -> bool:
-            kept.append(theta.copy())
-            return True
-
-        try:
-            train(
-                self.net,
-                theta,
-                self.batches,
-                epochs=3,
-                optimizer=experiment.optimizer,
-                schedule=experiment.schedule,
-                penalty=experiment.penalty,
-                after_epoch=after_epoch,
-            )
-        except DivergedError:
-            # The check is of the gradient; that the step size is too large, training will say.
-            return kept[-1]
-        return theta
+    def check_alone(self, parts: Sequence[str] = (PARAMETERS,)) -> GradcheckReport:
+        """The check without a run: of the gradients by the parameters at five points, or of pieces of the network
+        by themselves; `parts` names which, of `standalone.CHOICES`."""
+        return check_alone(self, parts)
 
     def run(self, observer: Observer) -> Result:
         """Check, train, check again, evaluate.

@@ -17,6 +17,8 @@ FLOORS = {
         "evaluation",
         "checking",
         "kinks",
+        "parts",
+        "standalone",
         "diagnosing",
         "experiment",
         "describe",

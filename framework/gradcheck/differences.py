@@ -40,7 +40,7 @@ def central_differences(value: Values, theta: Array, along: Directions) -> tuple
     return found.values, found.errors
 
 
-def differences(value: Values, theta: Array, along: Directions) -> Slopes:
+def differences(value: Values, theta: Array, along: Directions, *, all_steps: bool = False) -> Slopes:
     """D(h) = (f(θ + hv) − f(θ − hv)) / 2h at h, h/2, h/4, extrapolated (Richardson 1911; Romberg 1955).
 
     Every direction has a step of its own: first 0.02 of the size of the parameters that it moves, then smaller
@@ -52,13 +52,15 @@ def differences(value: Values, theta: Array, along: Directions) -> Slopes:
                  the slope
     kink         where the slopes on the two sides, (f(θ ± hv) − f(θ)) / ±h, do not come together as h shrinks, the
                  difference is their mean, whichever of them a gradient may take: the error is half the jump
+
+    `all_steps` tries smaller and smaller steps however the error grows, for a function that itself jumps.
     """
     S = len(along)
     found = Slopes(np.zeros(S), np.full(S, np.inf), np.zeros(S), np.zeros(S, dtype=bool))
     f0 = float(value(theta[None])[0])
     noise = max(PER_VALUE * EPS * abs(f0), 2 * measured_noise(value, theta))
     for rows, v in ranges(theta, along):
-        _Range(value, theta, v, f0, noise).into(found, rows)
+        _Range(value, theta, v, f0, noise, all_steps).into(found, rows)
     return found
 
 
@@ -79,9 +81,9 @@ def measured_noise(value: Values, theta: Array) -> float:
 class _Range:
     """Some of the directions, v (count, P)."""
 
-    def __init__(self, value: Values, theta: Array, v: Array, f0: float, noise: float) -> None:
+    def __init__(self, value: Values, theta: Array, v: Array, f0: float, noise: float, all_steps: bool) -> None:
         self.value, self.theta, self.v, self.f0, self.noise = value, theta, v, f0, noise
-        self.sizes = _sizes(theta, v)
+        self.sizes, self.all_steps = _sizes(theta, v), all_steps
 
     def into(self, found: Slopes, rows: slice) -> None:
         count = len(self.v)
@@ -97,10 +99,12 @@ class _Range:
             errors = truncation + rounding
             better = errors < best.errors[at]
             _take(best, at[better], slopes[better], errors[better], h[at][better] / 4, kinked[better])
-            if number == 0:
+            if self.all_steps:
+                rising[at] = -1
+            elif number == 0:
                 rising[at] = np.where(truncation > rounding, -1, 1)
             # A way that makes it worse is left for the other one, once.
-            lost = at[~better] if number else at[:0]
+            lost = at[~better] if number and not self.all_steps else at[:0]
             going[lost[turned[lost]]] = False
             back = lost[~turned[lost]]
             turned[back], rising[back], h[back] = True, -rising[back], first[back]

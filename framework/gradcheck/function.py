@@ -13,7 +13,8 @@ from framework.gradcheck.compare import Part, check_parts
 from framework.gradcheck.differences import differences, measured_noise, smallest
 from framework.gradcheck.options import CheckOptions
 from framework.gradcheck.oracles import Dense, Values, complex_step
-from framework.gradcheck.report import GradcheckReport
+from framework.gradcheck.report import ALONE, GradcheckReport, Section
+from framework.gradcheck.second import check_products
 from framework.gradcheck.taylor import taylor_test
 from framework.kinds import Array
 
@@ -67,6 +68,40 @@ def check(
     return GradcheckReport((dataclasses.replace(section, taylor=remainders),))
 
 
+def check_elementwise(
+    f: Callable[[Array], Array], df: Callable[[Array], Array], at: Any, *, oracle: str = AUTO
+) -> GradcheckReport:
+    """Compare df(a) with the derivative of f(a), a function that works element by element, at the points `at`.
+
+    check_elementwise(np.tanh, lambda a: 1 - np.tanh(a) ** 2, np.linspace(-3, 3, 61)).raise_if_failed()
+    """
+    return check(lambda a: (np.sum(f(a)), df(a)), at, oracle=oracle)
+
+
+def check_hessian(
+    f: Callable[[Any], tuple[Any, Any]], theta: Any, *, options: CheckOptions | None = None, seed: int = 0
+) -> GradcheckReport:
+    """Compare Hessian-vector products of the gradient that `f(theta) -> (loss, gradient)` returns with second
+    derivatives of its loss, tensor by tensor, and look whether they are symmetric (`check_products`).
+
+    theta and errors as in `check`. The products are taken by the complex step of the gradient, where f takes complex
+    numbers, and by differences of it otherwise; the results say which.
+    """
+    function = _Function(f, theta)
+    flat, value = function.theta, function.value
+    value(flat[None])
+    results = check_products(
+        value,
+        function.gradient,
+        flat,
+        function.tensors,
+        options or CheckOptions(),
+        complex_values=not _no_complex(value, flat, seed),
+        seed=seed,
+    )
+    return GradcheckReport((Section(ALONE, tuple(results)),))
+
+
 class _Function:
     """f as a function of one flat vector, with what it takes and returns looked at."""
 
@@ -108,7 +143,7 @@ class _Function:
             each = _array(found[name], f"the gradient of {name}")
             if each.shape != index.shape:
                 raise ValueError(f"the gradient of {name} must have its shape {index.shape}, got {each.shape}")
-            if each.dtype.kind == "c":
+            if each.dtype.kind == "c" and at.dtype.kind != "c":
                 raise ValueError(f"the gradient of {name} must be real at real parameters, got {each.dtype}")
             flat.append(each.ravel())
         return np.concatenate(flat)

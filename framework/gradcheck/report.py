@@ -22,6 +22,9 @@ LOG10_OF_ZERO = -17.0
 #: The oracle of a gradient that is compared with the one of a wider dtype, not with the loss.
 LOWER = "float64 gradient"
 
+#: The moment of what is no gradient by the parameters: the pieces of a network, checked by themselves.
+ALONE = "by itself"
+
 PASSED, FAILED, UNTESTED = "passed", "failed", "untested"
 
 
@@ -109,9 +112,9 @@ class GradcheckReport:
     def preconditions(self) -> list[Summary]:
         """What was looked at so that a mistake can show, over all points."""
         points = [(section.moment, section.preconditions) for section in self.sections if section.preconditions]
-        moments = [moment for moment, _ in points]
+        moments = [moment for moment, _ in points if moment != ALONE]
         several = Summary("several points", len(moments) > 1, ", ".join(moments))
-        return [*summarised(points), several] if points else []
+        return [*summarised(points), *([several] if moments else [])]
 
     @property
     def failures(self) -> list[tuple[Section, TensorResult]]:
@@ -193,20 +196,23 @@ class GradcheckReport:
     def failure_message(self) -> str:
         """Which tensors are wrong, where, what they gave and what was expected. Empty where none is."""
         lines: list[str] = []
-        moments: dict[tuple[str, str], list[str]] = {}
+        moments: dict[tuple[str, str, bool], list[str]] = {}
         for section, result in self.failures:
-            moments.setdefault((result.part, result.tensor), []).append(section.moment)
-        for _, result in self.failures:
-            where = moments.pop((result.part, result.tensor), None)
+            key = result.part, result.tensor, section.moment == ALONE
+            moments.setdefault(key, []).append(section.moment)
+        for section, result in self.failures:
+            alone = section.moment == ALONE
+            where = moments.pop((result.part, result.tensor, alone), None)
             if where is None:
                 continue
-            what = (
-                f"its gradient of the {result.part}"
-                if result.oracle != LOWER
-                else f"its {result.part} gradient"
-            )
+            if alone:
+                what = f"{result.part}, {result.tensor}: it has"
+            elif result.oracle == LOWER:
+                what = f"{result.tensor}: its {result.part} gradient has"
+            else:
+                what = f"{result.tensor}: its gradient of the {result.part} has"
             lines.append(
-                f"{result.tensor}: {what} has a relative error of {result.relative_error:.2e}, allowed "
+                f"{what} a relative error of {result.relative_error:.2e}, allowed "
                 f"{result.tolerance:.1e} ({result.oracle}; at: {', '.join(where)})"
             )
             if result.worst is not None:
