@@ -103,6 +103,10 @@ class Derived:
                 raise DerivationError(
                     f"{name}: the gradient of {tensor} must have its shape {view[r].shape}, got {values.shape}"
                 )
+            if values.dtype.kind not in ("biufc" if view.dtype.kind == "c" else "biuf"):
+                raise DerivationError(
+                    f"{name}: the gradient of {tensor} must be real numbers, got {values.dtype}"
+                )
             view[r] = values
 
 

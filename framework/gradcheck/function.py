@@ -84,8 +84,8 @@ def check_hessian(
     """Compare Hessian-vector products of the gradient that `f(theta) -> (loss, gradient)` returns with second
     derivatives of its loss, tensor by tensor, and look whether they are symmetric (`check_products`).
 
-    theta and errors as in `check`. The products are taken by the complex step of the gradient, where f takes complex
-    numbers, and by differences of it otherwise; the results say which.
+    theta and errors as in `check`. The products are taken by the complex step of the gradient, where f takes
+    complex numbers, and by differences of it otherwise; the results say which.
     """
     function = _Function(f, theta)
     flat, value = function.theta, function.value

@@ -29,6 +29,7 @@ class Product:
 
     values: Array  # (P,)
     oracle: str  # how it was computed
+    errors: Array  # (P,) what the method leaves: nothing, or what differences do not know
     note: str = ""  # why not by the complex step
 
 
@@ -36,22 +37,25 @@ def hessian_vector_product(gradient: Callable[[Array], Array], theta: Array, u: 
     """H u (P,) of a hand-derived gradient (P,) -> (P,) at theta (P,): Im ∇f(θ + i h u) / h with h = 1e-30, exact to
     rounding, where the gradient is written for complex numbers; by central differences where it is not, or where it
     drops imaginary parts, which shows beside them."""
-    rough = _differences(gradient, theta, u)
+    rough, errors = _differences(gradient, theta, u)
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             exact = np.imag(gradient(theta + 1j * STEP * u)) / STEP
     # Code for real numbers may raise anything at all when it meets complex ones.
     except Exception as error:  # noqa: BLE001
-        return Product(rough, ROUGH, f"the gradient takes no complex numbers: {type(error).__name__}: {error}")
+        return Product(
+            rough, ROUGH, errors, f"the gradient takes no complex numbers: {type(error).__name__}: {error}"
+        )
     off = float(np.linalg.norm(exact - rough))
     if not off <= AGREE * max(float(np.linalg.norm(rough)), float(np.linalg.norm(exact))):
-        return Product(rough, ROUGH, "with complex numbers the gradient gives another derivative")
-    return Product(exact, EXACT)
+        return Product(rough, ROUGH, errors, "with complex numbers the gradient gives another derivative")
+    return Product(exact, EXACT, np.zeros_like(exact))
 
 
-def _differences(gradient: Callable[[Array], Array], theta: Array, u: Array) -> Array:
-    """H u by central differences, extrapolated; for each entry from the step at which it changes least."""
+def _differences(gradient: Callable[[Array], Array], theta: Array, u: Array) -> tuple[Array, Array]:
+    """H u by central differences, extrapolated; for each entry from the step at which it changes least, and ten
+    times that change as its error, since the least of several is a lucky one."""
     size = float(np.linalg.norm(theta) / np.linalg.norm(u)) or 1.0
     steps = size * 10.0 ** np.arange(-2.0, -5.6, -0.5)
     slopes = np.array(
@@ -59,8 +63,8 @@ def _differences(gradient: Callable[[Array], Array], theta: Array, u: Array) -> 
     )
     better = (10 * slopes[1:] - slopes[:-1]) / 9
     change = np.abs(np.diff(better, axis=0))
-    best = np.nan_to_num(change, nan=np.inf).argmin(axis=0)
-    return np.take_along_axis(better[1:], best[None], axis=0)[0]
+    best = np.nan_to_num(change, nan=np.inf).argmin(axis=0)[None]
+    return np.take_along_axis(better[1:], best, axis=0)[0], 10 * np.take_along_axis(change, best, axis=0)[0]
 
 
 def _real(gradient: Callable[[Array], Array], theta: Array) -> Array:
@@ -95,15 +99,14 @@ def check_products(
             vectors = rng.standard_normal((options.directions, len(flat)))
             found = [_mixed(value, slope, theta, u, flat, w) for w in vectors]
             expected, errors = (np.array(each) for each in zip(*found, strict=True))
+            errors += float(np.linalg.norm(product.errors[flat]))
             results.append(
                 _compared(name, index.shape, product, vectors @ product.values[flat], expected, errors, options)
             )
         others = rng.standard_normal((min(4, options.directions), len(theta)))
         back = [hessian_vector_product(gradient, theta, w) for w in others]
         pairs = np.array([[w @ product.values, u @ each.values] for w, each in zip(others, back, strict=True)])
-    # What may cancel in w·Hu is as large as all of Hu, and differences leave what they leave.
-    left = 0.0 if product.oracle == EXACT else AGREE * float(np.linalg.norm(product.values))
-    errors = np.full(len(pairs), left)
+    errors = np.array([float(np.linalg.norm(product.errors) + np.linalg.norm(each.errors)) for each in back])
     results.append(_compared("w·Hu = u·Hw", theta.shape, product, pairs[:, 0], pairs[:, 1], errors, options))
     return results
 
