@@ -258,8 +258,24 @@ def test_a_derivation_cannot_change_the_network():
             trace.W[1][...] = 0
             return trace.backprop()
 
-    with pytest.raises(ValueError, match="read-only"):
+    with pytest.raises(
+        ValueError, match=r"(?s)read-only\n    tests/test_checking.py, line \d+, in gradients:\n"
+    ):
         run(derivation=Spoiler())
+
+
+def test_a_derivation_that_raises_is_shown_with_its_line():
+    @dataclass(frozen=True)
+    class Raises(Derivation):
+        name: ClassVar[str] = "raises"
+
+        def gradients(self, trace):
+            return {"W1": trace.x @ trace.x}  # shapes that do not fit
+
+    with pytest.raises(
+        ValueError, match=r"(?s)^derivation 'raises' raised ValueError: matmul.*shapes that do not"
+    ):
+        run(derivation=Raises())
 
 
 MOMENTS = ["fresh", "moved", "one sample", "burned in", "odd sizes"]

@@ -248,6 +248,89 @@ class TestCheck:
         with pytest.raises(ValueError, match="oracle must be"):
             check(rosenbrock, THETA, oracle="torch")
 
+    @pytest.mark.parametrize(
+        ("f", "theta", "message"),
+        [
+            (lambda t: t.sum(), np.ones(3), r"f must return \(loss, gradient\), got float64"),
+            (lambda t: None, np.ones(3), r"f must return \(loss, gradient\), got NoneType"),
+            (lambda t: (t.sum(), None), np.ones(3), "the gradient of theta must be numbers, got NoneType"),
+            (lambda t: (t**2, 2 * t), np.ones(3), r"the loss must be one number, got an array of shape \(3,\)"),
+            (
+                lambda t: (t["W"].sum(), np.ones(3)),
+                {"W": np.ones(3)},
+                "its gradient a dict with W, got ndarray",
+            ),
+            (lambda t: (t.sum(), {"W": t}), np.ones(3), "its gradient an array, as theta is, got dict"),
+            (lambda t: (t.sum(), t), [[1, 2], [3]], "theta must be numbers in a regular shape"),
+            (lambda t: (t.sum(), t), "abc", "theta must be numbers, got str"),
+            (lambda t: (t.sum(), t), [], "theta holds no number"),
+            (lambda t: (t.sum(), t), [1, np.inf], r"theta\[1\] is inf: theta must be finite"),
+            (lambda t: (t.sum(), t), np.ones(2) + 1j, "theta must be real, got complex128"),
+            (
+                lambda t: (np.multiply(t, 2, out=t).sum(), np.ones(3)),
+                np.ones(3),
+                r"f wrote into its parameters, at theta\[0\]",
+            ),
+        ],
+    )
+    def test_what_it_cannot_take_is_named(self, f, theta, message):
+        with pytest.raises((ValueError, TypeError), match=message):
+            check(f, theta)
+
+    @pytest.mark.parametrize("theta", [[1.0, -2.0, 0.5], 2.0, np.array([1, 2, 3]), THETA.astype(np.float32)])
+    def test_lists_numbers_integers_and_float32(self, theta):
+        check(lambda t: (np.sum(t**3), 3 * t**2), theta).raise_if_failed()
+
+    def test_a_function_that_computes_in_float32(self):
+        def low(theta, factor=1.0):
+            t = np.asarray(theta, dtype=np.float32)
+            return np.sum(t**3), np.float32(factor) * 3 * t**2
+
+        report = check(low, THETA)
+        assert report.passed
+        assert report.sections[0].results[0].oracle == "central differences"
+        assert report.sections[0].results[0].tolerance < 1e-3
+        assert report.sections[0].taylor.order == pytest.approx(2, abs=0.2)
+        assert not check(lambda t: low(t, 1.01), THETA).passed
+
+    def test_a_gradient_in_float32_of_a_loss_in_float64(self):
+        result = check(lambda t: (np.sum(t**3), (3 * t**2).astype(np.float32)), THETA).sections[0].results[0]
+        assert (result.status, result.oracle) == ("passed", "complex step")
+        assert 1e-6 < result.tolerance < 1e-4
+
+    def test_a_loss_that_is_no_number_fails(self):
+        for bad in (np.nan, np.inf):
+            report = check(lambda t, bad=bad: (bad * t.sum(), 3 * t), THETA)
+            assert "the loss is not finite here" in report.failure_message()
+
+    def test_the_complex_step_where_it_cannot_work_is_refused(self):
+        for f, why in (
+            (lambda t: (float(np.real(t).sum()), np.ones(3)), "gives the slope 0 along a direction"),
+            (lambda t: (float(t.sum()), np.ones(3)), "complex step"),
+        ):
+            with pytest.raises(ValueError, match=why):
+                check(f, np.ones(3), oracle="complex_step")
+
+    def test_preconditions_and_taylor_of_a_function(self):
+        report = check(rosenbrock, THETA)
+        assert {each.name: each.met for each in report.preconditions} == {
+            "the loss repeats bit for bit": True,
+            "the gradient repeats bit for bit": True,
+            "loss and gradient are finite": True,
+            "several points": False,
+        }
+        taylor = report.to_dict()["sections"][0]["taylor"]
+        assert taylor["order"] == pytest.approx(2, abs=0.05)
+        assert taylor["window"][0] > 100 * taylor["window"][1]
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    def test_a_number_that_is_none_beside_a_derivative_of_zero_fails(self, bad):
+        report = check(lambda t: (0 * t.sum(), np.array([0, bad, 0])), np.ones(3))
+        assert report.failures[0][1].worst.index == (1,)
+
+    def test_nothing_to_see_is_not_called_passed(self):
+        assert check(lambda t: (1.0, 0 * t), np.ones(3)).summary().startswith("untested: none of 1")
+
     @pytest.mark.parametrize("bad", [np.nan, np.inf])
     def test_what_is_not_finite_fails(self, bad):
         def f(theta):
@@ -406,6 +489,22 @@ class TestTaylor:
         assert right.order == pytest.approx(2, abs=0.1)
         assert not wrong.passed
         assert wrong.order == pytest.approx(1, abs=0.2)
+
+    @pytest.mark.parametrize("factor", [1.01, 1.0001])
+    def test_the_window_is_the_one_at_small_steps(self, factor):
+        """Large steps see the curvature and order 2, whatever the gradient."""
+        direction = np.random.default_rng(1).standard_normal(12)
+        found = taylor_test(lambda t: rosenbrock(t)[0], factor * rosenbrock(THETA)[1], THETA, direction)
+        assert found.order == pytest.approx(1, abs=0.15)
+        assert found.window[0] < 1e-3
+        assert str(found).startswith(f"order {found.order:.2f} from h = ")
+
+    def test_a_kink_on_the_way_is_outside_the_window(self):
+        found = taylor_test(
+            lambda t: float((np.abs(t - 1.01) + t**2).sum()), np.array([1.0]), np.ones(1), np.ones(1)
+        )
+        assert found.passed
+        assert found.window[0] < 0.01
 
     def test_a_linear_function_has_no_remainder(self):
         assert taylor_test(lambda t: 2 * t.sum(), np.full(3, 2.0), np.ones(3), np.ones(3)).order == math.inf
