@@ -24,7 +24,7 @@ from framework import config, sweep
 from framework.cli import complain
 from framework.problems import explain
 from framework.recorder import Recording
-from framework.registry import PluginError, PluginWarning, Registry, registry
+from framework.registry import PluginError, PluginWarning, Registry, near, registry
 from framework.running import run
 from framework.show import Terminal, console, ui_command
 from framework.tracking import Terminated, check_terminated, terminate_on_sigterm
@@ -82,36 +82,71 @@ def check(args: list[str]) -> int:
     if any(each in ("-h", "--help") for each in args):
         print(CHECK_HELP, end="")
         return 0
-    as_json = "--json" in args
     overrides = [each for each in args if each != "--json"]
-    reports: list[str] = []
-    while "--report" in overrides:
-        at = overrides.index("--report")
-        reports += overrides[at + 1 : at + 2]
-        if not overrides[at + 1 :]:
-            return complain(
-                f"--report needs the file to write, as --report check.html\n\n{CHECK_HELP.rstrip()}"
-            )
-        del overrides[at : at + 2]
+    try:
+        reports, parts = _taken(overrides, "--report"), _parts(_taken(overrides, "--parts"))
+    except ValueError as error:
+        return complain(f"{error}\n\n{CHECK_HELP.rstrip()}")
     flags = [each for each in overrides if each.startswith("-")]
     if flags:
         return complain(f"check has no option {flags[0]!r}\n\n{CHECK_HELP.rstrip()}")
     with _setup() as plugins:
-        return _guarded(plugins, lambda session: _check(overrides, session, as_json, reports))
+        return _guarded(plugins, lambda session: _check(overrides, session, "--json" in args, reports, parts))
+
+
+def _taken(args: list[str], option: str) -> list[str]:
+    """The values of an option, --option VALUE or --option=VALUE, which are taken out of the arguments."""
+    values: list[str] = []
+    while found := [at for at, each in enumerate(args) if each.partition("=")[0] == option]:
+        at = found[0]
+        name, given, value = args.pop(at).partition("=")
+        if not given:
+            value = args.pop(at) if args[at:] else ""
+        if not value or value.startswith("-"):
+            raise ValueError(f"{name} needs {OPTIONS[name]}")
+        values.append(value)
+    return values
+
+
+#: What `check`'s options take.
+OPTIONS = {
+    "--report": "the file to write, as --report check.html",
+    "--parts": "what to check, as --parts activation,loss",
+}
+
+
+def _parts(given: list[str]) -> list[str]:
+    """The parts to check. Raises ValueError for one that there is not."""
+    from framework.standalone import CHOICES, PARAMETERS
+
+    named = [name for each in given for name in each.split(",") if name]
+    for name in named:
+        if name not in (*CHOICES, "all"):
+            raise ValueError(
+                f"no part is called {name!r}{near(name, list(CHOICES))}\nThere are: {', '.join(CHOICES)}, all"
+            )
+    return list(CHOICES) if "all" in named else named or [PARAMETERS]
 
 
 CHECK_HELP = """\
-usage: backproof check [--json] [--report FILE.html] [KEY=VALUE ...]
+usage: backproof check [--parts LIST] [--json] [--report FILE.html] [KEY=VALUE ...]
 
 Check the hand-derived gradients of an experiment against its loss; nothing is trained or recorded. The keys are
 those of `backproof train`. Exit code 0 if every gradient is right, 1 if one is wrong.
 
+  --parts LIST    what to check, of these, by commas (parameters, if nothing is said):
+                    parameters  W1, b1, ... at several points, with a diagnosis of what is wrong
+                    activation  φ' by itself         loss    ∂Err/∂z by itself
+                    penalty     ∂Ω/∂θ by itself      inputs  ∂Err/∂x
+                    hessian     second derivatives: Hessian-vector products of the gradient
+                    all         all of them
   --json          the report as JSON on stdout
   --report FILE   the report as one HTML page
 
 Try:
   backproof check experiment=cs446
   backproof check activation=gelu model.hidden=[7,5] gradcheck.samples=11
+  backproof check --parts activation,hessian activation=gelu
 """
 
 
@@ -306,12 +341,14 @@ def _swept(session: sweep.Session) -> int:
     return 1 if outcome.failed else 0
 
 
-def _check(overrides: list[str], session: sweep.Session, as_json: bool, reports: list[str]) -> int:
+def _check(
+    overrides: list[str], session: sweep.Session, as_json: bool, reports: list[str], parts: list[str]
+) -> int:
     from framework import check_page, describe
-    from framework.gradcheck.render import notes, table
+    from framework.gradcheck import render
 
     chosen, prepared = session.prepare(_without_hydra(_compose(overrides)))
-    report = prepared.check_alone()
+    report = prepared.check_alone(parts)
     facts = [("dataset", describe.dataset(prepared)), ("network", describe.network(prepared))]
     facts.append(("derivation", chosen.experiment.derivation.name))
     for file in reports:
@@ -326,8 +363,17 @@ def _check(overrides: list[str], session: sweep.Session, as_json: bool, reports:
     out.print(
         f"[bold]samples [/] {'all' if samples is None else min(samples, len(prepared.y))} of the training part"
     )
-    out.print(table(report))
-    for note in notes(report):
+    for table in render.tables(report):
+        out.print(table)
+    out.print("[bold]looked at so that a mistake shows[/]")
+    for line in render.looked_at(report):
+        out.print(f"  {line}")
+    remainders = render.taylor(report)
+    if remainders:
+        out.print("[bold]Taylor remainders[/] [dim](a right gradient: order 2, a wrong one: order 1)[/]")
+    for line in remainders:
+        out.print(f"  {line}")
+    for note in render.notes(report):
         out.print(f"[dim]{note}[/]")
     mark = "[green]✓[/]" if report.passed else "[bold red]✗[/]"
     out.print(f"[bold]gradient[/] {mark} {report.summary()}")

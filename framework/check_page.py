@@ -7,7 +7,7 @@ import html
 from collections.abc import Sequence
 
 from framework import plots
-from framework.gradcheck import GradcheckReport, Section, TensorResult
+from framework.gradcheck import ALONE, GradcheckReport, Section, TensorResult
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
@@ -32,25 +32,46 @@ def page(report: GradcheckReport, title: str, facts: Sequence[tuple[str, str]]) 
     ]
     if report.diagnosis is not None:
         parts += ["<h2>What is wrong</h2>", f"<pre>{_text(report.diagnosis.message())}</pre>"]
+    if report.preconditions:
+        parts += ["<h2>Looked at so that a mistake shows</h2>", _preconditions(report)]
     for section in report.sections:
         parts += _section(section)
-    tests = {
-        f"{section.moment}: order {section.taylor.order:.2f}": (section.taylor.steps, section.taylor.remainders)
-        for section in report.sections
-        if section.taylor is not None
-    }
-    if tests:
-        parts += [
-            "<h2>Taylor remainders</h2>",
-            '<p class="note">Of a right gradient they shrink with the square of the step, of a wrong one with the '
-            "step itself. Where a kink lies on the way, or rounding takes over, they stop doing either.</p>",
-            _image(plots.taylor(tests), "Taylor remainders by step"),
-        ]
+    parts += _taylor(report)
     body = "\n".join(parts)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title>\n'
         f'<link rel="icon" href="data:,"><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
     )
+
+
+def _preconditions(report: GradcheckReport) -> str:
+    rows = [
+        f'<tr><td class="{"passed" if each.met else "untested"}">{"✓" if each.met else "not met"}</td>'
+        f"<td>{_text(each.name)}</td><td>{_text(each.detail)}</td></tr>"
+        for each in report.preconditions
+    ]
+    return "<table>" + "\n".join(rows) + "</table>"
+
+
+def _taylor(report: GradcheckReport) -> list[str]:
+    """The plot of the remainders, and the order and clean window of each moment."""
+    tests = {section.moment: section.taylor for section in report.sections if section.taylor is not None}
+    if not tests:
+        return []
+    rows = "\n".join(
+        f"<tr><th>{_text(moment)}</th><td>{_text(str(test))}</td></tr>" for moment, test in tests.items()
+    )
+    return [
+        "<h2>Taylor remainders</h2>",
+        '<p class="note">Of a right gradient they shrink with the square of the step, of a wrong one with the step '
+        "itself. Large steps cross kinks and small ones see rounding: the filled points are the clean window, over "
+        "which the order is measured.</p>",
+        f"<table>{rows}</table>",
+        _image(
+            plots.taylor({moment: (test.steps, test.remainders, test.used) for moment, test in tests.items()}),
+            "Taylor remainders by step",
+        ),
+    ]
 
 
 def _section(section: Section) -> list[str]:
@@ -59,7 +80,8 @@ def _section(section: Section) -> list[str]:
         for each in ("of", "tensor", "shape", "oracle", "compared", "relative error", "allowed", "")
     )
     rows = "\n".join(_row(result) for result in section.results)
-    parts = [f"<h2>At the {_text(section.moment)} parameters</h2>", f"<table><tr>{head}</tr>\n{rows}</table>"]
+    title = f"Point: {section.moment}" if section.moment != ALONE else "Pieces, each by itself"
+    parts = [f"<h2>{_text(title)}</h2>", f"<table><tr>{head}</tr>\n{rows}</table>"]
     parts += [f'<p class="note">{_text(note)}</p>' for note in section.notes]
     maps = {
         f"{result.tensor} ({result.part})": result.errors

@@ -10,38 +10,79 @@ import numpy as np
 from framework.gradcheck import (
     CheckOptions,
     Part,
+    Precondition,
     Section,
     TaylorTest,
     check_parts,
     compare_dtypes,
     taylor_test,
 )
+from framework.gradcheck.differences import FIRST
 from framework.kinds import Array, Penalty
+from framework.kinks import AtKinks, Convention, samples_near_kinks, samples_on_kinks
 from framework.mlp import MLP, Objective
 from framework.training import rows_of
 
+#: The part of the check that is made of samples on kinks.
+ON_KINKS = "kinks"
 
-def notes_on(net: MLP, X: Array, theta: Array) -> tuple[str, ...]:
-    """What in the point and the sizes could hide a mistake; nothing where all is as it should be."""
-    N, K = len(X), net.sizes[-1]
-    notes: list[str] = []
-    if N == 1:
-        notes.append("N = 1: a sum and a mean over samples are the same")
-    if K == 1:
-        notes.append("K = 1: a missing sum over outputs does not show")
-    elif K == 2 and net.loss.prediction == "probability":
-        notes.append("K = 2: p − y of one is that of the other with its sign changed")
-    if net.sizes[0] == 1:
-        notes.append("D = 1: a missing sum over inputs does not show")
-    same = [size for size in dict.fromkeys(net.sizes) if size > 1 and net.sizes.count(size) > 1]
-    if same:
-        notes.append(
-            f"layers of the same size, {', '.join(map(str, same))}: a transposed tensor has the same shape"
-        )
+
+def preconditions(net: MLP, N: int, theta: Array) -> tuple[Precondition, ...]:
+    """What in the point and the sizes could hide a mistake, of N samples at theta (P,)."""
+    D, K = net.sizes[0], net.sizes[-1]
+    enough = K >= 3 or (K == 2 and net.loss.prediction != "value")
+    sizes = (N, *net.sizes)
+    same = [size for size in dict.fromkeys(sizes) if sizes.count(size) > 1]
+    listed = f"N = {N}, {'-'.join(map(str, net.sizes))}"
     biases = net.layout.mask(np.float64, biases=True) - net.layout.mask(np.float64, biases=False)
-    if not theta[biases > 0].any():
-        notes.append("all biases are zero: where one is used wrongly does not show")
-    return tuple(notes)
+    tensors = net.layout.tensors(theta)
+    zero = [name for name in tensors if name.startswith("b") and not tensors[name].any()]
+    return (
+        Precondition("N ≥ 2 samples", N >= 2, f"N = {N}" if N >= 2 else _hides("N = 1", "a sum is a mean")),
+        Precondition("a batch of one sample too", N == 1),
+        Precondition(
+            "K ≥ 3 outputs, 2 for two classes",
+            enough,
+            f"K = {K}" if enough else _hides(f"K = {K}", "a missing sum over outputs does not show"),
+        ),
+        Precondition(
+            "D ≥ 2 inputs",
+            D >= 2,
+            f"D = {D}" if D >= 2 else _hides("D = 1", "a missing sum over inputs does not show"),
+        ),
+        Precondition(
+            "no size is another's",
+            not same,
+            _hides(listed, "a transposed tensor has the same shape") if same else listed,
+        ),
+        Precondition(
+            "biases that are not zero",
+            bool(theta[biases > 0].any()) and not zero,
+            _hides(
+                f"{', '.join(zero)} are zero" if len(zero) > 1 else f"{zero[0]} is zero", "a wrong use hides"
+            )
+            if zero
+            else "",
+        ),
+    )
+
+
+def _hides(found: str, what: str) -> str:
+    return f"{found}: {what}"
+
+
+def odd_sizes(net: MLP, y: Array, seed: int) -> tuple[MLP, Array, Array, Array]:
+    """A network of the same plugins and depth whose sizes are odd and differ from one another and from the number
+    of samples, so that a transposed tensor fits nowhere; with random X (N, D) and theta (1, P), and y from that
+    given. The outputs stay as many as there are."""
+    K, rng = net.sizes[-1], np.random.default_rng((seed, 5))
+    *inner, N = [size for size in range(5, 2 * len(net.sizes) + 9, 2) if size != K][: len(net.sizes)]
+    odd = dataclasses.replace(net, sizes=(*rng.permutation(inner).tolist(), K))
+    theta = np.empty((1, odd.layout.P))
+    for name, tensor in odd.layout.tensors(theta).items():
+        tensor[...] = rng.normal(0, 0.5 if name.startswith("b") else tensor.shape[-1] ** -0.5, tensor.shape)
+    rows = np.resize(rng.permutation(len(y)), N)
+    return odd, rng.standard_normal((N, odd.sizes[0])), y[rows], theta
 
 
 class NetworkCheck:
@@ -66,59 +107,88 @@ class NetworkCheck:
         A float32 network is checked in float64 at the same parameters and samples, and its float32 gradient is
         compared with the float64 one.
 
-        A sample that puts a pre-activation on a kink of φ is left out, if others are left: any slope between those
-        on either side is right there, and the check must neither reject one nor learn from it.
+        A sample that puts a pre-activation on a kink of φ is left out, and checked by itself: any slope between
+        those on either side is right there, and which one the gradient takes is found out and said.
         """
         low = theta.dtype
         given = (self.X[samples], self.y[samples], theta)
         X, y, stack = (each.astype(low).astype(np.float64) for each in given)
-        on_kink = self._on_kink(X, y, stack[:1])
-        kept = ~on_kink | on_kink.all()
-        notes = notes_on(self.net, X[kept], stack[0])
-        if not kept.all():
-            notes = (*notes, f"{on_kink.sum()} of {len(on_kink)} samples lie on a kink of φ and are left out")
-        elif on_kink.any():
-            notes = (
-                *notes,
-                "every sample lies on a kink of φ: its convention there is compared with forward's branch",
-            )
-        objective = Objective(self.net, X[kept], y[kept])
+        own = stack[0].copy()
+        on_kink = samples_on_kinks(self.net, X, y, own)
+        off = ~on_kink
+        parts = [*self._loss_part(X[off], y[off], stack), *self._penalty_part(own)]
+        notes: tuple[str, ...] = ()
+        if on_kink.any():
+            part, found = self._kink_part(X[on_kink], y[on_kink], stack)
+            parts.append(part)
+            notes = (f"{on_kink.sum()} of {len(on_kink)} samples lie on a kink of φ: {found}",)
+        elif not self._exact:
+            notes = self._near(X, y, own)
+        section = check_parts(parts, own, self.net.layout.indices, self.options, moment=moment, seed=self.seed)
+        section = dataclasses.replace(
+            section,
+            taylor=self._taylor(parts[0], own),
+            notes=notes,
+            preconditions=(*section.preconditions, *preconditions(self.net, len(X), own)),
+        )
+        if low == np.float64:
+            return section
+        kept = off | on_kink.all()
+        low_gradient = Objective(self.net, X[kept], y[kept], low).gradient(theta)[0]
+        wide = self._gradient(Objective(self.net, X[kept], y[kept]), stack)
+        compared = compare_dtypes(low_gradient, wide, own, section, self.net.layout.indices, low, self.seed)
+        return dataclasses.replace(section, results=(*section.results, *compared))
+
+    @property
+    def _exact(self) -> bool:
+        return self._complex(self.net.activation, self.net.loss)
+
+    def _gradient(self, objective: Objective, stack: Array) -> Callable[[Array], Array]:
+        """The first member's gradient from the pass of the whole stack (R, P)."""
+        stack = stack.copy()
 
         def gradient(at: Array) -> Array:
             stack[0] = at
             return objective.gradient(stack)[0].copy()
 
-        own = stack[0].copy()
-        parts = [Part("loss", objective.value, gradient, self._complex(self.net.activation, self.net.loss))]
-        parts += self._penalty_part(own)
-        section = check_parts(parts, own, self.net.layout.indices, self.options, moment=moment, seed=self.seed)
-        section = dataclasses.replace(section, taylor=self._taylor(objective, gradient, own), notes=notes)
-        if low == np.float64:
-            return section
-        low_gradient = Objective(self.net, X[kept], y[kept], low).gradient(theta)[0]
-        compared = compare_dtypes(low_gradient, gradient, own, section, self.net.layout.indices, low, self.seed)
-        return dataclasses.replace(section, results=(*section.results, *compared))
+        return gradient
 
-    def _on_kink(self, X: Array, y: Array, theta: Array) -> Array:
-        """Which samples (N,) have a pre-activation on a kink, to rounding."""
-        found = np.zeros(len(X), dtype=bool)
-        kinks = self.net.activation.kinks
-        if kinks:
-            for a in Objective(self.net, X, y).preactivations(theta):
-                for kink in kinks:
-                    found |= (np.abs(a[0] - kink) <= 1e-12 * max(1.0, abs(kink))).any(axis=0)
-        return found
+    def _loss_part(self, X: Array, y: Array, stack: Array) -> list[Part]:
+        """The data loss; none without samples."""
+        if not len(X):
+            return []
+        objective = Objective(self.net, X, y)
+        return [Part("loss", objective.value, self._gradient(objective, stack), self._exact)]
 
-    def _taylor(self, objective: Objective, gradient: Callable[[Array], Array], theta: Array) -> TaylorTest:
+    def _kink_part(self, X: Array, y: Array, stack: Array) -> tuple[Part, Convention]:
+        """The data loss of samples on kinks, with the slope there that the gradient takes, if it may."""
+        gradient = self._gradient(Objective(self.net, X, y), stack)
+        at_kinks = AtKinks(self.net, X, y, stack[0].copy())
+        with np.errstate(all="ignore"):
+            found = at_kinks.convention(gradient(stack[0]))
+        slopes = at_kinks.slopes(found.nearest)
+        return Part(ON_KINKS, lambda theta: at_kinks.value(theta, slopes), gradient, self._exact), found
+
+    def _near(self, X: Array, y: Array, theta: Array) -> tuple[str, ...]:
+        """What central differences meet, whose first step is FIRST of a parameter's size."""
+        near = samples_near_kinks(self.net, X, y, theta, FIRST)
+        if not near.any():
+            return ()
+        return (
+            f"{near.sum()} of {len(X)} samples lie within the differences' first step of a kink of φ: smaller "
+            "steps are taken there",
+        )
+
+    def _taylor(self, part: Part, theta: Array) -> TaylorTest:
         """The remainder test of the data loss along a random direction, of the size of the parameters."""
         size = float(np.sqrt(np.mean(theta**2))) or 1.0
         direction = np.random.default_rng(self.seed).normal(0, size, theta.shape)
 
         def value(at: Array) -> float:
-            return float(objective.value(at[None])[0])
+            return float(part.value(at[None])[0])
 
         with np.errstate(all="ignore"):
-            return taylor_test(value, gradient(theta), theta, direction)
+            return taylor_test(value, part.gradient(theta), theta, direction)
 
     def _complex(self, *plugins: object) -> bool:
         return all(getattr(plugin, "complex_step", True) for plugin in plugins)

@@ -15,7 +15,7 @@ backproof: hand-derived networks, proven before they are trained.
 usage: backproof COMMAND [...]
 
   train [KEY=VALUE ...] [-m]   check the gradients, train, and record the run in MLflow; -m for a sweep
-  check [KEY=VALUE ...]        the gradient check alone; exit code 1 if it fails
+  check [KEY=VALUE ...]        the gradient check alone, or of pieces (--parts); exit code 1 if it fails
   plugins [KIND]               what is installed: hyperparameters, defaults and files
   new KIND NAME [--dir D]      a working plugin file to start from, with its test
   verify KIND NAME | --all     does a plugin keep its kind's contract?

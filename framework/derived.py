@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from framework.formulas.errors import FormulaError
 from framework.kinds import Array, Derivation, Trace
 
 if TYPE_CHECKING:
@@ -28,7 +31,16 @@ class Derived:
     def __call__(self, x: Array, y: Array, z: Array) -> None:
         """After `forward` on the same batch: x (R or 1, B, D+1), y and z (R, B, K)."""
         for r in range(len(z)):
-            self._write(r, self.derivation.gradients(self.trace(r, x, y, z)))
+            self._write(r, self._called(self.trace(r, x, y, z)))
+
+    def _called(self, trace: Trace) -> object:
+        """What the rule returns. Raises DerivationError, with the place in the person's file, where it raises."""
+        try:
+            return self.derivation.gradients(trace)
+        except FormulaError:
+            raise  # It points at its place in the formula.
+        except Exception as error:
+            raise DerivationError(_raised(self.derivation, error)) from error
 
     def trace(self, r: int, x: Array, y: Array, z: Array) -> Trace:
         """What the rule may use, for member r: copies, so that it cannot spoil the network's own arrays."""
@@ -91,7 +103,24 @@ class Derived:
                 raise DerivationError(
                     f"{name}: the gradient of {tensor} must have its shape {view[r].shape}, got {values.shape}"
                 )
+            if values.dtype.kind not in ("biufc" if view.dtype.kind == "c" else "biuf"):
+                raise DerivationError(
+                    f"{name}: the gradient of {tensor} must be real numbers, got {values.dtype}"
+                )
             view[r] = values
+
+
+def _raised(derivation: Derivation, error: Exception) -> str:
+    """What a rule raised, and the line of its own file in which it did."""
+    text = f"derivation {derivation.name!r} raised {type(error).__name__}: {error}"
+    own = type(derivation).gradients.__code__.co_filename
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
+    if frames:
+        text += f"\n    {os.path.relpath(own)}, line {frames[-1].lineno}, in {frames[-1].name}:"
+        text += f"\n    {frames[-1].line}"
+    if "read-only" in str(error):
+        text += "\n    the arrays of a trace are read-only: change a copy, as in trace.a[1].copy()"
+    return text
 
 
 def _fixed(array: Array) -> Array:

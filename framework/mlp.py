@@ -141,6 +141,7 @@ class Pass:
         self._grad_z, self._grad_z_rows = matrices(grad_z), grad_z.swapaxes(1, 2)
         grad_a = [np.empty_like(a) for a in self.a]
         work = [(np.empty_like(a), np.empty_like(a)) for a in self.a]
+        self._first = layers[0][..., :-1].swapaxes(1, 2), (grad_a or [grad_z])[0]
         self._down = [
             (
                 matrices(h.swapaxes(1, 2)),
@@ -190,6 +191,12 @@ class Pass:
         # (c)  ∂Err/∂(W1)_hd = ∂Err/∂a_h x_d,  ∂Err/∂(b1)_h = ∂Err/∂a_h  [by the ones beside x]
         product(g, x[0] if self._alone else x, self._into_first)
 
+    def input_gradient(self) -> Array:
+        """∂Err/∂x (R, D, B), after `backprop` on the same batch."""
+        W, grad_a = self._first
+        # (d)  ∂Err/∂x_d = Σ_h ∂Err/∂a_h (W1)_hd
+        return np.matmul(W, grad_a)
+
 
 def _only(stack: Array) -> Array:
     """The one network's matrix, without the stack axis."""
@@ -229,21 +236,34 @@ class Objective:
         return self._buffers(theta)[2].a
 
     def gradient(self, theta: Array) -> Array:
-        """(S, P) hand-derived gradients at theta (S, P), of theta's dtype; overwritten by the next call."""
-        z = self.logits(theta)
-        _, grad, passing, xT, _ = self._buffers(theta)
-        y = np.broadcast_to(self.y, z.shape)
-        passing.backward(xT.swapaxes(1, 2), y, z)
+        """(S, P) hand-derived gradients at theta (S, P), of theta's dtype; overwritten by the next call.
+
+        At a complex theta the backward pass is made in complex numbers, for its own derivative.
+        """
+        own, grad, passing, xT, z = self._buffers(theta, graded=True)
+        own[...] = theta
+        passing.forward(xT, z)
+        logits = z.swapaxes(1, 2)
+        passing.backward(xT.swapaxes(1, 2), np.broadcast_to(self.y, logits.shape), logits)
         return grad
 
-    def _buffers(self, theta: Array) -> tuple[Array, Array, Pass, Array, Array]:
+    def input_gradient(self, theta: Array) -> Array:
+        """∂Err/∂x (S, N, D) by the network's own backward pass, at theta (S, P)."""
+        _, _, passing, xT, _ = self._buffers(theta, graded=True)
+        logits = self.logits(theta)
+        passing.backprop(xT.swapaxes(1, 2), np.broadcast_to(self.y, logits.shape), logits)
+        return passing.input_gradient().swapaxes(1, 2)
+
+    def _buffers(self, theta: Array, *, graded: bool = False) -> tuple[Array, Array, Pass, Array, Array]:
         last = self._pass
-        if last is None or last[0].shape != theta.shape or last[0].dtype != theta.dtype:
+        fits = last is not None and last[0].shape == theta.shape and last[0].dtype == theta.dtype
+        if last is None or not fits or (graded and not last[1].size):
             S, dtype = len(theta), theta.dtype
             own = np.empty(theta.shape, dtype)
-            # A complex theta is for values alone; it needs no memory for gradients.
-            grad = np.empty(theta.shape if dtype.kind == "f" else (S, 0), dtype)
-            passing = Pass(self.net, own, grad if dtype.kind == "f" else None, self.N)
+            # A complex theta is mostly for values alone; these need no memory for gradients.
+            graded = graded or dtype.kind == "f"
+            grad = np.empty(theta.shape if graded else (S, 0), dtype)
+            passing = Pass(self.net, own, grad if graded else None, self.N)
             z = np.empty((S, self.net.sizes[-1], self.N), dtype)
             last = self._pass = own, grad, passing, self.x.astype(dtype).swapaxes(1, 2), z
         return last

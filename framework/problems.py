@@ -93,6 +93,14 @@ def _missing(error: MissingConfigException, plugins: Registry) -> str:
     if group in ("gradcheck", "tracking"):
         options = ["on", "off"]
     listed = f"\nThere are: {', '.join(sorted(options))}" if options else ""
+    broken = [
+        str(file)
+        for file, _ in plugins.broken
+        if file.stem == name and group in (file.parent.name, "derivation")
+    ]
+    if broken:
+        # Why it is broken was said when the plugins were found.
+        return f"{group}={name} cannot be used: {broken[0]} was left out, for the reason above"
     if not group:
         return f"there is no config {name!r}{near(name, options)}{listed}"
     return f"no {group} is called {name!r}{near(name, options)}{listed}"

@@ -17,6 +17,7 @@ from framework.gradcheck import (
     compare_dtypes,
     taylor_test,
 )
+from framework.gradcheck.differences import differences
 from framework.gradcheck.oracles import Axes, Dense, central_differences, complex_step
 
 
@@ -68,9 +69,115 @@ class TestOracles:
         assert np.all(np.abs(slopes - quartics_grad(THETA)) <= errors)
         assert errors.max() < 1e-8 * np.abs(slopes).max()
 
-    def test_differences_tell_a_kink_within_their_step(self):
-        _, errors = central_differences(lambda t: np.abs(t[:, 0] - 1e-5), np.zeros(1), Axes(np.arange(1)))
-        assert errors[0] > 1e-3
+    @pytest.mark.parametrize("spread", [(-6, 6), (-1, 1)])
+    @pytest.mark.parametrize("shape", ["tanh", "exp", "log-sum-exp", "quartic", "some zero"])
+    def test_differences_find_a_step_for_each_coordinate(self, spread, shape):
+        """Coordinates of 1e-6 beside those of 1e6: one step for all of them fits none."""
+        rng = np.random.default_rng(1)
+        s, x = 10.0 ** rng.uniform(*spread, 60), rng.standard_normal(60)
+        if shape == "some zero":
+            x[::3] = 0
+        f, slope = {
+            "tanh": (lambda u: np.tanh(u).sum(-1), lambda u: 1 - np.tanh(u) ** 2),
+            "exp": (lambda u: np.exp(u).sum(-1), np.exp),
+            "log-sum-exp": (lambda u: np.log(np.exp(u).sum(-1)), lambda u: np.exp(u) / np.exp(u).sum()),
+            "quartic": (lambda u: (u**4).sum(-1), lambda u: 4 * u**3),
+            "some zero": (lambda u: np.sin(u + 1).sum(-1), lambda u: np.cos(u + 1)),
+        }[shape]
+        slopes, errors = central_differences(lambda t: f(t / s), x * s, Axes(np.arange(60)))
+        off, right = np.abs(slopes - slope(x) / s), np.abs(slope(x) / s)
+        assert np.all(off <= 2 * errors)
+        assert np.median(errors / right) < 1e-9
+        assert np.max(errors * s) < 1e-8 * np.abs(slope(x)).max()
+
+    def test_differences_measure_the_noise_of_float32(self):
+        def low(points):
+            return np.array([np.float32(np.sin(each.astype(np.float32) + 1).sum()) for each in points])
+
+        slopes, errors = central_differences(low, THETA, Axes(np.arange(12)))
+        assert np.all(np.abs(slopes - np.cos(THETA + 1)) <= 2 * errors)
+        assert 1e-6 < np.median(errors) < 1e-2
+
+    @pytest.mark.parametrize("offset", [1e-1, -1e-3, 1e-5, -1e-7, 1e-9])
+    def test_a_step_stays_on_its_side_of_a_kink(self, offset):
+        found = differences(
+            lambda t: np.abs(t[:, 0] - 1) + t[:, 1], np.array([1 + offset, 1]), Axes(np.arange(2))
+        )
+        assert found.values[0] == pytest.approx(np.sign(offset), abs=2 * found.errors[0])
+        assert found.errors[0] < 1e-3
+        assert not found.kinked.any()
+
+    @pytest.mark.parametrize("offset", [0, 1e-13, -1e-12])
+    def test_a_kink_that_no_step_avoids_is_recognised(self, offset):
+        found = differences(lambda t: np.maximum(t[:, 0] - 1, 0), np.array([1 + offset]), Axes(np.arange(1)))
+        assert found.kinked.all()
+        # The side that it is on lies within the error, at the kink both sides, and little else.
+        for side in {0: (0, 1), 1: (1,), -1: (0,)}[np.sign(offset)]:
+            assert abs(found.values[0] - side) <= found.errors[0] * (1 + 1e-9)
+        assert found.errors[0] < 0.6
+
+
+def hinges(at_kink):
+    """Σ c max(θ, 0), its slope at 0 taken to be c · at_kink."""
+    c = np.arange(1.0, 13)
+    c[3] = -3.0
+
+    def f(theta):
+        real = np.real(theta)
+        return (np.where(real > 0, theta, 0) * c).sum(), np.where(real == 0, at_kink, real > 0) * c
+
+    return f
+
+
+def real_hinges(at_kink):
+    """The same of a function that knows no complex numbers."""
+
+    def f(theta):
+        if np.iscomplexobj(theta):
+            raise TypeError("real numbers only")
+        return hinges(at_kink)(theta)
+
+    return f
+
+
+class TestKinks:
+    """Entries 0, 3 and 7 lie on a kink."""
+
+    theta = np.where(np.isin(np.arange(12), [0, 3, 7]), 0, THETA)
+
+    @pytest.mark.parametrize("f", [hinges, real_hinges], ids=["complex step", "differences"])
+    @pytest.mark.parametrize("at_kink", [0.0, 0.25, 1.0])
+    def test_any_slope_between_the_two_sides_is_right(self, f, at_kink):
+        result = check(f(at_kink), self.theta).sections[0].results[0]
+        assert result.status == "passed"
+        assert result.relative_error < 1e-9
+
+    @pytest.mark.parametrize("f", [hinges, real_hinges], ids=["complex step", "differences"])
+    @pytest.mark.parametrize("at_kink", [-0.01, 1.01, 2.0, np.nan])
+    def test_no_other_is(self, f, at_kink):
+        report = check(f(at_kink), self.theta)
+        assert not report.passed
+        assert report.failures[0][1].worst.index[0] in (0, 3, 7)
+
+    @pytest.mark.parametrize("f", [hinges, real_hinges], ids=["complex step", "differences"])
+    @pytest.mark.parametrize("entry", [1, 11])
+    def test_a_mistake_beside_a_kink_is_found(self, f, entry):
+        def wrong(theta):
+            value, grad = f(0.5)(theta)
+            grad[theta > 0] *= 1 + 1e-6
+            return value, grad
+
+        assert not check(wrong, self.theta).passed
+
+    def test_the_result_says_so(self):
+        result = check(hinges(0.5), self.theta).sections[0].results[0]
+        assert result.note.startswith("3 of 12 entries lie on a kink: any slope between")
+
+    def test_a_strong_curvature_is_no_kink(self):
+        """Near its minimum the slope of a parabola changes its sign within a tiny step."""
+        theta = np.array([1 + 1e-9])
+        assert check(lambda t: (((t - 1) ** 2).sum(), 2 * (t - 1)), theta).passed
+        assert not check(lambda t: (((t - 1) ** 2).sum(), 4 * (t - 1)), theta).passed
 
 
 class TestCheck:
@@ -140,6 +247,89 @@ class TestCheck:
             check(lambda t: (t["W"].sum(), {"V": np.ones(3)}), {"W": np.ones(3)})
         with pytest.raises(ValueError, match="oracle must be"):
             check(rosenbrock, THETA, oracle="torch")
+
+    @pytest.mark.parametrize(
+        ("f", "theta", "message"),
+        [
+            (lambda t: t.sum(), np.ones(3), r"f must return \(loss, gradient\), got float64"),
+            (lambda t: None, np.ones(3), r"f must return \(loss, gradient\), got NoneType"),
+            (lambda t: (t.sum(), None), np.ones(3), "the gradient of theta must be numbers, got NoneType"),
+            (lambda t: (t**2, 2 * t), np.ones(3), r"the loss must be one number, got an array of shape \(3,\)"),
+            (
+                lambda t: (t["W"].sum(), np.ones(3)),
+                {"W": np.ones(3)},
+                "its gradient a dict with W, got ndarray",
+            ),
+            (lambda t: (t.sum(), {"W": t}), np.ones(3), "its gradient an array, as theta is, got dict"),
+            (lambda t: (t.sum(), t), [[1, 2], [3]], "theta must be numbers in a regular shape"),
+            (lambda t: (t.sum(), t), "abc", "theta must be numbers, got str"),
+            (lambda t: (t.sum(), t), [], "theta holds no number"),
+            (lambda t: (t.sum(), t), [1, np.inf], r"theta\[1\] is inf: theta must be finite"),
+            (lambda t: (t.sum(), t), np.ones(2) + 1j, "theta must be real, got complex128"),
+            (
+                lambda t: (np.multiply(t, 2, out=t).sum(), np.ones(3)),
+                np.ones(3),
+                r"f wrote into its parameters, at theta\[0\]",
+            ),
+        ],
+    )
+    def test_what_it_cannot_take_is_named(self, f, theta, message):
+        with pytest.raises((ValueError, TypeError), match=message):
+            check(f, theta)
+
+    @pytest.mark.parametrize("theta", [[1.0, -2.0, 0.5], 2.0, np.array([1, 2, 3]), THETA.astype(np.float32)])
+    def test_lists_numbers_integers_and_float32(self, theta):
+        check(lambda t: (np.sum(t**3), 3 * t**2), theta).raise_if_failed()
+
+    def test_a_function_that_computes_in_float32(self):
+        def low(theta, factor=1.0):
+            t = np.asarray(theta, dtype=np.float32)
+            return np.sum(t**3), np.float32(factor) * 3 * t**2
+
+        report = check(low, THETA)
+        assert report.passed
+        assert report.sections[0].results[0].oracle == "central differences"
+        assert report.sections[0].results[0].tolerance < 1e-3
+        assert report.sections[0].taylor.order == pytest.approx(2, abs=0.2)
+        assert not check(lambda t: low(t, 1.01), THETA).passed
+
+    def test_a_gradient_in_float32_of_a_loss_in_float64(self):
+        result = check(lambda t: (np.sum(t**3), (3 * t**2).astype(np.float32)), THETA).sections[0].results[0]
+        assert (result.status, result.oracle) == ("passed", "complex step")
+        assert 1e-6 < result.tolerance < 1e-4
+
+    def test_a_loss_that_is_no_number_fails(self):
+        for bad in (np.nan, np.inf):
+            report = check(lambda t, bad=bad: (bad * t.sum(), 3 * t), THETA)
+            assert "the loss is not finite here" in report.failure_message()
+
+    def test_the_complex_step_where_it_cannot_work_is_refused(self):
+        for f, why in (
+            (lambda t: (float(np.real(t).sum()), np.ones(3)), "gives the slope 0 along a direction"),
+            (lambda t: (float(t.sum()), np.ones(3)), "complex step"),
+        ):
+            with pytest.raises(ValueError, match=why):
+                check(f, np.ones(3), oracle="complex_step")
+
+    def test_preconditions_and_taylor_of_a_function(self):
+        report = check(rosenbrock, THETA)
+        assert {each.name: each.met for each in report.preconditions} == {
+            "the loss repeats bit for bit": True,
+            "the gradient repeats bit for bit": True,
+            "loss and gradient are finite": True,
+            "several points": False,
+        }
+        taylor = report.to_dict()["sections"][0]["taylor"]
+        assert taylor["order"] == pytest.approx(2, abs=0.05)
+        assert taylor["window"][0] > 100 * taylor["window"][1]
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    def test_a_number_that_is_none_beside_a_derivative_of_zero_fails(self, bad):
+        report = check(lambda t: (0 * t.sum(), np.array([0, bad, 0])), np.ones(3))
+        assert report.failures[0][1].worst.index == (1,)
+
+    def test_nothing_to_see_is_not_called_passed(self):
+        assert check(lambda t: (1.0, 0 * t), np.ones(3)).summary().startswith("untested: none of 1")
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf])
     def test_what_is_not_finite_fails(self, bad):
@@ -299,6 +489,22 @@ class TestTaylor:
         assert right.order == pytest.approx(2, abs=0.1)
         assert not wrong.passed
         assert wrong.order == pytest.approx(1, abs=0.2)
+
+    @pytest.mark.parametrize("factor", [1.01, 1.0001])
+    def test_the_window_is_the_one_at_small_steps(self, factor):
+        """Large steps see the curvature and order 2, whatever the gradient."""
+        direction = np.random.default_rng(1).standard_normal(12)
+        found = taylor_test(lambda t: rosenbrock(t)[0], factor * rosenbrock(THETA)[1], THETA, direction)
+        assert found.order == pytest.approx(1, abs=0.15)
+        assert found.window[0] < 1e-3
+        assert str(found).startswith(f"order {found.order:.2f} from h = ")
+
+    def test_a_kink_on_the_way_is_outside_the_window(self):
+        found = taylor_test(
+            lambda t: float((np.abs(t - 1.01) + t**2).sum()), np.array([1.0]), np.ones(1), np.ones(1)
+        )
+        assert found.passed
+        assert found.window[0] < 0.01
 
     def test_a_linear_function_has_no_remainder(self):
         assert taylor_test(lambda t: 2 * t.sum(), np.full(3, 2.0), np.ones(3), np.ones(3)).order == math.inf

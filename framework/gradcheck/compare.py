@@ -12,6 +12,9 @@ one in a thousand, the numbers cannot say anything about the tensor, and its res
 
 A tensor that fails is looked at once more: how far do the oracle's own derivatives move when the parameters move by
 their last bits? Where that is as much as the error, the loss is too rough there to judge a gradient by.
+
+An entry that lies on a kink has no derivative. Any slope between those on its two sides is right there, whichever
+the derivation takes, and no other one is; such entries are compared with the two slopes and left out of the norm.
 """
 
 from __future__ import annotations
@@ -19,23 +22,25 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from framework.gradcheck.differences import EPS, differences
+from framework.gradcheck.measure import ROUNDINGS, ratio, relative, rms, worst_entry
 from framework.gradcheck.options import CheckOptions
 from framework.gradcheck.oracles import Axes, Dense, Oracle, Values, central_differences, complex_step
-from framework.gradcheck.report import FAILED, LOWER, PASSED, UNTESTED, Entry, Section, TensorResult
+from framework.gradcheck.preconditions import Precondition
+from framework.gradcheck.report import FAILED, PASSED, UNTESTED, Section, TensorResult
 from framework.kinds import Array
 
-#: Roundings that the longest chain of sums and products of a gradient may add up to.
-ROUNDINGS = 100.0
 #: A tolerance above this would let mistakes pass; the tensor is then untested.
 MOST_TOLERANCE = 1e-3
-#: The same for the arithmetic in float32.
-MOST_TOLERANCE_LOW = 0.1
 #: Directions from which the norm of a gradient at shuffled parameters is estimated.
 SCALE_DIRECTIONS = 5
+#: On either side of an entry, relative to its size, the slopes are looked at to see whether it lies on a kink.
+ASIDE = 1e-7
+#: The slopes of a smooth function differ by no more than this over that distance, relative to the usual entry.
+JUMP = 1e-5
 
 
 @dataclass(frozen=True)
@@ -73,25 +78,45 @@ def check_parts(
     (in which one wrong entry shows) and some entries. A wrong tensor is searched for its worst entry.
     """
     results: list[TensorResult] = []
+    steady_loss, steady_gradient, finite = True, True, True
     # What is not finite is reported as such, not warned about.
     with np.errstate(all="ignore"):
         for part in parts:
-            got = np.asarray(part.gradient(theta), dtype=np.float64).copy()
-            again = np.asarray(part.gradient(theta), dtype=np.float64)
-            steady = np.array_equal(*(np.array(part.value(theta[None])) for _ in range(2)), equal_nan=True)
+            given = np.array(part.gradient(theta))
+            again = np.asarray(part.gradient(theta))
+            values = [np.array(part.value(theta[None])) for _ in range(2)]
+            steady = np.array_equal(*values, equal_nan=True)
+            steady_loss &= steady
+            steady_gradient &= np.array_equal(given, again, equal_nan=True)
+            number = bool(np.isfinite(values).all())
+            finite &= number and bool(np.isfinite(given).all())
             rng = np.random.default_rng((seed, len(theta)))
             scales = _scales(part, theta, tensors, rng)
+            eps = _eps(given)
+            got = given.astype(np.float64)
             for name, index in tensors.items():
                 own = index.ravel()
-                tensor = _Tensor(part, theta, name, index, got[own], scales[name])
+                tensor = _Tensor(part, theta, name, index, got[own], scales[name], eps)
                 whole = len(theta) <= options.all_coordinates_up_to
                 result = tensor.by_entry(options) if whole else tensor.by_sample(options, rng)
-                if not steady or not np.array_equal(got[own], again[own], equal_nan=True):
+                if not number:
+                    result = dataclasses.replace(result, status=FAILED, note="the loss is not finite here")
+                if not steady or not np.array_equal(given[own], again[own], equal_nan=True):
                     what = "gradient" if steady else "loss"
                     note = f"two calls at the same parameters gave a different {what}"
                     result = dataclasses.replace(result, status=FAILED, note=note)
                 results.append(result)
-    return Section(moment, tuple(results))
+    looked = (
+        Precondition("the loss repeats bit for bit", steady_loss, everywhere=True),
+        Precondition("the gradient repeats bit for bit", steady_gradient, everywhere=True),
+        Precondition("loss and gradient are finite", finite, everywhere=True),
+    )
+    return Section(moment, tuple(results), preconditions=looked)
+
+
+def _eps(gradient: Array) -> float:
+    """The rounding of a gradient's own dtype."""
+    return max(EPS, float(np.finfo(gradient.dtype).eps)) if gradient.dtype.kind == "f" else EPS
 
 
 def _scales(
@@ -110,9 +135,15 @@ def _scales(
         slopes, _ = oracle(
             part.value, shuffled, Dense(flat, rng.standard_normal((SCALE_DIRECTIONS, len(flat))))
         )
-        scale = _rms(slopes)
+        scale = rms(slopes)
         scales[name] = scale if np.isfinite(scale) else 0.0
     return scales
+
+
+def _kink_note(count: int, of: int, near: str) -> str:
+    return (
+        f"{count} of {of} entries lie on a kink{near}: any slope between those on its two sides is right there"
+    )
 
 
 @dataclass(frozen=True)
@@ -125,19 +156,86 @@ class _Tensor:
     index: Array
     got: Array
     scale: float
+    eps: float
 
     def by_entry(self, options: CheckOptions) -> TensorResult:
         """Compare every entry."""
-        expected, errors = self._slopes(np.arange(self.got.size))
-        error = _relative(self.got - expected, self.got, expected)
+        every = np.arange(self.got.size)
+        if self.part.complex_step:
+            expected, errors = self._slopes(every)
+            result = self._compared(expected, errors, options)
+            if result.status == FAILED and np.isfinite(result.relative_error):
+                result = self._beside_kinks(result, expected, options)
+        else:
+            result = self._by_differences(options)
+        if result.status != FAILED:
+            return result
+        return self._unless_rough(result)
+
+    def _compared(self, expected: Array, errors: Array, options: CheckOptions, kinks: str = "") -> TensorResult:
+        """Every entry beside what is expected of it. `kinks` says what was done about entries on kinks."""
+        error = relative(self.got - expected, self.got, expected)
         norm = float(np.linalg.norm(expected))
         result = self._judged(error, norm, float(np.linalg.norm(errors)), options, self.got.size, 0)
         usual = max(norm, float(np.linalg.norm(self.got))) / np.sqrt(self.got.size) or 1.0
         off = (np.abs(self.got - expected) / usual).reshape(self.index.shape)
-        result = dataclasses.replace(result, errors=off)
+        note = "; ".join(filter(None, (result.note, kinks)))
+        result = dataclasses.replace(result, errors=off, note=note)
         if result.status != FAILED:
             return result
         return self._with_worst(result, np.arange(self.got.size), expected)
+
+    def _by_differences(self, options: CheckOptions) -> TensorResult:
+        """Compare with central differences, and apart from the rest the entries that lie too near to a kink for
+        them: what such an entry may be is known up to the error that they give themselves."""
+        found = differences(self.part.value, self.theta, Axes(self.index.ravel()))
+        expected, errors = found.values, found.errors
+        usual = max(float(np.linalg.norm(expected)), float(np.linalg.norm(self.got))) / np.sqrt(self.got.size)
+        unsure = found.kinked | (errors > MOST_TOLERANCE * np.maximum(usual, np.abs(expected)))
+        # Where they can tell none and it is no kink, the loss is too rough for them, and the result untested.
+        if not unsure.any() or (unsure.all() and not found.kinked.all()):
+            return self._compared(expected, errors, options)
+        nearest = np.clip(self.got, expected - errors, expected + errors)
+        step = float(found.steps[unsure].max())
+        return self._compared(
+            np.where(unsure, nearest, expected),
+            np.where(unsure, 0, errors),
+            options,
+            _kink_note(int(unsure.sum()), self.got.size, f" or within {step:.0e} of one"),
+        )
+
+    def _beside_kinks(self, result: TensorResult, expected: Array, options: CheckOptions) -> TensorResult:
+        """The result where all entries that are off lie on kinks: each beside the slopes on its two sides."""
+        off = np.abs(self.got - expected)
+        allowed = result.tolerance * float(np.linalg.norm(expected)) / np.sqrt(self.got.size)
+        entries = np.argsort(-off)[: int((off > allowed).sum())]
+        explained = expected.copy()
+        for entry in map(int, entries):
+            sides = self._sides(entry)
+            # A mistake is seldom on a kink in its worst entry: one evaluation tells.
+            if sides is None:
+                return result
+            explained[entry] = np.clip(self.got[entry], *sides)
+        return self._compared(
+            explained, np.zeros_like(off), options, _kink_note(len(entries), self.got.size, "")
+        )
+
+    def _sides(self, entry: int) -> tuple[float, float] | None:
+        """The smaller and the larger one of the slopes on the two sides of an entry, by the complex step; None
+        where they are the same: where they come together as the distance shrinks."""
+        at = int(self.index.ravel()[entry])
+        step = ASIDE * (abs(self.theta[at]) or float(np.abs(self.theta).max(initial=0.0)) or 1.0)
+        points = np.repeat(self.theta[None], 4, axis=0)
+        points[:, at] += step * np.array([-1, 1, -1 / 16, 1 / 16])
+        far, near = (
+            np.array([complex_step(self.part.value, each, Axes(np.array([at])))[0][0] for each in pair])
+            for pair in (points[:2], points[2:])
+        )
+        jump, usual = abs(near[1] - near[0]), float(np.abs(near).max())
+        if not jump > max(0.5 * abs(far[1] - far[0]), JUMP * usual):
+            return None
+        slack = float(np.abs(far - near).max()) + ROUNDINGS * EPS * usual
+        return float(near.min()) - slack, float(near.max()) + slack
 
     def by_sample(self, options: CheckOptions, rng: np.random.Generator) -> TensorResult:
         """Compare along random directions and at some entries.
@@ -148,25 +246,54 @@ class _Tensor:
         v = rng.standard_normal((options.directions, n))
         _, oracle = self.part.oracle
         slopes, errors = oracle(self.part.value, self.theta, Dense(self.index.ravel(), v))
-        gap, norm = _rms(v @ self.got - slopes), max(_rms(slopes), 0.0)
-        along = _ratio(gap, max(float(np.linalg.norm(self.got)), norm))
+        gap, norm = rms(v @ self.got - slopes), max(rms(slopes), 0.0)
+        along = ratio(gap, max(float(np.linalg.norm(self.got)), norm))
         chosen = np.sort(rng.choice(n, count, replace=False))
         expected, more_errors = self._slopes(chosen)
         # The entries drawn may be far smaller than the rest, whose rounding they share.
         usual = norm * np.sqrt(count / n)
         difference = self.got[chosen] - expected
-        single = _ratio(
+        single = ratio(
             float(np.linalg.norm(difference)),
             max(float(np.linalg.norm(self.got[chosen])), float(np.linalg.norm(expected)), float(usual)),
         )
-        left = max(_rms(errors), float(np.linalg.norm(more_errors)) * np.sqrt(n / max(count, 1)))
+        left = max(rms(errors), float(np.linalg.norm(more_errors)) * np.sqrt(n / max(count, 1)))
         result = self._judged(max(along, single), norm, left, options, count, options.directions)
         if result.status != FAILED:
             return result
+        bad = np.flatnonzero(~np.isfinite(self.got))
+        if len(bad):
+            return self._with_worst(result, bad[:1], self._slopes(bad[:1])[0])
         if single > result.tolerance:
-            return self._with_worst(result, chosen, expected)
-        found = np.array([self._search(rng)])
-        return self._with_worst(result, found, self._slopes(found)[0])
+            result = self._with_worst(result, chosen, expected)
+        else:
+            found = np.array([self._search(rng)])
+            result = self._with_worst(result, found, self._slopes(found)[0])
+        return self._unless_rough(self._unless_kinked(result))
+
+    def _unless_kinked(self, result: TensorResult) -> TensorResult:
+        """Untested where the worst entry lies on a kink and is right there: what else is wrong does not show."""
+        if result.worst is None or not self.part.complex_step or not np.isfinite(result.relative_error):
+            return result
+        sides = self._sides(int(np.ravel_multi_index(result.worst.index, self.index.shape)))
+        if sides is None or not sides[0] <= result.worst.got <= sides[1]:
+            return result
+        return dataclasses.replace(
+            result,
+            status=UNTESTED,
+            worst=None,
+            note=f"{result.name} lies on a kink, and hides what else is wrong",
+        )
+
+    def _unless_rough(self, result: TensorResult) -> TensorResult:
+        """Untested where the loss is too rough to judge by: its slope moves that far in the last bits of theta."""
+        size = max(result.norm, float(np.linalg.norm(self.got)))
+        if result.status != FAILED or not np.isfinite(result.relative_error):
+            return result
+        if result.relative_error > result.tolerance + 2 * ratio(self._roughness(), size):
+            return result
+        note = "the loss is as rough as that within rounding here"
+        return dataclasses.replace(result, status=UNTESTED, note=note, worst=None)
 
     def _roughness(self) -> float:
         """How far the norm of the tensor's derivative moves, by the oracle, within the last bits of theta."""
@@ -175,12 +302,11 @@ class _Tensor:
         flat = self.index.ravel()
         along = Dense(flat, rng.standard_normal((SCALE_DIRECTIONS, len(flat))))
         still, _ = oracle(self.part.value, self.theta, along)
-        eps = np.finfo(np.float64).eps
         moved = [
-            oracle(self.part.value, self.theta * (1 + 4 * eps * rng.uniform(-1, 1, self.theta.shape)), along)[0]
+            oracle(self.part.value, self.theta * (1 + 4 * EPS * rng.uniform(-1, 1, self.theta.shape)), along)[0]
             for _ in range(4)
         ]
-        shift = max(_rms(each - still) for each in moved)
+        shift = max(rms(each - still) for each in moved)
         return shift if np.isfinite(shift) else 0.0
 
     def _slopes(self, entries: Array) -> tuple[Array, Array]:
@@ -197,7 +323,7 @@ class _Tensor:
             for half in halves:
                 v = rng.standard_normal((2, len(half)))
                 slopes, _ = oracle(self.part.value, self.theta, Dense(flat[half], v))
-                off.append(_rms(v @ self.got[half] - slopes))
+                off.append(rms(v @ self.got[half] - slopes))
             entries = halves[int(np.argmax(off))]
         return int(entries[0])
 
@@ -205,20 +331,18 @@ class _Tensor:
         self, error: float, norm: float, left: float, options: CheckOptions, checked: int, directions: int
     ) -> TensorResult:
         """The result, without its worst entry. `left` is the norm of the errors that the oracle leaves."""
-        eps = np.finfo(np.float64).eps
         size = max(norm, float(np.linalg.norm(self.got)))
-        rounding = ROUNDINGS * eps * max(1.0, _ratio(self.scale, size)) + 2 * _ratio(left, size)
+        rounding = ROUNDINGS * self.eps * max(1.0, ratio(self.scale, size)) + 2 * ratio(left, size)
         tolerance, status, note = options.tolerance + rounding, PASSED, ""
-        if size == 0:
-            status, note = UNTESTED, "the gradient is zero here"
-        elif not np.isfinite(error):
+        # First of all: beside a derivative of zero, NaN has no size.
+        if not np.isfinite(error):
             tolerance, status, note = options.tolerance, FAILED, "a number is not finite"
+        elif size == 0:
+            status, note = UNTESTED, "the gradient is zero here"
         elif rounding > MOST_TOLERANCE and error <= tolerance:
             status, note = UNTESTED, "the gradient is as small as its rounding here"
         elif error > tolerance:
             status = FAILED
-            if error <= tolerance + 2 * _ratio(self._roughness(), size):
-                status, note = UNTESTED, "the loss is as rough as that within rounding here"
         return TensorResult(
             part=self.part.name,
             tensor=self.name,
@@ -235,86 +359,5 @@ class _Tensor:
         )
 
     def _with_worst(self, result: TensorResult, entries: Array, expected: Array) -> TensorResult:
-        worst = _worst(self.index, entries, self.got[entries], expected)
+        worst = worst_entry(self.index, entries, self.got[entries], expected)
         return dataclasses.replace(result, worst=worst)
-
-
-def compare_dtypes(
-    low: Array,
-    gradient: Callable[[Array], Array],
-    theta: Array,
-    section: Section,
-    tensors: Mapping[str, Array],
-    dtype: np.dtype[Any],
-    seed: int = 0,
-) -> list[TensorResult]:
-    """Compare a gradient `low` (P,) computed in `dtype` with the float64 one at the same theta (P,).
-
-    `section` is the float64 check, from which the size of the terms is known. The tolerance is that of the
-    float64 check with the ε of `dtype`, plus how far the float64 gradient itself moves when each parameter moves
-    by some roundings of `dtype`: a pre-activation that near to a kink falls on either side of it.
-    """
-    eps = float(np.finfo(dtype).eps)
-    high = np.array(gradient(theta))
-    rng = np.random.default_rng((seed, 32))
-    moved = [
-        np.array(gradient(theta * (1 + 8 * eps * rng.uniform(-1, 1, theta.shape)))) - high for _ in range(6)
-    ]
-    scales = {result.tensor: result.scale for result in section.results if result.part == "loss"}
-    results: list[TensorResult] = []
-    for name, index in tensors.items():
-        flat = index.ravel()
-        got, expected = low[flat].astype(np.float64), high[flat]
-        norm = float(np.linalg.norm(expected))
-        error = _relative(got - expected, got, expected)
-        shift = max(float(np.linalg.norm(each[flat])) for each in moved)
-        tolerance = ROUNDINGS * eps * max(1.0, _ratio(scales[name], norm)) + 2 * _ratio(shift, norm)
-        status, note = (PASSED if error <= tolerance else FAILED), ""
-        if norm == 0 and error == 0:
-            status, note = UNTESTED, "the gradient is zero here"
-        elif status == PASSED and tolerance > MOST_TOLERANCE_LOW:
-            status, note = UNTESTED, f"the gradient is as small as its rounding in {dtype} here"
-        results.append(
-            TensorResult(
-                part=str(dtype),
-                tensor=name,
-                shape=index.shape,
-                oracle=LOWER,
-                checked=index.size,
-                directions=0,
-                relative_error=error,
-                tolerance=tolerance,
-                status=status,
-                norm=norm,
-                scale=scales[name],
-                worst=None if status != FAILED else _worst(index, np.arange(index.size), got, expected),
-                note=note,
-            )
-        )
-    return results
-
-
-def _worst(index: Array, entries: Array, got: Array, expected: Array) -> Entry:
-    """The one of the tensor's `entries` that is furthest off; one that is not finite before all."""
-    off = np.abs(got - expected)
-    at = int(np.argmax(np.where(np.isfinite(off), off, np.inf)))
-    place = tuple(int(each) for each in np.unravel_index(int(entries[at]), index.shape))
-    return Entry(place, float(got[at]), float(expected[at]))
-
-
-def _relative(difference: Array, got: Array, expected: Array) -> float:
-    return _ratio(
-        float(np.linalg.norm(difference)), max(float(np.linalg.norm(got)), float(np.linalg.norm(expected)))
-    )
-
-
-def _ratio(part: float, whole: float) -> float:
-    """0 for 0 / 0; infinite for what is not finite."""
-    if part == 0:
-        return 0.0
-    ratio = part / whole if whole else np.inf
-    return float(ratio) if np.isfinite(ratio) else float("inf")
-
-
-def _rms(values: Array) -> float:
-    return float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0

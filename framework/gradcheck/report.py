@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from framework.gradcheck.preconditions import Precondition, Summary, summarised
 from framework.gradcheck.taylor import TaylorTest
 from framework.kinds import Array
 
@@ -20,6 +21,9 @@ LOG10_OF_ZERO = -17.0
 
 #: The oracle of a gradient that is compared with the one of a wider dtype, not with the loss.
 LOWER = "float64 gradient"
+
+#: The moment of what is no gradient by the parameters: the pieces of a network, checked by themselves.
+ALONE = "by itself"
 
 PASSED, FAILED, UNTESTED = "passed", "failed", "untested"
 
@@ -81,6 +85,8 @@ class Section:
     taylor: TaylorTest | None = dataclasses.field(default=None, compare=False, repr=False)
     #: What a reader should know of the points and samples it was made at.
     notes: tuple[str, ...] = ()
+    #: What was looked at so that a mistake can show.
+    preconditions: tuple[Precondition, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -101,6 +107,14 @@ class GradcheckReport:
         if not self.sections:
             raise ValueError("a report without a section has checked nothing")
         return all(section.passed for section in self.sections)
+
+    @property
+    def preconditions(self) -> list[Summary]:
+        """What was looked at so that a mistake can show, over all points."""
+        points = [(section.moment, section.preconditions) for section in self.sections if section.preconditions]
+        moments = [moment for moment, _ in points if moment != ALONE]
+        several = Summary("several points", len(moments) > 1, ", ".join(moments))
+        return [*summarised(points), *([several] if moments else [])]
 
     @property
     def failures(self) -> list[tuple[Section, TensorResult]]:
@@ -148,12 +162,14 @@ class GradcheckReport:
             "schema": SCHEMA,
             "passed": self.passed,
             "max_relative_error": _plain(self.max_relative_error),
+            "preconditions": [vars(each) for each in self.preconditions],
             "diagnosis": None if self.diagnosis is None else self.diagnosis.to_dict(),
             "sections": [
                 {
                     "moment": section.moment,
                     "passed": section.passed,
                     "notes": list(section.notes),
+                    "preconditions": [vars(each) for each in section.preconditions],
                     "taylor": None if section.taylor is None else section.taylor.to_dict(),
                     "results": [result.to_dict() for result in section.results],
                 }
@@ -168,28 +184,35 @@ class GradcheckReport:
         if not self.passed:
             wrong = {result.tensor: None for _, result in self.failures}
             return f"failed: {', '.join(wrong)} of {len(tensors)} tensors"
+        untested = sum(result.status == UNTESTED for result in results)
+        if untested == len(results):
+            return f"untested: none of {len(results)} comparisons could show a mistake"
+        left = f" ({untested} untested)" if untested else ""
         return (
-            f"passed: {len(results)} comparisons of {len(tensors)} tensors, "
+            f"passed: {len(results)} comparisons{left} of {len(tensors)} tensors, "
             f"largest relative error {self.max_relative_error:.1e}"
         )
 
     def failure_message(self) -> str:
         """Which tensors are wrong, where, what they gave and what was expected. Empty where none is."""
         lines: list[str] = []
-        moments: dict[tuple[str, str], list[str]] = {}
+        moments: dict[tuple[str, str, bool], list[str]] = {}
         for section, result in self.failures:
-            moments.setdefault((result.part, result.tensor), []).append(section.moment)
-        for _, result in self.failures:
-            where = moments.pop((result.part, result.tensor), None)
+            key = result.part, result.tensor, section.moment == ALONE
+            moments.setdefault(key, []).append(section.moment)
+        for section, result in self.failures:
+            alone = section.moment == ALONE
+            where = moments.pop((result.part, result.tensor, alone), None)
             if where is None:
                 continue
-            what = (
-                f"its gradient of the {result.part}"
-                if result.oracle != LOWER
-                else f"its {result.part} gradient"
-            )
+            if alone:
+                what = f"{result.part}, {result.tensor}: it has"
+            elif result.oracle == LOWER:
+                what = f"{result.tensor}: its {result.part} gradient has"
+            else:
+                what = f"{result.tensor}: its gradient of the {result.part} has"
             lines.append(
-                f"{result.tensor}: {what} has a relative error of {result.relative_error:.2e}, allowed "
+                f"{what} a relative error of {result.relative_error:.2e}, allowed "
                 f"{result.tolerance:.1e} ({result.oracle}; at: {', '.join(where)})"
             )
             if result.worst is not None:

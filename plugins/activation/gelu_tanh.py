@@ -30,8 +30,11 @@ class GELUTanh(Activation):
         """φ'(a) = σ + h (1 − σ) 2u', σ = σ(2u), 2u' = 2√(2/π) (1 + 3 · 0.044715 a²)."""
         slope, rest = work
         self._twice_u(a, rest)
-        np.negative(rest, rest)
-        expit(rest, rest)  # 1 − σ
+        if is_complex(a):
+            rest[...] = 0.5 * (1 - np.tanh(0.5 * rest))
+        else:
+            np.negative(rest, rest)
+            expit(rest, rest)  # 1 − σ
         np.multiply(a, a, slope)
         np.multiply(slope, const(3 * CUBIC * C, a.dtype), slope)
         np.add(slope, const(C, a.dtype), slope)

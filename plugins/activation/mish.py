@@ -26,7 +26,10 @@ class Mish(Activation):
         self._tanh_softplus(a, tau)
         np.multiply(h, tau, slope)
         np.subtract(a, slope, slope)
-        expit(a, tau)
+        if is_complex(a):
+            tau[...] = 0.5 * (1 + np.tanh(0.5 * a))
+        else:
+            expit(a, tau)
         np.multiply(slope, tau, slope)
         self._tanh_softplus(a, tau)
         np.add(slope, tau, slope)

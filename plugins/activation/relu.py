@@ -24,5 +24,8 @@ class ReLU(Activation):
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
         """φ'(a) = 1 at a > 0, and 0 at a ≤ 0: the homework's convention at the kink. That is the sign of h."""
         slope, _ = work
+        if is_complex(h):
+            np.multiply(grad, np.real(h) > 0, grad)
+            return
         np.sign(h, slope)
         np.multiply(grad, slope, grad)

@@ -24,6 +24,9 @@ class SiLU(Activation):
         slope, sigma = work
         np.subtract(a, h, slope)
         np.add(slope, const(1, a.dtype), slope)
-        expit(a, sigma)
+        if is_complex(a):
+            sigma[...] = 0.5 * (1 + np.tanh(0.5 * a))
+        else:
+            expit(a, sigma)
         np.multiply(slope, sigma, slope)
         np.multiply(grad, slope, grad)

@@ -37,5 +37,8 @@ class Softplus(Activation):
         """φ'(a) = σ(β a)."""
         slope, _ = work
         np.multiply(a, const(self.beta, a.dtype), slope)
-        expit(slope, slope)
+        if is_complex(a):
+            slope[...] = 0.5 * (1 + np.tanh(0.5 * slope))
+        else:
+            expit(slope, slope)
         np.multiply(grad, slope, grad)

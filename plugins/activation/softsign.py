@@ -22,7 +22,10 @@ class Softsign(Activation):
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
         """φ'(a) = 1 / (1 + |a|)². It is 1 from either side of 0: no kink."""
         below, _ = work
-        np.abs(a, below)
+        if is_complex(a):
+            np.multiply(a, np.where(np.real(a) < 0, -1, 1), below)
+        else:
+            np.abs(a, below)
         np.add(below, const(1, a.dtype), below)
         np.divide(grad, below, grad)
         np.divide(grad, below, grad)

@@ -29,7 +29,7 @@ class AbsoluteError(Loss):
     def gradient(self, z: Array, y: Array, grad: Array) -> None:
         """∂Err/∂z_k = sign(z_k − y_k) / B; 0 where z_k = y_k, which is a kink."""
         np.subtract(z, y, grad)
-        np.sign(grad, grad)
+        np.sign(np.real(grad), out=grad)
         np.multiply(grad, const(1 / z.shape[1], grad.dtype), grad)
 
     def link(self, z: Array, out: Array) -> None:

@@ -54,13 +54,16 @@ class SigmoidCrossEntropy(Loss):
 
     def gradient(self, z: Array, y: Array, grad: Array) -> None:
         """∂Err/∂z_k = (σ(z_k) − y_k) / B."""
-        expit(z, grad)
+        self.link(z, grad)
         np.subtract(grad, y, grad)
         np.multiply(grad, const(1 / z.shape[1], grad.dtype), grad)
 
     def link(self, z: Array, out: Array) -> None:
         """P = σ(z)."""
-        expit(z, out)
+        if is_complex(z):
+            out[...] = 0.5 * (1 + np.tanh(0.5 * z))
+        else:
+            expit(z, out)
 
     @classmethod
     def examples(cls) -> tuple[dict[str, Any], ...]:

@@ -26,7 +26,7 @@ class ElasticNet(Penalty):
 
     def gradient(self, theta: Array, mask: Array, grad: Array, work: Array) -> None:
         """∂Ω/∂θ_j = λ (ρ sign(θ_j) + (1 − ρ) θ_j); 0 at the kink θ_j = 0."""
-        np.sign(theta, work)
+        np.sign(np.real(theta), out=work)
         np.multiply(work, mask, work)
         np.multiply(work, like(self.strength * self.l1_ratio, work), work)
         np.add(grad, work, grad)

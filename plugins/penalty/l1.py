@@ -18,7 +18,7 @@ class L1(Penalty):
 
     def gradient(self, theta: Array, mask: Array, grad: Array, work: Array) -> None:
         """∂Ω/∂θ_j = λ sign(θ_j); 0 at the kink θ_j = 0."""
-        np.sign(theta, work)
+        np.sign(np.real(theta), out=work)
         np.multiply(work, mask, work)
         np.multiply(work, like(self.strength, work), work)
         np.add(grad, work, grad)
