@@ -397,14 +397,14 @@ class TestOtherCommands:
         report = json.loads(capsys.readouterr().out)
         assert report["schema"] == "backproof.gradcheck/1"
         moments = [section["moment"] for section in report["sections"]]
-        assert moments == ["fresh", "moved", "one sample", "burned in"]
+        assert moments == ["fresh", "moved", "one sample", "burned in", "odd sizes"]
 
     def test_check_writes_a_page_that_needs_nothing_else(self, place, capsys):
         assert main(["check", "dataset=iris", "--report", "check.html"]) == 0
         page = Path("check.html").read_text()
         for part in (
             "✓ passed",
-            "At the fresh parameters",
+            "Point: fresh",
             "Taylor remainders",
             "data:image/png;base64,",
             "W1",

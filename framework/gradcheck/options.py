@@ -21,7 +21,7 @@ class CheckOptions:
     samples: int | None = hyper(23, "samples of the training part it uses; null for all", ge=2)
     all_coordinates_up_to: int = hyper(3000, "parameters up to which every single one is checked", ge=0)
     directions: int = hyper(8, "random directions per tensor of a larger network", ge=1)
-    coordinates: int = hyper(32, "single entries per tensor of a larger network", ge=0)
+    coordinates: int = hyper(12, "single entries per tensor of a larger network", ge=0)
     tolerance: float = hyper(1e-12, "relative error allowed per tensor, by norm, beyond rounding", gt=0, lt=1)
 
     def __post_init__(self) -> None:
