@@ -168,8 +168,8 @@ def _prepare(setup: Setup) -> None:
     if fingerprint() != setup.fingerprint:
         raise LauncherError(
             f"a worker on {socket.gethostname()} has another backproof, or other plugins, than the sweep\n"
-            "Install there what is installed here, and restart the worker. If a file was changed while the sweep ran, "
-            "the same command goes on with the change"
+            "Install there what is installed here, and restart the worker. If a file was changed while the sweep "
+            "ran, the same command goes on with the change"
         )
     from hydra import version
 
