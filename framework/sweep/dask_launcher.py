@@ -213,7 +213,9 @@ class DaskLauncher(StreamingLauncher):
         from dask.system import CPU_COUNT
 
         options = self.options
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        # What goes wrong is said once, by us; each of Dask's loggers has a level of its own.
+        for name in [each for each in logging.root.manager.loggerDict if each.startswith("distributed")]:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         stack.enter_context(warnings.catch_warnings())
         # What differs between the hosts is said by `_check`, in words of ours.
         warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
