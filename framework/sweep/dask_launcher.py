@@ -120,7 +120,7 @@ class DaskLauncher(StreamingLauncher):
     @property
     def width(self) -> int:
         """The number of workers, as it is now."""
-        return max(1, len(self.client.nthreads()))
+        return max(1, self._workers())
 
     def submit(self, overrides: list[str], number: int, place: int) -> None:
         """Start a job."""
@@ -196,10 +196,16 @@ class DaskLauncher(StreamingLauncher):
             raise self._lost()
         now = time.monotonic()
         if self._flying and now - self._seen > 2:
-            if self.client.nthreads():
+            if self._workers():
                 self._seen = now
             elif now - self._seen > self.options.timeout:
                 raise self._lost()
+
+    def _workers(self) -> int:
+        try:
+            return len(self.client.nthreads())
+        except OSError:
+            raise self._lost() from None
 
     def _lost(self) -> ClusterLost:
         where = self.options.address or "this machine"
