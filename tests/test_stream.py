@@ -19,7 +19,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from framework import app
 from framework.cli import main
 from framework.sweep import worker
-from framework.sweep.dask_launcher import DaskLauncher
+from framework.sweep.dask_launcher import ClusterLost, DaskLauncher
 from framework.sweep.outcome import Objective, Point
 from framework.sweep.progress import Progress
 from framework.sweep.session import Session
@@ -285,6 +285,22 @@ class TestOptions:
         assert main(["train", "-m", *QUICK, "seed=0,1", "hydra/launcher=dask", f"hydra.launcher.{given}"]) == 2
         assert said in capsys.readouterr().err
         assert not Path("outputs/mlflow.db").exists()
+
+
+def test_a_scheduler_that_has_gone_away():
+    class Client:
+        status = "running"
+
+        def nthreads(self):
+            raise ConnectionResetError
+
+    launcher = DaskLauncher()
+    launcher.client = Client()
+    with pytest.raises(ClusterLost, match="the same command goes on with the rest"):
+        _ = launcher.width
+    launcher.client.status = "closed"
+    with pytest.raises(ClusterLost):
+        launcher._watch()
 
 
 def test_processes_are_ended_also_where_dask_does_not_come_to_an_end():

@@ -73,7 +73,7 @@ up() {
         --nworkers "${WORKERS:-2}" --no-dashboard --memory-limit 0 --local-directory "$dir/dask"
     trap - EXIT
     echo "It is up. A sweep on it:"
-    echo "  backproof train -m seed=range(20) hydra/launcher=dask hydra.launcher.address=tcp://$host:$dask_port" \
+    echo "  backproof train -m 'seed=range(20)' hydra/launcher=dask hydra.launcher.address=tcp://$host:$dask_port" \
         "tracking.uri=http://$host:$mlflow_port"
 }
 

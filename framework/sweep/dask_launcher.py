@@ -119,7 +119,7 @@ class DaskLauncher(StreamingLauncher):
     @property
     def width(self) -> int:
         """The number of workers, as it is now."""
-        return max(1, len(self.client.nthreads()))
+        return max(1, self._workers())
 
     def submit(self, overrides: list[str], number: int) -> None:
         """Start a job."""
@@ -195,10 +195,16 @@ class DaskLauncher(StreamingLauncher):
             raise self._lost()
         now = time.monotonic()
         if self._flying and now - self._seen > 2:
-            if self.client.nthreads():
+            if self._workers():
                 self._seen = now
             elif now - self._seen > self.options.timeout:
                 raise self._lost()
+
+    def _workers(self) -> int:
+        try:
+            return len(self.client.nthreads())
+        except OSError:
+            raise self._lost() from None
 
     def _lost(self) -> ClusterLost:
         where = self.options.address or "this machine"
@@ -212,7 +218,9 @@ class DaskLauncher(StreamingLauncher):
         from dask.system import CPU_COUNT
 
         options = self.options
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        # What goes wrong is said once, by us; each of Dask's loggers has a level of its own.
+        for name in [each for each in logging.root.manager.loggerDict if each.startswith("distributed")]:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         stack.enter_context(warnings.catch_warnings())
         # What differs between the hosts is said by `_check`, in words of ours.
         warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
