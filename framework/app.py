@@ -100,6 +100,9 @@ def check(args: list[str]) -> int:
                 f"--report needs the file to write, as --report check.html\n\n{CHECK_HELP.rstrip()}"
             )
         del overrides[at : at + 2]
+    for file in reports:
+        if not Path(file).parent.is_dir() or Path(file).is_dir():
+            return complain(f"--report {file}: that is no file in a folder that is there")
     flags = [each for each in overrides if each.startswith("-")]
     if flags:
         return complain(f"check has no option {flags[0]!r}\n\n{CHECK_HELP.rstrip()}")
