@@ -87,6 +87,9 @@ def check(args: list[str]) -> int:
         reports, parts = _taken(overrides, "--report"), _parts(_taken(overrides, "--parts"))
     except ValueError as error:
         return complain(f"{error}\n\n{CHECK_HELP.rstrip()}")
+    for file in reports:
+        if not Path(file).parent.is_dir() or Path(file).is_dir():
+            return complain(f"--report {file}: that is no file in a folder that is there")
     flags = [each for each in overrides if each.startswith("-")]
     if flags:
         return complain(f"check has no option {flags[0]!r}\n\n{CHECK_HELP.rstrip()}")

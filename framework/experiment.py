@@ -102,6 +102,10 @@ class Experiment:
         theta = net.initial(
             self.initializer, [np.random.default_rng(initial) for initial, _ in seeds], self.train.dtype
         )
+        if self.metrics:
+            # What a metric cannot take, as k = 3 of three classes, shows before anything is written.
+            part = "train" if data.val is None else "val"
+            Evaluation(part, net, theta[:1], data.parts[part], data, metrics)()
         try:
             check_batch_size(self.train.batch_size, len(y))
         except InvalidValue as error:

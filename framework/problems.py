@@ -51,7 +51,9 @@ def explain(error: BaseException, plugins: Registry) -> tuple[str, int] | None:
         return f"{named}\nFor the default leave the override out", BAD_INPUT
     if isinstance(error, ConfigCompositionException | OmegaConfBaseException):
         return _composition(error, plugins), BAD_INPUT
-    # OSError: a file that is not there, a folder that cannot be written.
+    # A file that is not there, a folder that cannot be written.
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}", BAD_INPUT
     if isinstance(error, PluginError | TrackingError | DerivationError | ValueError | OSError | HydraException):
         return str(error), BAD_INPUT
     if isinstance(error, ClusterLost):

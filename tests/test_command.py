@@ -335,6 +335,7 @@ BAD = {
     "unknown experiment": (["experiment=cs447"], ["cs447", "did you mean cs446"]),
     "unknown metric": (["metrics=[acuracy]"], ["'acuracy'", "did you mean accuracy"]),
     "metric and task": (["metrics=[r2]"], ["metrics: got 'r2'", "classification"]),
+    "metric and classes": (["metrics=[top_k]", "dataset=iris"], ["top_k", "below the number of classes, 3"]),
     "negative layer": (["model.hidden=[3,-1]"], ["model.hidden", ">= 1"]),
     "dtype": (["train.dtype=float16"], ["train.dtype", "one of float32, float64"]),
     "monitor": (
@@ -413,6 +414,10 @@ class TestOtherCommands:
         assert "http" not in page
         assert "<script" not in page
         assert main(["check", "--report"]) == 2
+
+    def test_check_refuses_a_page_in_a_folder_that_is_not_there(self, place, capsys):
+        assert main(["check", "--report", "nowhere/check.html"]) == 2
+        assert "--report nowhere/check.html" in capsys.readouterr().err
 
     def test_check_refuses_options(self, place, capsys):
         assert main(["check", "--fast"]) == 2
