@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from framework.gradcheck.diagnosis.backward import NONE, Judge, Mistakes
-from framework.gradcheck.diagnosis.fits import fitted
+from framework.gradcheck.diagnosis.fits import fitted, may_fit, parallel
 from framework.gradcheck.diagnosis.ledger import Mistake
 from framework.gradcheck.diagnosis.lines import lines, on_line
 from framework.kinds import Array
@@ -146,9 +146,12 @@ class Search:
         found += [] if found else self._fitted(tensor, [kept, *fewer])
         if found:
             return list(dict.fromkeys(found))
+        layer = int(tensor[1:])
+        # What is below an ∂Err/∂a that nothing explains is not explained by more and more mistakes.
+        if any({f"W{each}", f"b{each}"} <= {*state.unknown} for each in range(layer + 1, self.depth + 1)):
+            return []
         # Two new ones, or one beside one with a number in it.
         found = self._more(tensor, [kept], 2) + self._fitted(tensor, self._with_one(tensor, kept))
-        layer = int(tensor[1:])
         if not found and kept and not any(int(each[1:]) > layer for each in state.unknown):
             found = self._more(tensor, [NONE], 2) + self._fitted(tensor, self._with_one(tensor, NONE))
         return list(dict.fromkeys(found))
@@ -181,10 +184,7 @@ class Search:
         """Mistakes with a number in them that only the gradient itself can tell."""
         found: list[Mistakes] = []
         for start in dict.fromkeys(starts):
-            numbers = self.judge.numbers(tensor, start)
-            if numbers is None:
-                continue
-            for mistake in [*fitted(tensor, self.judge.cases, numbers), *self._along(tensor, start, numbers)]:
+            for mistake in [*self._numbered(tensor, start), *self._along(tensor, start)]:
                 mistakes = start | {mistake}
                 # Signs are too coarse for one of them to tell anything.
                 if mistake.name == "one_entry" and any(each.kind.endswith("_end") for each in start):
@@ -193,16 +193,33 @@ class Search:
                     found.append(mistakes)
         return found
 
-    def _along(self, tensor: str, start: Mistakes, numbers: Sequence[Array]) -> Iterator[Mistake]:
+    def _numbered(self, tensor: str, start: Mistakes) -> list[Mistake]:
+        """The mistakes whose number is fitted to the gradient itself."""
+        case, first = self.judge.cases[0], self.judge.first(tensor, start)
+        if first is None or not may_fit(tensor, case, first):
+            return []
+        numbers = self.judge.numbers(tensor, start)
+        return [] if numbers is None else fitted(tensor, self.judge.cases, numbers)
+
+    def _along(self, tensor: str, start: Mistakes) -> Iterator[Mistake]:
         """The mistakes that are linear in a number which is to be found."""
         taken = {each.place for each in start}
+        first = self.judge.first(tensor, start)
+        if first is None:
+            return
+        gap = self.judge.cases[0].given[tensor] - first
         for layer in range(int(tensor[1:]), self.depth + 1):
             for line in lines(layer, self.depth):
                 one = line(1.0)
                 if one.place in taken:
                     continue
-                moved = self.judge.numbers(tensor, start | {one})
-                number = None if moved is None else on_line(tensor, self.judge.cases, numbers, moved)
+                moved = self.judge.first(tensor, start | {one})
+                if moved is None or not parallel(gap, moved - first):
+                    continue
+                whole, numbers = self.judge.numbers(tensor, start | {one}), self.judge.numbers(tensor, start)
+                if whole is None or numbers is None:
+                    continue
+                number = on_line(tensor, self.judge.cases, numbers, whole)
                 if number is not None:
                     yield line(number)
 
@@ -210,7 +227,7 @@ class Search:
         """The mistakes of one name in all layers that have them, where these are more than one."""
         loops: dict[tuple[str, str], list[Mistake]] = {}
         for each in self.ledger:
-            if each.kind != "size" and each.kind != "sign":
+            if each.kind not in ("size", "mean", "sign"):
                 loops.setdefault((each.kind, each.name), []).append(each)
         return [frozenset(each) for each in loops.values() if len(each) > 1]
 
