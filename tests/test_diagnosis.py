@@ -116,6 +116,11 @@ def own_tensor(t, name):
     return (t.W if name[0] == "W" else t.b)[int(name[1:])]
 
 
+def by_norm(g, most):
+    norm = np.sqrt(sum((each**2).sum() for each in g.values()))
+    return {name: each * min(1, most / norm) for name, each in g.items()}
+
+
 def drop_last(t):
     dz = (t.p - t.y) / t.N
     dz[-1] = 0
@@ -162,10 +167,18 @@ PLANTED = {
     "one_entry": backward(end=only("W1", entry)),
     "labels_smoothed": backward(dz=lambda t: (t.p - 0.9 * t.y - 0.1 / 3) / t.N),
     "leaky_slope": backward(slope=lambda t, m: t.dphi(t.a[m]) + 0.01 * (t.a[m] <= 0)),
+    "power_of_N": backward(dz=lambda t: (t.p - t.y) / np.sqrt(t.N)),
+    "clipped": backward(end=each(lambda t, name, g: np.clip(g, -0.03, 0.04))),
+    "clipped_by_norm": backward(end=lambda t, g: by_norm(g, 0.4)),
+    "slope_raised": backward(slope=lambda t, m: t.dphi(t.a[m]) + 0.1),
+    "weights_squared": backward(back=lambda t, d, m: d @ t.W[m] ** 2),
+    "one_added_to_input": backward(weights=lambda t, d, m: d.T @ (t.h[m - 1] + 1)),
 }
 #: They have no place in a network without hidden layers.
-HIDDEN = {name for name in PLANTED if name.startswith(("phi_", "only_unit", "no_weights", "absolute"))}
-HIDDEN |= {"nothing_comes_back", "pre_activation", "leaky_slope"}
+HIDDEN = {
+    name for name in PLANTED if name.startswith(("phi_", "only_unit", "no_weights", "absolute", "slope_"))
+}
+HIDDEN |= {"nothing_comes_back", "pre_activation", "leaky_slope", "weights_squared"}
 #: They have the numbers of another one: Σ_k (p_k − y_k) = 0, so that nothing comes back without W.
 CANCELS = {"no_weights"}
 #: What is right for an activation, and so no mistake.
@@ -318,14 +331,14 @@ STRANGE = {
         backward(dz=lambda t: (t.p - t.y) / t.N * (0.3 + 0.7 * (np.arange(t.N)[:, None] % 2))),
         "∂Err/∂z",
     ),
-    "squared weights": (backward(back=lambda t, d, m: d @ t.W[m] ** 2), "∂Err/∂a1"),
-    "another slope": (backward(slope=lambda t, m: np.cos(t.a[m])), "∂Err/∂a1"),
+    "cubed weights": (backward(back=lambda t, d, m: d @ t.W[m] ** 3), "∂Err/∂h1"),
+    "another slope": (backward(slope=lambda t, m: np.cos(t.a[m])), "φ'(a1)"),
     "added numbers": (
         backward(end=only("W2", lambda t, g: g + np.sin(np.arange(g.size)).reshape(g.shape))),
         "W2",
     ),
     "two rows": (backward(end=only("W1", lambda t, g: g * np.array([[0], [0], [1], [1]]))), "W1"),
-    "clipped": (backward(end=each(lambda t, name, g: np.clip(g, -0.03, 0.04))), "W2, b2"),
+    "shrunk": (backward(end=each(lambda t, name, g: np.tanh(g))), "W2, b2"),
     "not finite": (backward(end=only("W1", lambda t, g: g * np.nan)), "W1"),
 }
 
@@ -510,7 +523,7 @@ def test_the_same_is_said_in_every_process():
         "from tests.test_diagnosis import *\n"
         "for name in ('regulariser', 'reshaped'):\n"
         "    print(diagnosed(network((5, 6, 4, 3), 'relu', planted(PLANTED[name]))).message())\n"
-        "print(diagnosed(network((5, 6, 4, 3), 'relu', planted(STRANGE['clipped'][0]))).message())\n"
+        "print(diagnosed(network((5, 6, 4, 3), 'relu', planted(STRANGE['shrunk'][0]))).message())\n"
     )
     said_by = {
         subprocess.run(

@@ -234,9 +234,7 @@ MISTAKES: dict[str, Rule] = {
     "W1 with the sign changed": _one("W1", np.negative),
     "W1 with the last input forgotten": after(_dead_column),
     "W1 wrong in one entry, by 1e-4 of the largest": after(_one_entry),
-    "clipped at half the largest entry": _each(
-        lambda g: np.clip(g, -np.abs(g).max() / 2, np.abs(g).max() / 2)
-    ),
+    "clipped at half the largest entry": _each(lambda g: np.clip(g, -np.abs(g).max() / 2, np.abs(g).max() / 2)),
     "scaled to norm 1": _each(lambda g: g / (np.linalg.norm(g) or 1)),
     "its sign alone": _each(np.sign),
     "rounded to float16": _each(lambda g: g.astype(np.float16).astype(g.dtype)),

@@ -4,8 +4,8 @@ A mistake is named correctly where every mistake that the diagnosis names is one
 having the same numbers, all that were planted are named, and nothing is left over as unknown. It is asked as
 `backproof check` asks it.
 
-A pair is any two of the mistakes, at different places or at one, where the second is made after the first; a pair is
-left out only if one of them then changes no number.
+A pair is any two of the mistakes, at different places or at one, where the second is made after the first; a pair
+is left out only if one of them then changes no number.
 """
 
 from __future__ import annotations
@@ -118,6 +118,8 @@ SINCE = frozenset(
         "clipped at half the largest entry",
     }
 )
+
+
 @dataclass
 class Share:
     """How many of a sort were named, given another name (too), or not named in full."""

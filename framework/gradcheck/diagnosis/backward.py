@@ -138,6 +138,10 @@ class Backward:
             return None
         return np.asarray(back).reshape(*slope.shape[:2], *[1] * (slope.ndim - 2)) * slope
 
+    def slope(self, layer: int, mistakes: Mistakes) -> Array | None:
+        """φ'(a) of a hidden layer, (N, H), or (N, H, D) where it differs by input."""
+        return self._slope(layer, next((m for m in mistakes if m.place == ("slope", layer)), None))
+
     def _slope(self, layer: int, mistake: Mistake | None) -> Array | None:
         key = layer, NONE if mistake is None else frozenset((mistake,))
         if key not in self._slopes:

@@ -15,26 +15,48 @@ LEAST = 3
 
 
 def clipped(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list[Mistake]:
-    """The gradients of a tensor are `numbers`, but where these pass the largest or the smallest entry given."""
+    """The gradients of a tensor are `numbers`, but where these pass the largest or the smallest entry given: of all
+    cases, or of each."""
     given = [case.given[tensor] for case in cases]
     low, high = ([float(of(one)) for one in given] for of in (np.min, np.max))
-    cut = [np.clip(right, one, other) for right, one, other in zip(numbers, low, high, strict=True)]
-    pairs = list(zip(given, cut, numbers, strict=True))
-    if not all(same(one, other) for one, other, _ in pairs):
-        return []
-    off = [np.abs(other - right) > 1e-9 * np.abs(right).max() for _, other, right in pairs]
-    kept = [~each & (np.abs(one) > 0) for each, one in zip(off, given, strict=True)]
-    if sum(int(each.sum()) for each in off) < LEAST or sum(int(each.sum()) for each in kept) < LEAST:
-        return []
-    limit = "" if len({f"{each:.9g}" for each in high}) > 1 else f" at {low[0]:.6g} and {high[0]:.6g}"
-    says = f"the gradient of {tensor} is clipped{limit}: entries that pass a limit are set to it"
+    lowest, highest = min(low), max(high)
+    count = len(cases)
+    if _cut_off(given, numbers, [lowest] * count, [highest] * count) >= LEAST:
+        return [
+            _clipped(tensor, cases, [lowest] * count, [highest] * count, f" to {lowest:.6g} … {highest:.6g}")
+        ]
+    # With limits of its own, a case shows nothing unless some entries keep within them.
+    kept = sum(
+        int((~np.isin(one, (least, most))).sum()) for one, least, most in zip(given, low, high, strict=True)
+    )
+    if kept >= LEAST and _cut_off(given, numbers, low, high) >= LEAST:
+        return [_clipped(tensor, cases, low, high, ", within other limits at each point")]
+    return []
+
+
+def _cut_off(
+    given: Sequence[Array], numbers: Sequence[Array], low: Sequence[float], high: Sequence[float]
+) -> int:
+    """How many entries are cut off to the limits; 0 where one is not as these limits make it."""
+    count = 0
+    for one, right, least, most in zip(given, numbers, low, high, strict=True):
+        cut = np.clip(right, least, most)
+        if not same(one, cut):
+            return 0
+        count += int((np.abs(cut - right) > 1e-9 * np.abs(right).max()).sum())
+    return count
+
+
+def _clipped(
+    tensor: str, cases: Sequence[Case], low: Sequence[float], high: Sequence[float], where: str
+) -> Mistake:
     limits = {id(case.trace): ends for case, *ends in zip(cases, low, high, strict=True)}
 
     def apply(here: Here) -> Array:
-        ends = limits.get(id(here.trace))
-        return here.delta if ends is None else np.clip(here.delta, *ends)
+        ends = limits.get(id(here.trace), (low[0], high[0]))
+        return np.clip(here.delta, *ends)
 
-    return [_end(tensor, "clipped", says, apply)]
+    return _end(tensor, "clipped", f"the gradient of {tensor} is clipped{where}", apply)
 
 
 def fixed_norm(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list[Mistake]:

@@ -81,8 +81,10 @@ def may_fit(tensor: str, case: Case, numbers: Array) -> bool:
 
 def parallel(one: Array, other: Array) -> bool:
     """Whether one is a multiple of the other, or the other nothing but rounding beside it."""
+    if not (np.isfinite(one).all() and np.isfinite(other).all()):
+        return False
     size = float(np.vdot(other, other))
-    if size <= ROUNDING**2 * float(np.vdot(one, one)):
+    if size <= ROUNDING**2 * float(np.vdot(one, one)) or not size:
         return True
     by = float(np.vdot(other, one)) / size * other
     return same(one, by) or bool(np.allclose(one, by, 1e-6))

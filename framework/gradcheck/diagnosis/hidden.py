@@ -313,7 +313,8 @@ _SLOPES: dict[str, tuple[str, str, Apply]] = {
         _is(lambda a, h: h / a),
     ),
     "without_phi_over_a": (
-        "φ(a{l}) / a{l} is missing in the slope: of a product a g(a) only the second term of its derivative, a g'(a)",
+        "φ(a{l}) / a{l} is missing in the slope: of a product a g(a) only the second term of its derivative, "
+        "a g'(a)",
         "(φ'((a{l})_n{h}) − φ((a{l})_n{h}) / (a{l})_n{h})",
         _times_slope(lambda s, t, layer: s - t.h[layer] / t.a[layer]),
     ),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from framework.gradcheck.diagnosis.example import Counterexample
+from framework.gradcheck.diagnosis.locate import Step, sentence
 
 SCHEMA = 1
 WIDTH = 100
@@ -56,6 +57,8 @@ class Diagnosis:
     #: Why there is no counterexample, or another remark.
     notes: tuple[str, ...] = ()
     points: int = 0
+    #: The steps of the backward pass from the loss down, each right or not by what is above it.
+    located: tuple[Step, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -90,6 +93,7 @@ class Diagnosis:
         lines = [f"diagnosis: {count} {one if count == 1 else more}, compared at {self.points} {points}"]
         for number, finding in enumerate(self.findings, start=1):
             lines += _finding(number, finding)
+        lines += _wrapped(sentence(self.located), "  ")
         lines += self._formulas()
         for tie in self.ties:
             lines += _wrapped("as well possible: " + "; and ".join(each.sentence for each in tie), "  ")
@@ -109,8 +113,8 @@ class Diagnosis:
         return lines
 
     def _equivalents(self) -> list[str]:
-        # Of other formulas for the same slope there is nothing to say; of φ' taken elsewhere there is.
-        shown = [each for each in self.equivalent if each.name.startswith("phi_prime_at")]
+        # Of other formulas for the same slope there is nothing to say; of φ' taken elsewhere by mistake there is.
+        shown = [each for each in self.equivalent if each.name in ("phi_prime_at_h", "phi_prime_at_minus_a")]
         if not shown:
             return []
         text = "equivalent here, no mistake: " + "; ".join(each.sentence for each in shown)

@@ -10,13 +10,14 @@ from framework.gradcheck.diagnosis.backward import NONE, Judge, Mistakes
 from framework.gradcheck.diagnosis.fits import fitted, may_fit, parallel
 from framework.gradcheck.diagnosis.ledger import Mistake
 from framework.gradcheck.diagnosis.lines import lines, on_line
-from framework.kinds import Array
 
 #: Partial explanations that are kept while the tensors are gone through.
 WIDTH = 48
 #: What a tensor costs that nothing explains, and what a mistake costs beside 1 where some tensors do without it,
 #: where a number in it was fitted, and for each further layer in which it is made.
 UNKNOWN, APART, FITTED, AGAIN = 4.0, 0.5, 0.5, 0.25
+#: Two mistakes are as many as two others, also where they are made in more layers: so much more is still a tie.
+NEAR = 0.5
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ class Search:
             both = one | other
             if _apart(both) and len(both) == len(one) + len(other) and self._fits(both, first & second):
                 pairs.append(both)
-        least = min((self._explanation(each).cost(self.depth) for each in pairs), default=0.0)
-        return [found for each in pairs if (found := self._explanation(each)).cost(self.depth) == least]
+        found = sorted((self._explanation(each) for each in pairs), key=lambda each: each.cost(self.depth))
+        return [each for each in found if each.cost(self.depth) <= found[0].cost(self.depth) + NEAR]
 
     def apart(self) -> list[Explanation]:
         """More mistakes, or some that are made in the gradients of some tensors only: from the loss down, each

@@ -302,7 +302,13 @@ def sizes(prefix: str, layer: int, where: str) -> list[Mistake]:
     sign = Mistake(f"{prefix}sign", layer, "sign", f"{where} has the wrong sign", lambda here: -1.0, "−", at=at)
     scaled = [
         Mistake(
-            prefix + ("mean" if "N" in form else "size"), layer, name, f"{where} {says}", _factor(of), form, at=at
+            prefix + ("mean" if "N" in form else "size"),
+            layer,
+            name,
+            f"{where} {says}",
+            _factor(of),
+            form,
+            at=at,
         )
         for name, (says, form, of) in _SIZES.items()
     ]

@@ -104,8 +104,9 @@ _WEIGHTS: dict[str, tuple[str, str, Apply]] = {
     "all_inputs_summed": (
         "the gradient of W{l} is summed over its inputs: the same column for all",
         "(Σ_{d} {below}_n{d})",
-        lambda here: here.delta.T @ np.repeat(
-            (h := here.trace.h[here.layer - 1]).sum(1, keepdims=True), h.shape[1], axis=1
+        lambda here: (
+            here.delta.T
+            @ np.repeat((h := here.trace.h[here.layer - 1]).sum(1, keepdims=True), h.shape[1], axis=1)
         ),
     ),
     "times_weights": (
