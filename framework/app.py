@@ -23,7 +23,7 @@ from framework.cli import complain
 from framework.problems import explain
 from framework.recorder import given, record
 from framework.registry import PluginError, PluginWarning, Registry, registry
-from framework.show import Terminal, console, short_result
+from framework.show import Terminal, console, short_result, show_diagnosis
 from framework.tracking import Terminated, terminate_on_sigterm
 from framework.training import Pruned
 
@@ -310,7 +310,7 @@ def _check(overrides: list[str], session: sweep.Session, as_json: bool, reports:
     if not report.passed:
         print(report.failure_message(), file=sys.stderr)
         if report.diagnosis is not None:
-            print(f"\n{report.diagnosis.message()}", file=sys.stderr)
+            show_diagnosis(console(stderr=True), report.diagnosis)
     return 0 if report.passed else 1
 
 

@@ -101,7 +101,10 @@ class _Points:
         if not findings:
             found = diagnose(cases, evaluate, self._probes())
         off = penalty_findings(cases[0].penalty, self._penalty_expected(self._first_theta))
-        return dataclasses.replace(found, findings=(*found.findings, *off))
+        wrong = {tensor for each in found.findings for tensor in each.tensors}
+        formulas: Mapping[str, str] = getattr(self.net.derivation, "formulas", {})
+        written = {tensor: formula for tensor, formula in formulas.items() if tensor in wrong}
+        return dataclasses.replace(found, findings=(*found.findings, *off), written=written)
 
     def diagnosis_if_usable(self, evaluate: Evaluate) -> Diagnosis | None:
         """None where the derivation is for the sizes of its own network only, and fails at others."""

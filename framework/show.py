@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from framework import describe
 from framework.experiment import Prepared, Result
 from framework.gradcheck import GradcheckReport
+from framework.gradcheck.diagnosis import Diagnosis
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -100,6 +101,26 @@ def _trained(result: Result) -> str:
         line += f"; kept the parameters of epoch {kept}"
     members = len(result.theta)
     return line + (f"; mean ± standard deviation of {members} seeds" if members > 1 else "")
+
+
+#: How a line of a diagnosis is shown, by how it begins.
+STYLES = {"diagnosis:": "bold", "right": "green", "given": "red", "written:": "red", "located": "cyan"}
+
+
+def show_diagnosis(out: Console, found: Diagnosis) -> None:
+    """What is wrong, in lines that fit the terminal; 100 characters where there is none."""
+    from rich.text import Text
+
+    width = min(out.width, 100) if out.is_terminal else 100
+    style = ""
+    out.print()
+    for line in found.message(width).splitlines():
+        # A line that goes on is indented further than its first one.
+        if not line.startswith(" " * 4):
+            style = next((style for start, style in STYLES.items() if line.strip().startswith(start)), "")
+        if line.strip()[:1].isdigit():
+            style = "bold"
+        out.print(Text(line, style if line.strip() else ""))
 
 
 def metrics_table(summary: dict[str, float]) -> Any:

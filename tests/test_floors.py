@@ -21,6 +21,7 @@ FLOORS = {
         "describe",
         "plots",
         "check_page",
+        "diagnosis_page",
         "model_file",
         "predictor",
         "pyfunc_model",

@@ -175,7 +175,7 @@ def _naming(naming: Naming) -> str:
         rows.append([what, _share(*_total(shares)), *map(str, verdicts)])
     text = (
         "Named: every mistake that was planted, and nothing else; what has the same numbers counts as the same. "
-        "Not in full: `unknown` at some place, which is the right answer for what has no name, or one of two alone. "
+        "Not in full: `unknown` at some place, the right answer for what has no name, or one of two alone. "
         f"{len(SINCE)} of the mistakes were unknown when this benchmark was first run, and got a name because of "
         "it; those held out (heldout.py) did not. Pairs are any two of all the mistakes, also at one place, one "
         "made after the other; only pairs of which one then changes no number are left out. float64, one network "

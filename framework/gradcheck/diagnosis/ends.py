@@ -50,11 +50,11 @@ def _cut_off(
 def _clipped(
     tensor: str, cases: Sequence[Case], low: Sequence[float], high: Sequence[float], where: str
 ) -> Mistake:
-    limits = {id(case.trace): ends for case, *ends in zip(cases, low, high, strict=True)}
+    limits = {id(case.trace): (one, other) for case, one, other in zip(cases, low, high, strict=True)}
 
     def apply(here: Here) -> Array:
-        ends = limits.get(id(here.trace), (low[0], high[0]))
-        return np.clip(here.delta, *ends)
+        least, most = limits.get(id(here.trace), (low[0], high[0]))
+        return np.clip(here.delta, least, most)
 
     return _end(tensor, "clipped", f"the gradient of {tensor} is clipped{where}", apply)
 

@@ -40,16 +40,28 @@ class Counterexample:
     def entry(self) -> str:
         return f"{self.tensor}[{', '.join(map(str, self.index))}]"
 
-    def lines(self) -> list[str]:
-        """As text, one array a line."""
+    @property
+    def size(self) -> str:
+        """`D = 2, H = 1, K = 2, N = 1`."""
         D, *hidden, K = self.sizes
         H = f"H = {', '.join(map(str, hidden))}, " if hidden else ""
-        wide = max(len(name) for name in self.values)
+        return f"D = {D}, {H}K = {K}, N = {self.N}"
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Every array by its name, and the entry of the gradient at last."""
         return [
-            f"smallest example found: D = {D}, {H}K = {K}, N = {self.N}",
-            *(f"  {name:<{wide}} = {_shown(value)}" for name, value in self.values.items()),
-            f"  right ∂Err/∂{self.entry} = {self.right:.6g}",
-            f"  given ∂Err/∂{self.entry} = {self.given:.6g}",
+            *((name, _shown(value)) for name, value in self.values.items()),
+            (f"right ∂Err/∂{self.entry}", _shown(self.right)),
+            (f"given ∂Err/∂{self.entry}", _shown(self.given)),
+        ]
+
+    def lines(self) -> list[str]:
+        """As text, one array a line."""
+        rows = self.rows()
+        wide = max(len(name) for name, _ in rows)
+        return [
+            f"smallest example found: {self.size}",
+            *(f"  {name:<{wide}} = {value}" for name, value in rows),
         ]
 
 

@@ -55,9 +55,18 @@ def _reached(probes: Sequence[Case], layer: int, given: Array, right: Array, abo
         return [Step(h, RIGHT), Step(slope, RIGHT)]
     trace = probes[0].trace
     back = above @ trace.W[layer + 1]
-    if same(given, back * trace.dphi(trace.a[layer])):
+    product = back * trace.dphi(trace.a[layer])
+    if same(given, product):
         return [Step(h, FOLLOWS), Step(slope, RIGHT)]
+    if _multiple(given, product):
+        # One factor in all of it may come in anywhere.
+        return [Step(f"∂Err/∂a{layer}", WRONG)]
     return [Step(h, RIGHT), Step(slope, WRONG)] if _one_slope(given, back) else [Step(h, WRONG)]
+
+
+def _multiple(one: Array, other: Array) -> bool:
+    size = float(np.vdot(other, other))
+    return bool(size and np.isfinite(one).all() and same(one, float(np.vdot(other, one)) / size * other))
 
 
 def _one_slope(given: Array, back: Array) -> bool:
