@@ -26,7 +26,7 @@ from framework.problems import explain
 from framework.recorder import Recording
 from framework.registry import PluginError, PluginWarning, Registry, near, registry
 from framework.running import run
-from framework.show import Terminal, console, ui_command
+from framework.show import Terminal, console, show_diagnosis, ui_command
 from framework.tracking import Terminated, check_terminated, terminate_on_sigterm
 
 if TYPE_CHECKING:
@@ -383,7 +383,7 @@ def _check(
     if not report.passed:
         print(report.failure_message(), file=sys.stderr)
         if report.diagnosis is not None:
-            print(f"\n{report.diagnosis.message()}", file=sys.stderr)
+            show_diagnosis(console(stderr=True), report.diagnosis)
     return 0 if report.passed else 1
 
 

@@ -6,7 +6,8 @@ import base64
 import html
 from collections.abc import Sequence
 
-from framework import plots
+from framework import diagnosis_page, plots
+from framework.diagnosis_page import diagnosis
 from framework.gradcheck import ALONE, GradcheckReport, Section, TensorResult
 
 STYLE = """
@@ -31,7 +32,7 @@ def page(report: GradcheckReport, title: str, facts: Sequence[tuple[str, str]]) 
         + "</table>",
     ]
     if report.diagnosis is not None:
-        parts += ["<h2>What is wrong</h2>", f"<pre>{_text(report.diagnosis.message())}</pre>"]
+        parts += diagnosis(report.diagnosis)
     if report.preconditions:
         parts += ["<h2>Looked at so that a mistake shows</h2>", _preconditions(report)]
     for section in report.sections:
@@ -40,7 +41,8 @@ def page(report: GradcheckReport, title: str, facts: Sequence[tuple[str, str]]) 
     body = "\n".join(parts)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title>\n'
-        f'<link rel="icon" href="data:,"><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
+        f'<link rel="icon" href="data:,"><style>{STYLE}{diagnosis_page.STYLE}</style></head>\n'
+        f"<body>\n{body}\n</body></html>\n"
     )
 
 

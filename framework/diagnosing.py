@@ -26,6 +26,8 @@ from framework.training import rows_of
 
 #: Samples of each point: none is a size of the network, so that no two axes have the same length.
 SAMPLES = (23, 7, 3, 1)
+#: Single samples that are compared to locate what is wrong.
+PROBES = 6
 #: A larger network is diagnosed by a smaller one of the same depth, if its derivation can be used there.
 LARGEST = 6000
 SMALLER = (13, 11, 9, 8, 6, 5)
@@ -95,9 +97,14 @@ class _Points:
         cases = self._cases()
         calls = [traced(self.net, self._first_theta, cases[0].trace.x, cases[0].trace.y)[1] for _ in range(3)]
         findings = repeat_findings(calls, cases[0].expected)
-        found = diagnose(cases, evaluate) if not findings else Diagnosis(tuple(findings), points=1)
+        found = Diagnosis(tuple(findings), points=1)
+        if not findings:
+            found = diagnose(cases, evaluate, self._probes())
         off = penalty_findings(cases[0].penalty, self._penalty_expected(self._first_theta))
-        return dataclasses.replace(found, findings=(*found.findings, *off))
+        wrong = {tensor for each in found.findings for tensor in each.tensors}
+        formulas: Mapping[str, str] = getattr(self.net.derivation, "formulas", {})
+        written = {tensor: formula for tensor, formula in formulas.items() if tensor in wrong}
+        return dataclasses.replace(found, findings=(*found.findings, *off), written=written)
 
     def diagnosis_if_usable(self, evaluate: Evaluate) -> Diagnosis | None:
         """None where the derivation is for the sizes of its own network only, and fails at others."""
@@ -114,6 +121,13 @@ class _Points:
                 count += 1
             counts.append(count)
         return [self._case(count, given=i == 0) for i, count in enumerate(counts)]
+
+    def _probes(self) -> list[Case]:
+        """A single sample with some of the targets that the data has."""
+        theta, x = self._theta(given=False), self.rng.normal(0, 1, (1, self.net.sizes[0]))
+        # More of them than there are in a batch: all of a few classes are then among them.
+        targets = np.unique(self._targets(self.rng.integers(0, len(self.y), 40)), axis=0)
+        return [self._compared(theta, x, y[None]) for y in targets[:PROBES]]
 
     def tiny(self, params: dict[str, Array], x: Array, y: Array) -> tuple[Trace, Mapping[str, Array]] | None:
         """The network at other sizes; None where the derivation fails there."""
@@ -133,7 +147,9 @@ class _Points:
         x = self.rng.normal(0, 1, (count, self.net.sizes[0]))
         if given and self.X is not None:
             x = np.asarray(self.X[rows], np.float64)
-        y = self._targets(rows)
+        return self._compared(theta, x, self._targets(rows))
+
+    def _compared(self, theta: Array, x: Array, y: Array) -> Case:
         trace, gradients = traced(self.net, theta, x, y)
         expected = self._expected(trace, theta, x, y)
         return Case(trace, gradients, expected, self._penalty(theta))

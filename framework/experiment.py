@@ -12,6 +12,7 @@ import numpy as np
 from framework.checking import ON_KINKS, NetworkCheck
 from framework.data import Batches, DataOptions, SplitData, check_batch_size, check_range, split
 from framework.diagnosing import diagnose_network
+from framework.evaluation import Evaluation
 from framework.gradcheck import ALONE, LOWER, CheckOptions, GradcheckReport
 from framework.kinds import (
     Activation,

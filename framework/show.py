@@ -13,6 +13,7 @@ from framework import describe
 from framework.config import PlaceOptions
 from framework.experiment import Prepared
 from framework.gradcheck import GradcheckReport
+from framework.gradcheck.diagnosis import Diagnosis
 from framework.running import Result
 from framework.tracking import TrackingOptions
 
@@ -127,6 +128,26 @@ def ui_command(tracking: TrackingOptions, outputs: str) -> str:
     if tracking.experiment != TrackingOptions().experiment:
         words += ["--experiment", tracking.experiment]
     return shlex.join(words)
+
+
+#: How a line of a diagnosis is shown, by how it begins.
+STYLES = {"diagnosis:": "bold", "right": "green", "given": "red", "written:": "red", "located": "cyan"}
+
+
+def show_diagnosis(out: Console, found: Diagnosis) -> None:
+    """What is wrong, in lines that fit the terminal; 100 characters where there is none."""
+    from rich.text import Text
+
+    width = min(out.width, 100) if out.is_terminal else 100
+    style = ""
+    out.print()
+    for line in found.message(width).splitlines():
+        # A line that goes on is indented further than its first one.
+        if not line.startswith(" " * 4):
+            style = next((style for start, style in STYLES.items() if line.strip().startswith(start)), "")
+        if line.strip()[:1].isdigit():
+            style = "bold"
+        out.print(Text(line, style if line.strip() else ""))
 
 
 def metrics_table(summary: dict[str, float]) -> Any:

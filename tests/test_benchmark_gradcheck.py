@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from benchmarks.gradcheck.checkers import CHECKERS
+from benchmarks.gradcheck.heldout import HELD_OUT, HELD_OUT_NAMES
 from benchmarks.gradcheck.mistakes import MISTAKES, Rule
-from benchmarks.gradcheck.naming import NAMES, SINCE, Naming
+from benchmarks.gradcheck.naming import NAMES, SINCE, Naming, Share
 from benchmarks.gradcheck.problems import ACTIVATIONS, SAME, problem, problems
-from benchmarks.gradcheck.results import page
+from benchmarks.gradcheck.results import Measured, page, short
+from benchmarks.gradcheck.run import BEGIN, END, into
 from benchmarks.gradcheck.trial import trial
 
 OURS = [each for each in CHECKERS if each.name == "backproof"]
@@ -30,11 +32,12 @@ def test_ours_accepts_nothing_wrong_and_rejects_nothing_right(small_trial):
 
 def test_there_are_enough_mistakes_and_each_shows_somewhere():
     assert len(MISTAKES) >= 40
-    assert set(NAMES) | set(SINCE) <= set(MISTAKES)
-    assert not set(NAMES) & set(SINCE)
+    assert SINCE <= set(NAMES) <= set(MISTAKES)
+    assert set(HELD_OUT_NAMES) <= set(HELD_OUT)
+    assert not set(HELD_OUT) & set(MISTAKES)
     hidden = [
         mistake
-        for mistake, rule in MISTAKES.items()
+        for mistake, rule in (MISTAKES | HELD_OUT).items()
         if all(small(activation).gap(rule) <= SAME for activation in ACTIVATIONS)
     ]
     assert hidden == []
@@ -67,9 +70,12 @@ def test_a_candidate_gives_loss_and_gradient_in_its_dtype(dtype):
     np.testing.assert_array_equal(given.join(given.split(given.theta)), given.theta)
 
 
-def test_two_mistakes_at_one_place_are_no_pair():
-    with pytest.raises(ValueError, match="both mistakes are at dz"):
-        MISTAKES["twice"].with_(MISTAKES["half"])
+def test_of_two_mistakes_at_one_place_the_second_is_made_after_the_first():
+    given, right = (small().given(rule) for rule in (MISTAKES["twice"].with_(MISTAKES["half"]), None))
+    np.testing.assert_allclose(given.gradient(given.theta), right.gradient(right.theta), rtol=1e-12, atol=1e-15)
+    one, two = MISTAKES["twice"], MISTAKES["p for p − y"]
+    assert small().gap(one.with_(two), two) <= SAME
+    assert small().gap(two.with_(one), two) > 0.1
 
 
 def test_a_pair_is_both_mistakes():
@@ -95,9 +101,25 @@ def test_every_checker_tells_a_wrong_sign_in_float64(checker):
 def test_the_page_says_what_is_not_installed_and_what_went_wrong(small_trial):
     tally = small_trial.tallies["backproof"]
     tally.errors.append("accepted: an invented error")
-    naming = Naming(pairs=1, seconds=[0.1])
-    text = page(OURS, small_trial, naming, {"backproof": 0.05}, [], 60.0)
+    share = Share()
+    share.add("named", "")
+    share.add("misnamed", "an invented miss")
+    naming = Naming({"twice": share}, {"b times itself": share}, share, seconds=[0.1])
+    measured = Measured(CHECKERS, small_trial, naming, {"backproof": 0.05}, [], 60.0)
+    text, table = page(measured), short(measured)
     tally.errors.pop()
     assert "- accepted: an invented error" in text
+    assert "- an invented miss" in text
     assert "| backproof | 0 of " in text
     assert "50.0 ms" in text
+    assert "| random pairs | 1 of 2 (50.0 %) | 0 | 1 |" in text
+    assert "| backproof | 0 % | 0 % | 0 %, 0 % | 50.0 ms |" in table
+    assert "| scipy check_grad | not installed |" in table
+
+
+def test_the_readmes_table_is_replaced_and_nothing_else():
+    readme = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    assert into(readme, "new") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+    assert into(into(readme, "new"), "old") == readme
+    with pytest.raises(ValueError, match="needs the lines"):
+        into("before", "new")

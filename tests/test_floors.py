@@ -25,6 +25,7 @@ FLOORS = {
         "describe",
         "plots",
         "check_page",
+        "diagnosis_page",
         "model_file",
         "predictor",
         "pyfunc_model",

@@ -1,8 +1,11 @@
-"""The share of mistakes that the diagnosis names: single ones and random pairs.
+"""The share of mistakes that the diagnosis names: single ones, random pairs, and single ones of heldout.py.
 
 A mistake is named correctly where every mistake that the diagnosis names is one that was planted, or is listed as
 having the same numbers, all that were planted are named, and nothing is left over as unknown. It is asked as
 `backproof check` asks it.
+
+A pair is any two of the mistakes, at different places or at one, where the second is made after the first; a pair
+is left out only if one of them then changes no number.
 """
 
 from __future__ import annotations
@@ -10,11 +13,12 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from benchmarks.gradcheck.heldout import HELD_OUT, HELD_OUT_NAMES
 from benchmarks.gradcheck.mistakes import MISTAKES, Rule
 from benchmarks.gradcheck.problems import ACTIVATIONS, SAME, Problem, problem
 from framework.diagnosing import diagnose_network
@@ -23,7 +27,7 @@ from framework.registry import registry
 
 NAMED, MISNAMED, UNKNOWN = "named", "misnamed", "unknown"
 
-#: What the diagnosis calls each mistake that it had a name for from the start.
+#: What the diagnosis may call each mistake. One that is not here has no name.
 NAMES: dict[str, set[str]] = {
     "y − p for p − y": {"sign"},
     "p for p − y": {"no_target"},
@@ -82,10 +86,6 @@ NAMES: dict[str, set[str]] = {
     "its sign alone": {"only_signs"},
     "a penalty on W, 0.01 W, not in the loss": {"regulariser"},
     "a penalty on b, 0.01 b, not in the loss": {"regulariser"},
-}
-#: These were unknown when the benchmark was first run, and got a name then: they show that the ledger can be added
-#: to, not that it foresaw them. They are counted apart.
-SINCE: dict[str, set[str]] = {
     "labels smoothed by 0.01, the loss not": {"labels_smoothed"},
     "the first sample twice": {"first_sample_twice"},
     "φ' of the next unit": {"phi_prime_of_next_unit"},
@@ -98,26 +98,59 @@ SINCE: dict[str, set[str]] = {
     "W1 with the last input forgotten": {"last_input_forgotten"},
     "scaled to norm 1": {"scaled_to_norm_1"},
     "rounded to float16": {"rounded_to_float16"},
+    "clipped at half the largest entry": {"clipped"},
 }
+#: These were unknown when the benchmark was first run, and got a name because of it.
+SINCE = frozenset(
+    {
+        "labels smoothed by 0.01, the loss not",
+        "the first sample twice",
+        "φ' of the next unit",
+        "leaky by 0.01 at a ≤ 0, φ not",
+        "Σ_k without the last unit",
+        "W reshaped, not transposed",
+        "W's units in reverse",
+        "the bias added to W",
+        "W after its own step",
+        "W1 with the last input forgotten",
+        "scaled to norm 1",
+        "rounded to float16",
+        "clipped at half the largest entry",
+    }
+)
+
+
+@dataclass
+class Share:
+    """How many of a sort were named, given another name (too), or not named in full."""
+
+    verdicts: Counter[str] = field(default_factory=Counter[str])
+    #: What was said of those that were not named, in words.
+    misses: list[str] = field(default_factory=list[str])
+
+    def add(self, verdict: str, what: str) -> None:
+        self.verdicts[verdict] += 1
+        if verdict != NAMED:
+            self.misses.append(what)
+
+    @property
+    def named(self) -> int:
+        return self.verdicts[NAMED]
+
+    @property
+    def all(self) -> int:
+        return self.verdicts.total()
 
 
 @dataclass
 class Naming:
-    """How many were named, of how many, and what was said of the others."""
+    """What became of every mistake, by its name, and of pairs: at different places or at one."""
 
-    singles: Counter[str] = field(default_factory=Counter[str])
-    named: Counter[str] = field(default_factory=Counter[str])
-    #: Another mistake was named than the one planted.
-    misnamed: Counter[str] = field(default_factory=Counter[str])
-    pairs: int = 0
-    pairs_named: int = 0
-    pairs_misnamed: int = 0
+    singles: dict[str, Share] = field(default_factory=dict[str, Share])
+    heldout: dict[str, Share] = field(default_factory=dict[str, Share])
+    apart: Share = field(default_factory=Share)
+    together: Share = field(default_factory=Share)
     seconds: list[float] = field(default_factory=list[float])
-    misses: list[str] = field(default_factory=list[str])
-
-    def of(self, mistakes: Collection[str]) -> tuple[int, int]:
-        """How many of these mistakes were named, and of how many."""
-        return sum(self.named[each] for each in mistakes), sum(self.singles[each] for each in mistakes)
 
 
 def share_named(depths: tuple[int, ...], pairs: int, seed: int) -> Naming:
@@ -129,39 +162,42 @@ def share_named(depths: tuple[int, ...], pairs: int, seed: int) -> Naming:
         inputs, *hidden, outputs = (int(each) for each in rng.permutation(np.arange(3, 9))[: depth + 2])
         given = problem(activation, (inputs, *hidden, outputs), "fresh", "float64", rng)
         print(f"naming mistakes: {given.label}", file=sys.stderr)
-        shown = {mistake: rule for mistake, rule in MISTAKES.items() if given.gap(rule) > SAME}
-        for mistake, rule in shown.items():
-            said = _diagnosed(given, rule, found)
-            found.singles[mistake] += 1
-            verdict = _verdict(said, (NAMES | SINCE).get(mistake, set()))
-            found.named[mistake] += verdict == NAMED
-            found.misnamed[mistake] += verdict == MISNAMED
-            if verdict == MISNAMED or (verdict != NAMED and mistake in NAMES | SINCE):
-                found.misses.append(f"{mistake}: {given.label}: {_said(said)}")
-        known = {mistake: rule for mistake, rule in shown.items() if mistake in NAMES}
-        _pairs(found, given, known, pairs, rng)
+        _singles(found, found.singles, given, MISTAKES, NAMES)
+        _singles(found, found.heldout, given, HELD_OUT, HELD_OUT_NAMES)
+        _pairs(found, given, pairs, rng)
     return found
 
 
-def _pairs(found: Naming, given: Problem, known: dict[str, Rule], count: int, rng: np.random.Generator) -> None:
-    """Pairs of these mistakes at different places, each of which changes what the other alone gives."""
+def _singles(
+    found: Naming,
+    shares: dict[str, Share],
+    given: Problem,
+    mistakes: Mapping[str, Rule],
+    names: Mapping[str, set[str]],
+) -> None:
+    """Each mistake that shows in the network, by itself."""
+    for mistake, rule in mistakes.items():
+        if given.gap(rule) > SAME:
+            said = _diagnosed(given, rule, found)
+            verdict = _verdict(said, names.get(mistake, set()))
+            shares.setdefault(mistake, Share()).add(verdict, f"{mistake}: {given.label}: {_said(said)}")
+
+
+def _pairs(found: Naming, given: Problem, count: int, rng: np.random.Generator) -> None:
+    """Pairs of all mistakes that show, each of which changes what the other alone gives."""
+    shown = {mistake: rule for mistake, rule in MISTAKES.items() if given.gap(rule) > SAME}
     done = 0
     while done < count:
-        names = [str(each) for each in rng.choice([*known], 2, replace=False)]
-        one, other = (known[name] for name in names)
-        if one.places & other.places:
-            continue
+        names = [str(each) for each in rng.choice([*shown], 2, replace=False)]
+        one, other = (shown[name] for name in names)
         both = one.with_(other)
-        if given.gap(both) <= SAME or given.gap(both, one) <= SAME or given.gap(both, other) <= SAME:
+        if min(given.gap(both), given.gap(both, one), given.gap(both, other)) <= SAME:
             continue
         done += 1
-        found.pairs += 1
         said = _diagnosed(given, both, found)
-        verdict = _verdict(said, NAMES[names[0]], NAMES[names[1]])
-        found.pairs_named += verdict == NAMED
-        found.pairs_misnamed += verdict == MISNAMED
-        if verdict != NAMED:
-            found.misses.append(f"{' + '.join(names)}: {given.label}: {_said(said)}")
+        verdict = _verdict(said, *(NAMES.get(name, set()) for name in names))
+        share = found.together if one.places & other.places else found.apart
+        share.add(verdict, f"{' + '.join(names)}: {given.label}: {_said(said)}")
 
 
 def _diagnosed(given: Problem, rule: Rule, found: Naming) -> Diagnosis:

@@ -6,15 +6,17 @@ import datetime
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.gradcheck.checkers import Checker
+from benchmarks.gradcheck.heldout import HELD_OUT
 from benchmarks.gradcheck.mistakes import MISTAKES
-from benchmarks.gradcheck.naming import NAMES, SINCE, Naming
+from benchmarks.gradcheck.naming import MISNAMED, SINCE, UNKNOWN, Naming, Share
 from benchmarks.gradcheck.problems import ACTIVATIONS, DTYPES, MOMENTS
 from benchmarks.gradcheck.timing import Cost
 from benchmarks.gradcheck.trial import Key, Tally, Trial
@@ -22,26 +24,32 @@ from benchmarks.gradcheck.trial import Key, Tally, Trial
 OURS = "backproof"
 
 
-def page(
-    checkers: Sequence[Checker],
-    trial: Trial,
-    naming: Naming,
-    times: dict[str, float],
-    costs: Sequence[Cost],
-    seconds: float,
-) -> str:
+@dataclass(frozen=True)
+class Measured:
+    """What one run measured."""
+
+    checkers: Sequence[Checker]
+    trial: Trial
+    naming: Naming
+    times: dict[str, float]
+    costs: Sequence[Cost]
+    seconds: float
+
+
+def page(measured: Measured) -> str:
     """All tables, with what they were measured on and how."""
+    checkers, trial, naming = measured.checkers, measured.trial, measured.naming
     parts = [
         "# Gradient checkers, measured",
-        _how(checkers, trial, seconds),
+        _how(checkers, trial, measured.seconds),
         "## What each accepts and rejects",
-        _verdicts(checkers, trial, naming, times),
+        _verdicts(checkers, trial, naming, measured.times),
         "## Where they go wrong, in float64",
         _where(checkers, trial),
         "## Naming the mistake",
         _naming(naming),
         "## What one check costs",
-        _costs(costs),
+        _costs(measured.costs),
         "## Mistake by mistake, float64: how often each checker accepts it",
         _mistakes(checkers, trial),
     ]
@@ -49,6 +57,32 @@ def page(
     if wrong:
         parts += ["## What backproof got wrong", "\n".join(f"- {each}" for each in wrong)]
     return "\n\n".join(parts) + "\n"
+
+
+def short(measured: Measured) -> str:
+    """The main table, and what is named, for the README."""
+    trial, naming = measured.trial, measured.naming
+    rows = [["", "accepts wrong ones", "rejects right ones", "the same in float32", "one check"]]
+    for each in measured.checkers:
+        tally = trial.tallies.get(each.name)
+        if tally is None:
+            rows.append([each.name, *["not installed"] * 3, ""])
+            continue
+        low = (
+            f"{_percent(*_accepted(trial, tally, 'float32'))}, {_percent(*_rejected(trial, tally, 'float32'))}"
+        )
+        high = [_percent(*of(trial, tally, "float64")) for of in (_accepted, _rejected)]
+        rows.append([each.name, *high, low, f"{1e3 * measured.times[each.name]:.1f} ms"])
+    pairs = _total([naming.apart, naming.together])
+    return (
+        f"{_markdown(rows)}\n\n"
+        f"Of {trial.wrong.total():,} wrong gradients ({len(MISTAKES)} mistakes planted in small networks) and "
+        f"{trial.right.total():,} right ones. The diagnosis names {_percent(*_total(naming.singles.values()))} of "
+        f"the mistakes and {_percent(*pairs)} of random pairs, both and nothing else; of {len(HELD_OUT)} mistakes "
+        f"that were written after it was finished, {_percent(*_total(naming.heldout.values()))}; the others are "
+        "`unknown`, at their place. All of it, with what it gets wrong: "
+        "[benchmarks/gradcheck/RESULTS.md](benchmarks/gradcheck/RESULTS.md)."
+    )
 
 
 def _how(checkers: Sequence[Checker], trial: Trial, seconds: float) -> str:
@@ -99,7 +133,7 @@ def _verdicts(checkers: Sequence[Checker], trial: Trial, naming: Naming, times: 
         cells = [each.name]
         for dtype in DTYPES:
             cells += [_accepts(trial, tally, dtype=dtype), _rejects(trial, tally, dtype=dtype)]
-        named = _share(naming.named.total(), naming.singles.total()) if each.name == OURS else "–"
+        named = _share(*_total(naming.singles.values())) if each.name == OURS else "–"
         rows.append([*cells, named, f"{1e3 * times[each.name]:.1f} ms"])
     return _markdown(rows)
 
@@ -124,22 +158,41 @@ def _both(trial: Trial, tally: Tally, group: dict[str, str]) -> list[str]:
 
 
 def _naming(naming: Naming) -> str:
-    outside = [each for each in MISTAKES if each not in NAMES | SINCE]
+    since = [each for name, each in naming.singles.items() if name in SINCE]
+    before = [each for name, each in naming.singles.items() if name not in SINCE]
+    pairs = [naming.apart, naming.together]
+    rows = [["", "named", "not in full", "another name given"]]
+    for what, shares in (
+        ("single mistakes", [*naming.singles.values()]),
+        ("of them: the ledger was not changed for", before),
+        ("of them: named since the first run, because of it", since),
+        ("held out, written after the last change to the ledger", [*naming.heldout.values()]),
+        ("random pairs", pairs),
+        ("of them: at different places", pairs[:1]),
+        ("of them: at one place", pairs[1:]),
+    ):
+        verdicts = [sum(each.verdicts[verdict] for each in shares) for verdict in (UNKNOWN, MISNAMED)]
+        rows.append([what, _share(*_total(shares)), *map(str, verdicts)])
     text = (
-        f"{_share(naming.named.total(), naming.singles.total())} of the single mistakes were named correctly. Of "
-        f"those that had a name before this benchmark was first run: {_share(*naming.of(NAMES))}. Of the "
-        f"{len(SINCE)} that were unknown then and were given a name since: {_share(*naming.of(SINCE))}. "
-        f"{naming.misnamed.total()} were given another mistake's name. "
-        "Of random pairs of mistakes of the first sort, at different places, "
-        f"{_share(naming.pairs_named, naming.pairs)} were named, both and nothing else; {naming.pairs_misnamed} "
-        f"were given a wrong name. Median time {np.median(naming.seconds):.2f} s, at most "
-        f"{max(naming.seconds):.1f} s. float64, one network of every activation and depth."
+        "Named: every mistake that was planted, and nothing else; what has the same numbers counts as the same. "
+        "Not in full: `unknown` at some place, the right answer for what has no name, or one of two alone. "
+        f"{len(SINCE)} of the mistakes were unknown when this benchmark was first run, and got a name because of "
+        "it; those held out (heldout.py) did not. Pairs are any two of all the mistakes, also at one place, one "
+        "made after the other; only pairs of which one then changes no number are left out. float64, one network "
+        f"of every activation and depth. Median time {np.median(naming.seconds):.2f} s, at most "
+        f"{max(naming.seconds):.1f} s."
     )
-    if outside:
-        text += f"\n\nMistakes without a name, where 'unknown' is the right answer: {'; '.join(outside)}."
-    if naming.misses:
-        text += "\n\nNot named, or not so:\n\n" + "\n".join(f"- {each}" for each in naming.misses)
-    return text
+    misses = [
+        miss for each in (*naming.singles.values(), *pairs, *naming.heldout.values()) for miss in each.misses
+    ]
+    listed = "\n\nNot named, and what was said instead:\n\n" + "\n".join(f"- {each}" for each in misses)
+    return f"{text}\n\n{_markdown(rows)}" + (listed if misses else "")
+
+
+def _total(shares: Iterable[Share]) -> tuple[int, int]:
+    """How many were named, of how many."""
+    found = list(shares)
+    return sum(each.named for each in found), sum(each.all for each in found)
 
 
 def _costs(costs: Sequence[Cost]) -> str:
@@ -177,6 +230,18 @@ def _rejects(trial: Trial, tally: Tally, **group: str) -> str:
     return _share(count(tally.rejected), count(trial.right))
 
 
+def _accepted(trial: Trial, tally: Tally, dtype: str) -> tuple[int, int]:
+    return _of(tally.accepted, dtype=dtype), _of(trial.wrong, dtype=dtype)
+
+
+def _rejected(trial: Trial, tally: Tally, dtype: str) -> tuple[int, int]:
+    counts = [
+        sum(n for key, n in each.items() if _fits(key, {"dtype": dtype}))
+        for each in (tally.rejected, trial.right)
+    ]
+    return counts[0], counts[1]
+
+
 def _of(counts: Counter[tuple[str, Key]], mistake: str | None = None, **group: str) -> int:
     return sum(n for (name, key), n in counts.items() if mistake in (None, name) and _fits(key, group))
 
@@ -187,11 +252,13 @@ def _fits(key: Key, group: dict[str, str]) -> bool:
 
 
 def _share(count: int, of: int) -> str:
+    return f"{count:,} of {of:,} ({_percent(count, of)})" if of else "–"
+
+
+def _percent(count: int, of: int) -> str:
     if not of:
         return "–"
-    percent = 100 * count / of
-    shown = "0" if count == 0 else "100" if count == of else f"{percent:.1f}"
-    return f"{count:,} of {of:,} ({shown} %)"
+    return "0 %" if count == 0 else "100 %" if count == of else f"{100 * count / of:.1f} %"
 
 
 def _markdown(rows: list[list[str]]) -> str:

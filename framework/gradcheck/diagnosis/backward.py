@@ -28,13 +28,13 @@ def ledger(trace: Trace, *, penalty: bool) -> list[Mistake]:
         W, b = f"the gradient of W{layer}", f"the gradient of b{layer}"
         found += (
             weights(trace, layer)
-            + ends("weights_end", layer, W)
+            + ends("weights", layer, W)
             + samples("weights_samples", layer, W)
             + sizes("weights_", layer, W)
         )
         found += (
             biases(trace, layer)
-            + ends("biases_end", layer, b)
+            + ends("biases", layer, b)
             + samples("biases_samples", layer, b)
             + sizes("biases_", layer, b)
         )
@@ -68,11 +68,12 @@ class Backward:
         gradient = np.asarray(own[kind].apply(here)) if kind in own else self._product(tensor, here)
         if gradient.dtype == object or gradient.shape != self.case.expected[tensor].shape:
             return None
-        for part in ("_sign", "_size", "_factor"):
+        for part in ("_sign", "_mean", "_size", "_factor"):
             if kind + part in own:
                 gradient = gradient * np.asarray(own[kind + part].apply(here))
-        if kind + "_end" in own:
-            gradient = np.asarray(own[kind + "_end"].apply(self._here(layer, gradient)))
+        for part in ("_units", "_end"):
+            if kind + part in own:
+                gradient = np.asarray(own[kind + part].apply(self._here(layer, gradient)))
         if kind + "_added" in own:
             gradient = gradient + np.asarray(own[kind + "_added"].apply(here))
         if kind + "_entry" in own:
@@ -111,7 +112,7 @@ class Backward:
         delta = self._start(here) if layer == self.depth else self._back(layer, mistakes, here)
         if delta is None:
             return None
-        for part in ("sign", "size", "factor"):
+        for part in ("sign", "mean", "size", "factor"):
             if part in here:
                 delta = delta * np.asarray(here[part].apply(self._here(layer, delta)))
         return delta
@@ -121,7 +122,10 @@ class Backward:
         delta = np.asarray(own["seed"].apply(here)) if "seed" in own else self._seed
         if not np.isfinite(delta).all():
             return None
-        return delta * np.asarray(own["samples"].apply(here)) if "samples" in own else delta
+        for part in ("classes", "samples"):
+            if part in own:
+                delta = delta * np.asarray(own[part].apply(here))
+        return delta
 
     def _back(self, layer: int, mistakes: Mistakes, own: dict[str, Mistake]) -> Array | None:
         upper = self.delta(layer + 1, mistakes)
@@ -133,6 +137,10 @@ class Backward:
         if back is None or slope is None or np.shape(back) != slope.shape[:2]:
             return None
         return np.asarray(back).reshape(*slope.shape[:2], *[1] * (slope.ndim - 2)) * slope
+
+    def slope(self, layer: int, mistakes: Mistakes) -> Array | None:
+        """φ'(a) of a hidden layer, (N, H), or (N, H, D) where it differs by input."""
+        return self._slope(layer, next((m for m in mistakes if m.place == ("slope", layer)), None))
 
     def _slope(self, layer: int, mistake: Mistake | None) -> Array | None:
         key = layer, NONE if mistake is None else frozenset((mistake,))
@@ -147,7 +155,7 @@ class Backward:
         return Here(self.trace, layer, delta, above, self.case.expected, self.case.penalty)
 
 
-_DELTA = {"seed", "samples", "back", "slope", "sign", "size", "factor"}
+_DELTA = {"seed", "classes", "samples", "back", "slope", "sign", "mean", "size", "factor"}
 
 
 def plain_gradients(trace: Trace) -> dict[str, Array]:
@@ -190,6 +198,10 @@ class Judge:
             if gradient is None or not np.allclose(gradient, each.case.expected[tensor], 1e-9, 1e-13):
                 return False
         return True
+
+    def first(self, tensor: str, mistakes: Mistakes) -> Array | None:
+        """The tensor's gradient with these mistakes at the first case."""
+        return self.passes[0].gradient(tensor, mistakes)
 
     def numbers(self, tensor: str, mistakes: Mistakes) -> list[Array] | None:
         """The tensor's gradient with these mistakes at each case."""

@@ -10,6 +10,7 @@ from framework.gradcheck.diagnosis.backward import Judge, Mistakes, ledger
 from framework.gradcheck.diagnosis.case import Case, same
 from framework.gradcheck.diagnosis.example import Evaluate, counterexample
 from framework.gradcheck.diagnosis.ledger import Mistake
+from framework.gradcheck.diagnosis.locate import WRONG, locate
 from framework.gradcheck.diagnosis.plugins import plugin_findings
 from framework.gradcheck.diagnosis.results import Alternative, Diagnosis, Finding
 from framework.gradcheck.diagnosis.search import Explanation, Search, tensors_down
@@ -20,19 +21,20 @@ from framework.gradcheck.diagnosis.wording import formula
 LISTED = 8
 
 
-def diagnose(cases: Sequence[Case], evaluate: Evaluate | None = None) -> Diagnosis:
+def diagnose(cases: Sequence[Case], evaluate: Evaluate | None = None, probes: Sequence[Case] = ()) -> Diagnosis:
     """What is wrong with the gradients that were given, by mistakes that give the same numbers at every case.
 
     cases     at least three points; sizes that differ from one another, and a case of a single sample, keep apart
               what looks alike
     evaluate  computes the network and the derivation at other sizes, for a counterexample
+    probes    single samples that differ in their targets only, to locate what is wrong
 
     A mistake is named only where nothing is left of the error in any tensor at any case. What no mistake of the
     ledger explains is `unknown`, with what the numbers show of it. Raises ValueError for fewer than three cases, or
     cases whose tensors are not the same.
     """
     _check(cases)
-    return _Diagnosing(cases, evaluate)()
+    return _Diagnosing(cases, evaluate, probes)()
 
 
 def _check(cases: Sequence[Case]) -> None:
@@ -48,8 +50,9 @@ def _check(cases: Sequence[Case]) -> None:
 
 
 class _Diagnosing:
-    def __init__(self, cases: Sequence[Case], evaluate: Evaluate | None) -> None:
+    def __init__(self, cases: Sequence[Case], evaluate: Evaluate | None, probes: Sequence[Case]) -> None:
         self.cases, self.evaluate, self.depth = list(cases), evaluate, cases[0].depth
+        self.steps = locate(probes)
         self.judge = Judge(self.cases)
         has_penalty = any(np.any(each) for case in self.cases for each in case.penalty.values())
         self.search = Search(self.judge, ledger(self.cases[0].trace, penalty=has_penalty), self.depth)
@@ -84,6 +87,7 @@ class _Diagnosing:
             example,
             notes,
             len(self.cases),
+            self.steps,
         )
 
     def _findings(self, chosen: Explanation, others: Sequence[Explanation]) -> list[Finding]:
@@ -174,6 +178,14 @@ class _Diagnosing:
             good = "right" if self.judge.right[other] else "explained"
             step = "its product with the layer's input" if tensors[0][0] == "W" else "its sum over the samples"
             return tensors[0], f"unknown mistake in {tensors[0]} alone: {other} is {good}, so look at {step}"
+        wrong = [step.place for step in self.steps if step.state == WRONG]
+        if f"∂Err/∂h{layer}" in wrong:
+            return f"∂Err/∂h{layer}", f"unknown mistake in what comes back to h{layer}, ∂Err/∂h{layer}"
+        if f"φ'(a{layer})" in wrong:
+            return (
+                f"φ'(a{layer})",
+                f"unknown mistake in φ'(a{layer}): what comes back to h{layer} is as it should be",
+            )
         after = ", which may come from the layer above" if below_unknown else ""
         if wrong_delta(self.cases, layer):
             return (

@@ -40,23 +40,35 @@ class Counterexample:
     def entry(self) -> str:
         return f"{self.tensor}[{', '.join(map(str, self.index))}]"
 
-    def lines(self) -> list[str]:
-        """As text, one array a line."""
+    @property
+    def size(self) -> str:
+        """`D = 2, H = 1, K = 2, N = 1`."""
         D, *hidden, K = self.sizes
         H = f"H = {', '.join(map(str, hidden))}, " if hidden else ""
-        wide = max(len(name) for name in self.values)
+        return f"D = {D}, {H}K = {K}, N = {self.N}"
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Every array by its name, and the entry of the gradient at last."""
         return [
-            f"smallest example found: D = {D}, {H}K = {K}, N = {self.N}",
-            *(f"  {name:<{wide}} = {_shown(value)}" for name, value in self.values.items()),
-            f"  right ∂Err/∂{self.entry} = {self.right:.6g}",
-            f"  given ∂Err/∂{self.entry} = {self.given:.6g}",
+            *((name, _shown(value)) for name, value in self.values.items()),
+            (f"right ∂Err/∂{self.entry}", _shown(self.right)),
+            (f"given ∂Err/∂{self.entry}", _shown(self.given)),
+        ]
+
+    def lines(self) -> list[str]:
+        """As text, one array a line."""
+        rows = self.rows()
+        wide = max(len(name) for name, _ in rows)
+        return [
+            f"smallest example found: {self.size}",
+            *(f"  {name:<{wide}} = {value}" for name, value in rows),
         ]
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_shown(each) for each in cast("list[Any]", value)) + "]"
-    return f"{value:.6g}"
+    return f"{value + 0.0:.6g}"
 
 
 @dataclass(frozen=True)
@@ -87,10 +99,12 @@ def counterexample(
         found = _found(shows, cases)
         if found is not None:
             return found
-    return _found(_Shows(evaluate, tensors, {}), cases)
+    return _found(_Shows(evaluate, tensors, {}), cases, made)
 
 
-def _found(shows: _Shows, cases: Sequence[Case]) -> Counterexample | None:
+def _found(
+    shows: _Shows, cases: Sequence[Case], made: Mapping[str, Mistakes] | None = None
+) -> Counterexample | None:
     rng = np.random.default_rng(0)
     for sizes, N in _sizes(cases):
         found: list[tuple[_Point, str]] = []
@@ -106,7 +120,9 @@ def _found(shows: _Shows, cases: Sequence[Case]) -> Counterexample | None:
                 break
         if found:
             point, tensor = min(found, key=lambda each: (shows.tensors.index(each[1]), each[0].size))
-            return _worked(shows, point, tensor, sizes)
+            return _worked(
+                shows, point, tensor, sizes, (shows.made if made is None else made).get(tensor, NONE)
+            )
     return None
 
 
@@ -204,26 +220,45 @@ def _with(point: _Point, which: int, at: tuple[int, ...], value: float) -> _Poin
     return dataclasses.replace(point, params=dict(zip(point.params, params, strict=True)), x=x)
 
 
-def _worked(shows: _Shows, point: _Point, tensor: str, sizes: tuple[int, ...]) -> Counterexample | None:
+def _worked(
+    shows: _Shows, point: _Point, tensor: str, sizes: tuple[int, ...], mistakes: Mistakes
+) -> Counterexample | None:
     computed, shown = shows.gradients(point), shows(point)
     if computed is None or not shown:
         return None
     own, given = computed
-    index, trace, depth = shown[1], own.trace, own.depth
+    # A derivation that keeps something from call to call may be right at the second one.
+    if abs(own.case.expected[tensor][shown[1]] - np.nan_to_num(given[tensor][shown[1]])) <= SHOWS:
+        return None
+    # With the mistakes that were found, the steps of the derivation are known too, if they give what it gave.
+    made = own.gradient(tensor, mistakes)
+    if made is None or not np.allclose(made, given[tensor], 1e-9, 1e-12):
+        mistakes = NONE
+    plain = {name: each.tolist() for name, each in _steps(own, point, mistakes).items()}
+    index = shown[1]
+    one, other = float(own.case.expected[tensor][index]), float(given[tensor][index])
+    return Counterexample(tensor, index, one, other, sizes, len(point.x), plain)
+
+
+def _steps(own: Backward, point: _Point, mistakes: Mistakes) -> dict[str, Array]:
+    """Every array from x to the last ∂Err/∂a; those that the mistakes make different a second time, as `given`."""
+    trace, depth = own.trace, own.depth
     values: dict[str, Array] = {"x": point.x, "y": point.y}
     for layer in range(1, depth + 1):
         values |= {f"W{layer}": trace.W[layer], f"b{layer}": trace.b[layer]}
         if layer < depth:
             a = trace.a[layer]
             values |= {f"a{layer}": a, f"h{layer}": trace.h[layer], f"φ'(a{layer})": trace.dphi(a)}
+            values |= _second(f"φ'(a{layer})", own.slope(layer, mistakes), trace.dphi(a))
     values |= {"z": trace.z, "p": trace.p}
     for layer in range(depth, 0, -1):
-        delta = own.delta(layer, NONE)
+        name, delta = "∂Err/∂z" if layer == depth else f"∂Err/∂a{layer}", own.delta(layer, NONE)
         if delta is not None:
-            values["∂Err/∂z" if layer == depth else f"∂Err/∂a{layer}"] = delta
-    plain = {name: each.tolist() for name, each in values.items()}
-    # A derivation that keeps something from call to call may be right at the second one.
-    if abs(own.case.expected[tensor][index] - np.nan_to_num(given[tensor][index])) <= SHOWS:
-        return None
-    one, other = float(own.case.expected[tensor][index]), float(given[tensor][index])
-    return Counterexample(tensor, index, one, other, sizes, len(point.x), plain)
+            values |= {name: delta} | _second(name, own.delta(layer, mistakes), delta)
+    return values
+
+
+def _second(name: str, given: Array | None, right: Array) -> dict[str, Array]:
+    if given is None or (given.shape == right.shape and np.allclose(given, right, 1e-9, 1e-12)):
+        return {}
+    return {f"given {name}": given}

@@ -62,6 +62,12 @@ def backs(trace: Trace, layer: int, depth: int) -> list[Mistake]:
             lambda here: here.delta @ np.abs(W0(here)),
             "|(W{u})_{k}{h}|",
         ),
+        mistake(
+            "weights_squared",
+            f"W{up}² stands where W{up} belongs",
+            lambda here: here.delta @ W0(here) ** 2,
+            "(W{u})_{k}{h}²",
+        ),
     ]
     for name, kept, form in (
         ("last_unit_dropped", slice(0, -1), "[{k} < " + str(count - 1) + "]"),
@@ -72,7 +78,7 @@ def backs(trace: Trace, layer: int, depth: int) -> list[Mistake]:
     if count > 1:
         says = f"the units of W{up} are in reverse order in what comes back to h{layer}"
         found.append(mistake("weights_reversed", says, lambda here: here.delta @ W0(here)[::-1]))
-    if count > 1 and below > 1:
+    if count > 1 and below > 1 and count != below:
         says = f"W{up} is in the order of its transpose: reshaped, where it should be transposed"
         found.append(
             mistake("weights_reshaped", says, lambda here: here.delta @ W0(here).T.reshape(W0(here).shape))
@@ -294,6 +300,39 @@ _SLOPES: dict[str, tuple[str, str, Apply]] = {
         "the slope is 1 − h{l}², which is that of tanh",
         "(1 − (h{l})_n{h}²)",
         _is(lambda a, h: 1 - h * h),
+    ),
+    "1_plus_h_squared": (
+        "the slope is 1 + h{l}²: tanh's 1 − h² with the wrong sign",
+        "(1 + (h{l})_n{h}²)",
+        _is(lambda a, h: 1 + h * h),
+    ),
+    "h_squared": ("the slope is h{l}²", "(h{l})_n{h}²", _is(lambda a, h: h * h)),
+    "phi_over_a": (
+        "the slope is φ(a{l}) / a{l}: of a product a g(a) only the first term of its derivative, g(a)",
+        "φ((a{l})_n{h}) / (a{l})_n{h}",
+        _is(lambda a, h: h / a),
+    ),
+    "without_phi_over_a": (
+        "φ(a{l}) / a{l} is missing in the slope: of a product a g(a) only the second term of its derivative, "
+        "a g'(a)",
+        "(φ'((a{l})_n{h}) − φ((a{l})_n{h}) / (a{l})_n{h})",
+        _times_slope(lambda s, t, layer: s - t.h[layer] / t.a[layer]),
+    ),
+    "product_rule_sign": (
+        "the two terms of the derivative of a product a g(a) are subtracted: g(a) − a g'(a)",
+        "(2 φ((a{l})_n{h}) / (a{l})_n{h} − φ'((a{l})_n{h}))",
+        _times_slope(lambda s, t, layer: 2 * t.h[layer] / t.a[layer] - s),
+    ),
+    "phi_prime_at_2a": ("φ' is taken at 2 a{l}", "φ'(2 (a{l})_n{h})", _at(lambda t, layer: 2 * t.a[layer])),
+    "phi_prime_at_absolute_a": (
+        "φ' is taken at |a{l}|",
+        "φ'(|(a{l})_n{h}|)",
+        _at(lambda t, layer: np.abs(t.a[layer])),
+    ),
+    "phi_prime_with_bias_twice": (
+        "φ' is taken at a{l} + b{l}: the bias is added twice",
+        "φ'((a{l})_n{h} + (b{l})_{h})",
+        _at(lambda t, layer: t.a[layer] + t.b[layer]),
     ),
     "1_minus_h": ("the slope is 1 − h{l}: a square is missing", "(1 − (h{l})_n{h})", _is(lambda a, h: 1 - h)),
     "1_minus_a_squared": (

@@ -3,10 +3,11 @@
 A backward pass is a row of places, and each place is either right or holds one mistake of the ledger:
 
     seed     ∂Err/∂z                                  back     Σ_k δ_k W_kh, what comes back to h
-    samples  which samples count in ∂Err/∂z           slope    φ'(a)
-    sign, size, factor   of δ = ∂Err/∂a of a layer    penalty  the penalty's gradient, not the loss's
-    weights     δ hᵀ, the gradient of W; then weights_samples, weights_sign, weights_size, and weights_end,
-                which is done with the finished gradient
+    classes  which outputs count in ∂Err/∂z           slope    φ'(a)
+    samples  which samples count in ∂Err/∂z
+    sign, mean, size, factor   of δ = ∂Err/∂a         penalty  the penalty's gradient, not the loss's
+    weights     δ hᵀ, the gradient of W; then weights_samples, weights_sign and so on, weights_units
+                and weights_end, which are done with the finished gradient
     biases      Σ_n δ_n, the gradient of b; then biases_samples and so on
 
 Some are not in the ledger but fitted: an unknown factor, what is added, a single entry. See fits.py.
@@ -68,7 +69,7 @@ class Mistake:
     @property
     def order(self) -> tuple[int, str, str, str]:
         """From the loss down, the same in every run: sets of strings have no order of their own."""
-        places = ("seed", "samples", "sign", "size", "factor", "back", "slope")
+        places = ("seed", "classes", "samples", "sign", "mean", "size", "factor", "back", "slope")
         place = str(places.index(self.kind)) if self.kind in places else self.kind
         return -self.layer, place, self.name, self.number
 
@@ -93,7 +94,7 @@ class Mistake:
         """The place in words, as a derivative."""
         if self.at:
             return self.at
-        names = {"seed": "∂Err/∂z", "samples": "∂Err/∂z", "back": f"∂Err/∂h{self.layer}"}
+        names = {"seed": "∂Err/∂z", "classes": "∂Err/∂z", "samples": "∂Err/∂z", "back": f"∂Err/∂h{self.layer}"}
         names |= {"slope": f"φ'(a{self.layer})", "penalty": "penalty"}
         if self.kind.startswith("weights"):
             return f"W{self.layer}"

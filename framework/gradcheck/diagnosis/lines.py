@@ -17,9 +17,8 @@ Line = Callable[[float], Mistake]
 
 def lines(layer: int, depth: int) -> list[Line]:
     """Those that can be made at a layer."""
-    if layer == depth:
-        return [lambda c: _smoothed(c, layer)]
-    return [lambda c: _leaky(c, layer), lambda c: _after_step(c, layer)]
+    of = [_smoothed, _scaled] if layer == depth else [_leaky, _below_zero, _raised, _after_step]
+    return [lambda c, line=line: line(c, layer) for line in of]
 
 
 def on_line(tensor: str, cases: Sequence[Case], start: Sequence[Array], moved: Sequence[Array]) -> float | None:
@@ -38,6 +37,15 @@ def _smoothed(c: float, layer: int) -> Mistake:
     return Mistake("seed", layer, "labels_smoothed", says, apply, form, number=f"{c:.6g}")
 
 
+def _scaled(c: float, layer: int) -> Mistake:
+    def apply(here: Here) -> Array:
+        return here.trace.dloss() - c * here.trace.y / here.trace.N
+
+    says = f"the targets are multiplied by {1 + c:.6g} in the gradient, and not in the loss"
+    form = f"(p_n{{k}} − {1 + c:.6g} y_n{{k}})"
+    return Mistake("seed", layer, "targets_scaled", says, apply, form, number=f"{c:.6g}")
+
+
 def _leaky(c: float, layer: int) -> Mistake:
     def apply(here: Here) -> Array:
         a = here.trace.a[here.layer]
@@ -46,6 +54,25 @@ def _leaky(c: float, layer: int) -> Mistake:
     says = f"the slope is {c:.6g} too large at a{layer} ≤ 0, as if φ were leaky there"
     form = f"(φ'((a{{l}})_n{{h}}) + {c:.6g} [(a{{l}})_n{{h}} ≤ 0])"
     return Mistake("slope", layer, "leaky_slope", says, apply, form, number=f"{c:.6g}")
+
+
+def _below_zero(c: float, layer: int) -> Mistake:
+    def apply(here: Here) -> Array:
+        a = here.trace.a[here.layer]
+        return here.trace.dphi(a) * (1 + c * (a <= 0))
+
+    says = f"the slope is {1 + c:.6g} times what it should be at a{layer} ≤ 0, and right above"
+    form = f"φ'((a{{l}})_n{{h}}) (1 + {c:.6g} [(a{{l}})_n{{h}} ≤ 0])"
+    return Mistake("slope", layer, "slope_below_zero", says, apply, form, number=f"{c:.6g}")
+
+
+def _raised(c: float, layer: int) -> Mistake:
+    def apply(here: Here) -> Array:
+        return here.trace.dphi(here.trace.a[here.layer]) + c
+
+    says = f"{c:.6g} is added to the slope φ'(a{layer})"
+    form = f"(φ'((a{{l}})_n{{h}}) + {c:.6g})"
+    return Mistake("slope", layer, "slope_raised", says, apply, form, number=f"{c:.6g}")
 
 
 def _after_step(c: float, layer: int) -> Mistake:

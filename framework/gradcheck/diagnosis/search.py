@@ -7,16 +7,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from framework.gradcheck.diagnosis.backward import NONE, Judge, Mistakes
-from framework.gradcheck.diagnosis.fits import fitted
+from framework.gradcheck.diagnosis.fits import fitted, may_fit, parallel
 from framework.gradcheck.diagnosis.ledger import Mistake
 from framework.gradcheck.diagnosis.lines import lines, on_line
-from framework.kinds import Array
 
 #: Partial explanations that are kept while the tensors are gone through.
 WIDTH = 48
 #: What a tensor costs that nothing explains, and what a mistake costs beside 1 where some tensors do without it,
 #: where a number in it was fitted, and for each further layer in which it is made.
 UNKNOWN, APART, FITTED, AGAIN = 4.0, 0.5, 0.5, 0.25
+#: Two mistakes are as many as two others, also where they are made in more layers: so much more is still a tie.
+NEAR = 0.5
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ class Search:
             both = one | other
             if _apart(both) and len(both) == len(one) + len(other) and self._fits(both, first & second):
                 pairs.append(both)
-        least = min((self._explanation(each).cost(self.depth) for each in pairs), default=0.0)
-        return [found for each in pairs if (found := self._explanation(each)).cost(self.depth) == least]
+        found = sorted((self._explanation(each) for each in pairs), key=lambda each: each.cost(self.depth))
+        return [each for each in found if each.cost(self.depth) <= found[0].cost(self.depth) + NEAR]
 
     def apart(self) -> list[Explanation]:
         """More mistakes, or some that are made in the gradients of some tensors only: from the loss down, each
@@ -146,9 +147,12 @@ class Search:
         found += [] if found else self._fitted(tensor, [kept, *fewer])
         if found:
             return list(dict.fromkeys(found))
+        layer = int(tensor[1:])
+        # What is below an ∂Err/∂a that nothing explains is not explained by more and more mistakes.
+        if any({f"W{each}", f"b{each}"} <= {*state.unknown} for each in range(layer + 1, self.depth + 1)):
+            return []
         # Two new ones, or one beside one with a number in it.
         found = self._more(tensor, [kept], 2) + self._fitted(tensor, self._with_one(tensor, kept))
-        layer = int(tensor[1:])
         if not found and kept and not any(int(each[1:]) > layer for each in state.unknown):
             found = self._more(tensor, [NONE], 2) + self._fitted(tensor, self._with_one(tensor, NONE))
         return list(dict.fromkeys(found))
@@ -181,10 +185,7 @@ class Search:
         """Mistakes with a number in them that only the gradient itself can tell."""
         found: list[Mistakes] = []
         for start in dict.fromkeys(starts):
-            numbers = self.judge.numbers(tensor, start)
-            if numbers is None:
-                continue
-            for mistake in [*fitted(tensor, self.judge.cases, numbers), *self._along(tensor, start, numbers)]:
+            for mistake in [*self._numbered(tensor, start), *self._along(tensor, start)]:
                 mistakes = start | {mistake}
                 # Signs are too coarse for one of them to tell anything.
                 if mistake.name == "one_entry" and any(each.kind.endswith("_end") for each in start):
@@ -193,16 +194,33 @@ class Search:
                     found.append(mistakes)
         return found
 
-    def _along(self, tensor: str, start: Mistakes, numbers: Sequence[Array]) -> Iterator[Mistake]:
+    def _numbered(self, tensor: str, start: Mistakes) -> list[Mistake]:
+        """The mistakes whose number is fitted to the gradient itself."""
+        case, first = self.judge.cases[0], self.judge.first(tensor, start)
+        if first is None or not may_fit(tensor, case, first):
+            return []
+        numbers = self.judge.numbers(tensor, start)
+        return [] if numbers is None else fitted(tensor, self.judge.cases, numbers)
+
+    def _along(self, tensor: str, start: Mistakes) -> Iterator[Mistake]:
         """The mistakes that are linear in a number which is to be found."""
         taken = {each.place for each in start}
+        first = self.judge.first(tensor, start)
+        if first is None:
+            return
+        gap = self.judge.cases[0].given[tensor] - first
         for layer in range(int(tensor[1:]), self.depth + 1):
             for line in lines(layer, self.depth):
                 one = line(1.0)
                 if one.place in taken:
                     continue
-                moved = self.judge.numbers(tensor, start | {one})
-                number = None if moved is None else on_line(tensor, self.judge.cases, numbers, moved)
+                moved = self.judge.first(tensor, start | {one})
+                if moved is None or not parallel(gap, moved - first):
+                    continue
+                whole, numbers = self.judge.numbers(tensor, start | {one}), self.judge.numbers(tensor, start)
+                if whole is None or numbers is None:
+                    continue
+                number = on_line(tensor, self.judge.cases, numbers, whole)
                 if number is not None:
                     yield line(number)
 
@@ -210,7 +228,7 @@ class Search:
         """The mistakes of one name in all layers that have them, where these are more than one."""
         loops: dict[tuple[str, str], list[Mistake]] = {}
         for each in self.ledger:
-            if each.kind != "size" and each.kind != "sign":
+            if each.kind not in ("size", "mean", "sign"):
                 loops.setdefault((each.kind, each.name), []).append(each)
         return [frozenset(each) for each in loops.values() if len(each) > 1]
 

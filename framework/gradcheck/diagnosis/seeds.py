@@ -108,6 +108,26 @@ _SEEDS: dict[str, tuple[str, str, Callable[[Trace], Array]]] = {
         "(p_n{k} − y_n{k})²",
         lambda t: (t.p - t.y) ** 2,
     ),
+    "absolute_difference": (
+        "|∂Err/∂z| stands where ∂Err/∂z belongs",
+        "|p_n{k} − y_n{k}|",
+        lambda t: np.abs(t.dloss()) * t.N,
+    ),
+    "difference_times_prediction": (
+        "(p − y) p stands there: p is multiplied in once more",
+        "(p_n{k} − y_n{k}) p_n{k}",
+        lambda t: (t.p - t.y) * t.p,
+    ),
+    "softmax_twice": (
+        "∂Err/∂z went through the softmax's Jacobian once more: p (g − Σ_k p g) with g = p − y",
+        "p_n{k} (p_n{k} − y_n{k} − Σ_j p_nj (p_nj − y_nj))",
+        lambda t: t.p * (t.p - t.y - (t.p * (t.p - t.y)).sum(1, keepdims=True)),
+    ),
+    "loss_of_each": (
+        "−y log p stands there: the loss, not its slope",
+        "(− y_n{k} log p_n{k})",
+        lambda t: -t.y * np.log(t.p),
+    ),
     "shifted_target_up": (
         "the target is that of the class below: class indices are counted from another number",
         "(p_n{k} − y_n,{k}−1)",
@@ -133,28 +153,28 @@ def seeds(trace: Trace, depth: int) -> list[Mistake]:
         for name, (says, form, numbers) in _SEEDS.items()
     ]
     K = trace.z.shape[1]
-    right = "(p_n{k} − y_n{k})"
     found.append(
         Mistake(
-            "seed",
+            "classes",
             depth,
             "only_true_class",
-            "∂Err/∂z is kept for the true class alone and zero for the others",
-            lambda here: here.trace.dloss() * here.trace.y,
-            f"y_n{{k}} {right}",
+            "∂Err/∂z is kept for the true class alone and zero for the others, as where only the diagonal of the "
+            "softmax's Jacobian is taken",
+            lambda here: here.trace.y,
+            "y_n{k}",
         )
     )
     for k in units(K) if K > 1 else []:
         says = f"∂Err/∂z is kept for output {k} alone and zero for the others"
-        found.append(Mistake("seed", depth, f"only_output_{k}", says, _only(k), f"[k = {k}] {right}"))
+        found.append(Mistake("classes", depth, f"only_output_{k}", says, _only(k), f"[k = {k}]"))
     return found
 
 
 def _only(k: int) -> Apply:
     def apply(here: Here) -> Array:
-        dz = np.zeros_like(here.trace.z)
-        dz[:, k] = here.trace.dloss()[:, k]
-        return dz
+        only = np.zeros_like(here.trace.z)
+        only[:, k] = 1
+        return only
 
     return apply
 
@@ -170,6 +190,14 @@ def _weights_of_samples(kept: slice, over: Callable[[int], float], rest: float =
 
 def _all_but_one(N: int) -> float:
     return N / (N - 1) if N > 1 else 1.0
+
+
+def _half(*, first: bool) -> Apply:
+    def apply(here: Here) -> Array:
+        N = here.trace.N
+        return ((np.arange(N) < N // 2) == first).astype(np.float64)[:, None]
+
+    return apply
 
 
 _SAMPLES: dict[str, tuple[str, str, Apply]] = {
@@ -192,6 +220,16 @@ _SAMPLES: dict[str, tuple[str, str, Apply]] = {
         "the first sample is left out, and the mean is over N − 1",
         "Σ_{n>1} N/(N−1)",
         _weights_of_samples(slice(1, None), _all_but_one),
+    ),
+    "second_half_dropped": (
+        "only the first half of the samples stands there",
+        "Σ_{n≤N/2}",
+        _half(first=True),
+    ),
+    "first_half_dropped": (
+        "only the second half of the samples stands there",
+        "Σ_{n>N/2}",
+        _half(first=False),
     ),
     "first_sample_twice": (
         "the first sample counts twice",
@@ -258,11 +296,20 @@ _SIZES: dict[str, tuple[str, str, Callable[[Trace], float]]] = {
 
 
 def sizes(prefix: str, layer: int, where: str) -> list[Mistake]:
-    """A wrong sign or a wrong factor of what is called `where`. The places are `prefix`sign and `prefix`size."""
+    """A wrong sign or factor of what is called `where`. The places are `prefix`sign, `prefix`mean for the mean over
+    the samples, and `prefix`size."""
     at = "" if prefix else where
     sign = Mistake(f"{prefix}sign", layer, "sign", f"{where} has the wrong sign", lambda here: -1.0, "−", at=at)
     scaled = [
-        Mistake(f"{prefix}size", layer, name, f"{where} {says}", _factor(of), form, at=at)
+        Mistake(
+            prefix + ("mean" if "N" in form else "size"),
+            layer,
+            name,
+            f"{where} {says}",
+            _factor(of),
+            form,
+            at=at,
+        )
         for name, (says, form, of) in _SIZES.items()
     ]
     return [sign, *scaled]

@@ -89,6 +89,26 @@ _WEIGHTS: dict[str, tuple[str, str, Apply]] = {
         "",
         lambda here: np.reshape(here.trace.h[here.layer - 1].T @ here.delta, here.trace.W[here.layer].shape),
     ),
+    "one_added_to_input": (
+        "1 is added to the input {in}, as if the bias were in W{l} too",
+        "({below}_n{d} + 1)",
+        _input(lambda here, h: h + 1),
+    ),
+    "all_units_summed": (
+        "the gradient of W{l} is summed over its units: the same row for all",
+        "",
+        lambda here: np.repeat(
+            (here.delta.T @ here.trace.h[here.layer - 1]).sum(0, keepdims=True), here.delta.shape[1], axis=0
+        ),
+    ),
+    "all_inputs_summed": (
+        "the gradient of W{l} is summed over its inputs: the same column for all",
+        "(Σ_{d} {below}_n{d})",
+        lambda here: (
+            here.delta.T
+            @ np.repeat((h := here.trace.h[here.layer - 1]).sum(1, keepdims=True), h.shape[1], axis=1)
+        ),
+    ),
     "times_weights": (
         "the gradient of W{l} is multiplied by W{l}",
         "{below}_n{d} (W{l})_{h}{d}",
@@ -120,6 +140,11 @@ _BIASES: dict[str, tuple[str, str, Apply]] = {
         "∂Err/∂a{l} is multiplied by its own {out}, where a bias has the input 1",
         "{own}_n{h}",
         lambda here: (here.delta * here.trace.h.get(here.layer, here.trace.z)).sum(0),
+    ),
+    "times_pre_activation": (
+        "∂Err/∂a{l} is multiplied by a{l}, where a bias has the input 1",
+        "(a{l})_n{h}",
+        lambda here: (here.delta * here.trace.a[here.layer]).sum(0),
     ),
     "all_units_summed": (
         "the gradient of b{l} is summed over its units too: one number for all",
@@ -182,12 +207,16 @@ def biases(trace: Trace, layer: int) -> list[Mistake]:
 
 
 def ends(kind: str, layer: int, where: str) -> list[Mistake]:
-    """Mistakes with the finished gradient of a tensor that is called `where`; it stands in the place of δ."""
-    found = [Mistake(kind, layer, name, f"{where} {says}", _finished(of)) for name, (says, of) in _ENDS.items()]
-    if kind.startswith("weights"):
+    """Mistakes with the finished gradient of a tensor that is called `where`; it stands in the place of δ.
+    `kind` is weights or biases."""
+    end, units = f"{kind}_end", f"{kind}_units"
+    found = [Mistake(end, layer, name, f"{where} {says}", _finished(of)) for name, (says, of) in _ENDS.items()]
+    says = f"{where} has its units in reverse order"
+    found.append(Mistake(units, layer, "reversed", says, _finished(lambda g: g[::-1])))
+    if kind == "weights":
         found += [
             Mistake(
-                kind, layer, f"{which}_input_forgotten", f"{where} is zero for the {which} input", _without(at)
+                units, layer, f"{which}_input_forgotten", f"{where} is zero for the {which} input", _without(at)
             )
             for which, at in (("first", 0), ("last", -1))
         ]
@@ -196,7 +225,6 @@ def ends(kind: str, layer: int, where: str) -> list[Mistake]:
 
 _ENDS: dict[str, tuple[str, Callable[[Array], Array]]] = {
     "only_signs": ("is reduced to its signs", np.sign),
-    "reversed": ("has its units in reverse order", lambda g: g[::-1]),
     "scaled_to_norm_1": ("is scaled to norm 1", lambda g: g / (np.linalg.norm(g) or 1.0)),
     "rounded_to_float16": ("is rounded to float16", lambda g: g.astype(np.float16).astype(g.dtype)),
     "rounded_to_float32": ("is rounded to float32", lambda g: g.astype(np.float32).astype(g.dtype)),

@@ -60,13 +60,15 @@ def formula(tensor: str, depth: int, mistakes: Iterable[Mistake] = (), seed: str
     if "samples" in {each.kind for each in made}:
         result.samples = own["samples", depth].form
     start = own["seed", depth].form if ("seed", depth) in own else seed
+    if ("classes", depth) in own:
+        start = f"{own['classes', depth].form} {start}"
     result.factors.append(_filled(start, names, depth))
     for below in range(depth - 1, layer - 1, -1):
         _back(result, own, names, below)
     for each in made:
         if each.kind == "sign":
             result.sign = not result.sign
-        elif each.kind in ("size", "factor"):
+        elif each.kind in ("mean", "size", "factor"):
             result.sizes.append(each.form)
     _last(result, tensor, own, names)
     for each in made:
@@ -100,7 +102,7 @@ def _last(result: _Formula, tensor: str, own: dict[tuple[str, int], Mistake], na
         result.samples = own[f"{kind}_samples", layer].form
     if (f"{kind}_sign", layer) in own:
         result.sign = not result.sign
-    for part in ("size", "factor"):
+    for part in ("mean", "size", "factor"):
         if (f"{kind}_{part}", layer) in own:
             result.sizes.append(own[f"{kind}_{part}", layer].form)
 
