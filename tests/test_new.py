@@ -23,6 +23,7 @@ FORMS = {
     "penalty": ("py", "like(self.eps, work) ** 2", "like(self.eps, work)"),
     "metric": ("py", "axis=-1) == y", "axis=-1) <= y"),
     "dataset": ("py", "np.pi * y", "3 * y"),
+    "space": ("py", "range(1, depth + 1)", "range(1, depth)"),
     "derivation": ("yaml", " * dphi(a1[n,h]) * x[n,d]", " * x[n,d]"),
     "derivation --code": ("py", " * trace.dphi(trace.a[1])", ""),
 }

@@ -146,7 +146,7 @@ def test_lion_does_not_move_what_has_no_gradient() -> None:
 @pytest.mark.parametrize("name", REG.names("optimizer"))
 @pytest.mark.parametrize("lr", [0.0, -1.0, np.nan, np.array([[0.1], [0.0]])])
 def test_a_step_size_must_be_above_zero(name: str, lr: Any) -> None:
-    with pytest.raises(ValueError, match=r"optimizer\.lr must be > 0"):
+    with pytest.raises(ValueError, match=r"optimizer\.lr must be (a finite number )?> 0"):
         REG.build("optimizer", name, {"lr": lr})
 
 

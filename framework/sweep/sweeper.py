@@ -30,7 +30,7 @@ from framework.sweep.session import current, writable
 from framework.sweep.stream import StreamingLauncher
 from framework.sweep.work import Work, say
 from framework.sweep_options import AUTO, GRID, OFF
-from framework.tracking import Run, Store
+from framework.tracking import Run, Store, TrackingError
 from framework.tracking.reading import NOTE
 
 NAME = "backproof"
@@ -67,7 +67,10 @@ class BackproofSweeper(Sweeper):
         plan = planner.plan([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
         if plan.options.resume not in (AUTO, OFF) and plan.settings.tracking.enabled:
             # Where nothing is recorded there is nothing to go on with, and nothing is made.
-            Store.find(plan.settings.tracking, Path(plan.settings.outputs))
+            try:
+                Store.find(plan.settings.tracking, Path(plan.settings.outputs))
+            except TrackingError as error:
+                raise InvalidValue("sweep.resume", plan.options.resume, f"auto or off: {error}") from None
         folder = Path(config.hydra.sweep.dir).absolute()
         writable(folder)
         store = session.store(plan.settings.tracking, plan.settings.outputs)
