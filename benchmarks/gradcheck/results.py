@@ -83,8 +83,8 @@ def short(measured: Measured) -> str:
         f"{trial.right.total():,} right ones. The diagnosis names {_percent(*_total(singles))} of the mistakes and "
         f"{_percent(*_total(pairs))} of random pairs, both and nothing else; of {len(HELD_OUT)} mistakes that were "
         f"written after it was finished, {_percent(*_total(heldout))}. It gives another name in "
-        f"{_percent(*wrongly)} of all these cases; what else has no name is `unknown`, at its place. All of it, with "
-        "what it gets wrong: [benchmarks/gradcheck/RESULTS.md](benchmarks/gradcheck/RESULTS.md)."
+        f"{_percent(*wrongly)} of all these cases; what else has no name is `unknown`, at its place. All of it, "
+        "with what it gets wrong: [benchmarks/gradcheck/RESULTS.md](benchmarks/gradcheck/RESULTS.md)."
     )
 
 
