@@ -73,15 +73,18 @@ def short(measured: Measured) -> str:
         )
         high = [_percent(*of(trial, tally, "float64")) for of in (_accepted, _rejected)]
         rows.append([each.name, *high, low, f"{1e3 * measured.times[each.name]:.1f} ms"])
-    pairs = _total([naming.apart, naming.together])
+    pairs, singles = [naming.apart, naming.together], list(naming.singles.values())
+    heldout = list(naming.heldout.values())
+    everything = [*pairs, *singles, *heldout]
+    wrongly = sum(each.verdicts[MISNAMED] for each in everything), sum(each.all for each in everything)
     return (
         f"{_markdown(rows)}\n\n"
         f"Of {trial.wrong.total():,} wrong gradients ({len(MISTAKES)} mistakes planted in small networks) and "
-        f"{trial.right.total():,} right ones. The diagnosis names {_percent(*_total(naming.singles.values()))} of "
-        f"the mistakes and {_percent(*pairs)} of random pairs, both and nothing else; of {len(HELD_OUT)} mistakes "
-        f"that were written after it was finished, {_percent(*_total(naming.heldout.values()))}; the others are "
-        "`unknown`, at their place. All of it, with what it gets wrong: "
-        "[benchmarks/gradcheck/RESULTS.md](benchmarks/gradcheck/RESULTS.md)."
+        f"{trial.right.total():,} right ones. The diagnosis names {_percent(*_total(singles))} of the mistakes and "
+        f"{_percent(*_total(pairs))} of random pairs, both and nothing else; of {len(HELD_OUT)} mistakes that were "
+        f"written after it was finished, {_percent(*_total(heldout))}. It gives another name in "
+        f"{_percent(*wrongly)} of all these cases; what else has no name is `unknown`, at its place. All of it, "
+        "with what it gets wrong: [benchmarks/gradcheck/RESULTS.md](benchmarks/gradcheck/RESULTS.md)."
     )
 
 

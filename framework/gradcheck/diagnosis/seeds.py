@@ -182,6 +182,9 @@ def _only(k: int) -> Apply:
 def _weights_of_samples(kept: slice, over: Callable[[int], float], rest: float = 0.0) -> Apply:
     def apply(here: Here) -> Array:
         weights = np.full((here.trace.N, 1), rest)
+        if over is _all_but_one and here.trace.N == 1:
+            # A mean over N − 1 of one sample is none: whoever takes it has to keep the sample.
+            return np.ones((1, 1))
         weights[kept] = over(here.trace.N)
         return weights
 
