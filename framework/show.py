@@ -100,6 +100,8 @@ class Terminal:
 
         if result.report is not None:
             self.out.print(table(result.report))
+            if result.report.diagnosis is not None:
+                show_diagnosis(self.out, result.report.diagnosis)
         self.out.print(metrics_table(result.summary))
         self.out.print(f"[dim]{_trained(result)}[/]")
 

@@ -15,6 +15,7 @@ from framework.running import run_stack
 from framework.sweep import jobs
 from framework.sweep.outcome import Planned
 from framework.sweep.runner import packed
+from framework.tracking.reading import recorded
 from tests.sweeps import BACKPROOF, SMALL, children, client, parents, points, runs, stacked, sweep
 
 GRID = ["optimizer.lr=0.1,0.2", "penalty=l2", "penalty.strength=0.1,0.01", "seed=0,1"]
@@ -69,6 +70,9 @@ def test_each_point_is_recorded_as_if_it_had_been_alone(place, sizes, capsys):
     assert len({run.data.tags["backproof.folder"] for run in together}) == 8
     shown = capsys.readouterr().out
     assert "8 of 8 points as 1 stack" in shown
+    lasted = [read.seconds for read in map(recorded, together)]
+    wall = max(run.info.end_time for run in together) - min(run.info.start_time for run in together)
+    assert 0 < sum(lasted) <= wall / 1000 + 0.01, "a run of a stack has its share of the time"
     # Their files too.
     one, other = (
         {run.data.tags["backproof.config_hash"]: Path(run.data.tags["backproof.folder"]) for run in found}

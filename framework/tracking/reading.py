@@ -60,7 +60,10 @@ class Recorded:
 
     @property
     def seconds(self) -> float | None:
-        return None if self.ended is None else self.ended - self.started
+        """From its start to its end; of a run that was trained in a stack its share."""
+        if self.ended is None:
+            return None
+        return (self.ended - self.started) / int(self.tags.get("backproof.stacked", "1"))
 
     @property
     def repeats(self) -> int:
