@@ -1,6 +1,7 @@
 """A sweep under fire: workers killed at random moments, and once the sweep itself; then it is resumed.
 
-    python benchmarks/chaos.py [--points 500] [--workers 2] [--worker-kills 3] [--sweep-kills 1] [--seed 0]
+    python benchmarks/chaos.py [--points 500] [--workers 2] [--worker-kills 3] [--sweep-kills 1]
+                               [--stack off] [--seed 0]
 
 Every kill is SIGKILL. In the end each point must have exactly one FINISHED run under one parent, no run may be left
 RUNNING, and no process may be left. Exit code 0 if that is so, else 1.
@@ -22,11 +23,11 @@ from pathlib import Path
 EXPERIMENT = ["dataset=iris", "model.hidden=[4]", "train.epochs=5", "tracking.plots=false", "gradcheck=off"]
 
 
-def command(points: int, workers: int) -> list[str]:
+def command(points: int, workers: int, stack: str) -> list[str]:
     """The sweep, as a person would give it."""
     return [
         *(sys.executable, "-m", "framework.cli", "train", "-m", *EXPERIMENT, f"seed=range({points})"),
-        *("hydra/launcher=dask", f"hydra.launcher.n_workers={workers}"),
+        *("hydra/launcher=dask", f"hydra.launcher.n_workers={workers}", f"sweep.stack={stack}"),
     ]
 
 
@@ -45,16 +46,16 @@ def workers_of(sweep: int) -> list[int]:
 
 def finished(folder: Path) -> int:
     """How many points have a summary, whichever go at the sweep wrote it."""
-    return len(list(folder.glob("outputs/sweeps/*/*/*/summary.json")))
+    return len(list(folder.glob("outputs/sweeps/**/summary.json")))
 
 
-def run(folder: Path, points: int, workers: int, kills: list[tuple[int, str]], chance: random.Random) -> int:
+def run(folder: Path, sweep_command: list[str], kills: list[tuple[int, str]], chance: random.Random) -> int:
     """Run the sweep to its end, with a kill whenever that many points are done; how often it was started."""
     started = 0
     while True:
         started += 1
         with (folder / f"go{started}.txt").open("w") as out:
-            sweep = subprocess.Popen(command(points, workers), cwd=folder, stdout=out, stderr=subprocess.STDOUT)
+            sweep = subprocess.Popen(sweep_command, cwd=folder, stdout=out, stderr=subprocess.STDOUT)
         seen: list[int] = []
         while sweep.poll() is None:
             time.sleep(0.05)
@@ -118,6 +119,9 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--worker-kills", type=int, default=3)
     parser.add_argument("--sweep-kills", type=int, default=1)
+    parser.add_argument(
+        "--stack", choices=("auto", "off"), default="auto", help="points in stacks, or one a job"
+    )
     parser.add_argument("--seed", type=int, default=None, help="of the moments; default: another each time")
     given = parser.parse_args(args)
     seed = random.randrange(10**6) if given.seed is None else given.seed
@@ -130,7 +134,7 @@ def main(args: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         begun = time.monotonic()
-        goes = run(folder, given.points, given.workers, kills, chance)
+        goes = run(folder, command(given.points, given.workers, given.stack), kills, chance)
         last = (folder / f"go{goes}.txt").read_text()
         wrong = verdict(folder, given.points)
         if kills:

@@ -37,7 +37,8 @@ def once(points: int, epochs: int, workers: int) -> tuple[float, float, float]:
                     "dataset=digits",
                     f"seed=range({points})",
                 ),
-                *(f"train.epochs={epochs}", "tracking.plots=false"),
+                # A job for each point: in stacks these few would be over in a moment.
+                *(f"train.epochs={epochs}", "tracking.plots=false", "sweep.stack=off"),
                 *("hydra/launcher=dask", f"hydra.launcher.n_workers={workers}"),
             ],
             cwd=temporary,
