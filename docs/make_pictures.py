@@ -34,7 +34,9 @@ def terminal(title: str, *args: str) -> str:
     from rich.console import Console
     from rich.text import Text
 
-    environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": "100"}
+    # Where the command is on the path, as after an installation, it is named without the place of this checkout.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = {**os.environ, "PATH": path, "FORCE_COLOR": "1", "COLUMNS": "100"}
     done = subprocess.run(
         [*COMMAND, *args],
         stdout=subprocess.PIPE,
@@ -51,14 +53,14 @@ def terminal(title: str, *args: str) -> str:
     return console.export_svg(title=title)
 
 
-def screenshot(browser: str, address: str, file: Path) -> None:
+def screenshot(browser: str, address: str, file: Path, size: str = "1700,1150") -> None:
     """A picture of a page once it has loaded its data."""
     with tempfile.TemporaryDirectory() as profile:
         subprocess.run(
             [
                 *(browser, *HEADLESS),
                 f"--user-data-dir={profile}",
-                "--window-size=1700,1150",
+                f"--window-size={size}",
                 "--virtual-time-budget=30000",
                 f"--screenshot={file}",
                 address,
@@ -95,6 +97,17 @@ def mlflow(browser: str) -> None:
         server.wait(timeout=30)
 
 
+def report(browser: str) -> None:
+    """The page on a sweep."""
+    sweep = ["train", "-m", "optimizer=adam", "optimizer.lr=0.03,0.01,0.003,0.001", "activation=relu,tanh"]
+    subprocess.run(
+        [*COMMAND, *sweep, "seed=range(5)", "train.epochs=20", "tracking.experiment=report"], check=True
+    )
+    page = Path("report.html").absolute()
+    subprocess.run([*COMMAND, "report", "last", "--experiment", "report", "--out", str(page)], check=True)
+    screenshot(browser, page.as_uri(), PICTURES / "report.png", "1200,1500")
+
+
 def main() -> None:
     """Make them all."""
     PICTURES.mkdir(exist_ok=True)
@@ -111,6 +124,7 @@ def main() -> None:
             print(f"no browser found ({', '.join(BROWSERS)}): mlflow.png is left as it is", file=sys.stderr)
         else:
             mlflow(browser)
+            report(browser)
 
 
 if __name__ == "__main__":
