@@ -4,6 +4,8 @@ import csv
 import sys
 from pathlib import Path
 
+from hydra.core.plugins import Plugins
+
 from framework import app
 from framework.cli import main
 
@@ -52,6 +54,18 @@ def hashes(found):
 def points(folder):
     with (Path(folder) / "points.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+def launch_by(monkeypatch, launcher):
+    """Have sweeps run by another class of launcher, made from Hydra's basic one."""
+    original = Plugins.instantiate_launcher
+
+    def instantiate(self, **given):
+        made = original(self, **given)
+        made.__class__ = launcher
+        return made
+
+    monkeypatch.setattr(Plugins, "instantiate_launcher", instantiate)
 
 
 def interrupt_at(monkeypatch, count, error):

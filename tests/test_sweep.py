@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
-from hydra.core.plugins import Plugins
 
 from framework import app
 from framework.sweep.outcome import Objective, Outcome, Planned, Point
@@ -22,6 +21,7 @@ from tests.sweeps import (
     client,
     hashes,
     interrupt_at,
+    launch_by,
     parents,
     points,
     runs,
@@ -245,14 +245,7 @@ class TestFailures:
                     raise TerminatedWorkerError("a worker was killed")
                 return super().launch(job_overrides, initial_job_idx)
 
-        original = Plugins.instantiate_launcher
-
-        def instantiate(self, **given):
-            launcher = original(self, **given)
-            launcher.__class__ = Loses
-            return launcher
-
-        monkeypatch.setattr(Plugins, "instantiate_launcher", instantiate)
+        launch_by(monkeypatch, Loses)
         code = sweep("seed=0,1,2", f"sweep.retries={retries}")
         (parent,) = parents()
         done = sorted(int(r.data.params["seed"]) for r in children(parent, "FINISHED"))

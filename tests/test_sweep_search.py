@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from framework.cli import main
@@ -14,7 +15,7 @@ from framework.sweep.search import Known, Study, draw
 from framework.sweep.space import Interval, parse
 from framework.sweep_options import SweepOptions
 from framework.tracking.reading import recorded
-from tests.sweeps import children, client, interrupt_at, parents, points, sweep
+from tests.sweeps import children, client, interrupt_at, launch_by, parents, points, sweep
 
 LR = "optimizer.lr=tag(log,interval(0.01,1))"
 
@@ -321,3 +322,25 @@ def test_the_description_of_a_sweep_tells_the_best_points(place):
     assert "2 done; report.html" in note
     # What reads the command back finds it still.
     assert recorded(parent).command.startswith("backproof train -m ")
+
+
+def test_a_trial_whose_worker_died_is_run_again_as_another(place, monkeypatch):
+    """A study takes one word on a trial: a second one would end the sweep."""
+
+    class WorkerDied(Exception):
+        pass
+
+    class Loses(BasicLauncher):
+        calls = 0
+
+        def launch(self, job_overrides, initial_job_idx):
+            Loses.calls += 1
+            if Loses.calls == 2:
+                raise WorkerDied("a worker was killed")
+            return super().launch(job_overrides, initial_job_idx)
+
+    launch_by(monkeypatch, Loses)
+    assert sweep("optimizer.lr=interval(0.01,1)", "sweep.sampler=tpe", "sweep.n_trials=3") == 0
+    (parent,) = parents()
+    assert len(children(parent)) == len(children(parent, "FINISHED")) == 3
+    assert Loses.calls == 4

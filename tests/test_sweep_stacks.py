@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
-from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
 from framework.running import run_stack
@@ -16,7 +15,7 @@ from framework.sweep import jobs
 from framework.sweep.outcome import Planned
 from framework.sweep.runner import packed
 from framework.tracking.reading import recorded
-from tests.sweeps import BACKPROOF, SMALL, children, client, parents, points, runs, stacked, sweep
+from tests.sweeps import BACKPROOF, SMALL, children, client, launch_by, parents, points, runs, stacked, sweep
 
 GRID = ["optimizer.lr=0.1,0.2", "penalty=l2", "penalty.strength=0.1,0.01", "seed=0,1"]
 
@@ -214,14 +213,7 @@ def test_a_stack_whose_worker_died_is_run_again_without_what_is_finished(place, 
             return returned
 
     Loses.__name__ = BasicLauncher.__name__
-    original = Plugins.instantiate_launcher
-
-    def instantiate(self, **given):
-        launcher = original(self, **given)
-        launcher.__class__ = Loses
-        return launcher
-
-    monkeypatch.setattr(Plugins, "instantiate_launcher", instantiate)
+    launch_by(monkeypatch, Loses)
     assert stacked("seed=range(4)", "sweep.batch=1", "sweep.stack_size=4") == 0
     (parent,) = parents()
     done = [int(run.data.params["seed"]) for run in children(parent, "FINISHED")]

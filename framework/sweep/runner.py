@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import time
@@ -99,7 +100,7 @@ class Runner:
             self._bury([each for _, each in died], again=attempt < self.options.retries)
             if not died:
                 break
-            packs = packed(died, self.most)
+            packs = packed([(place, self._afresh(each)) for place, each in died], self.most)
         return found
 
     def _launch(self, packs: list[Pack]) -> tuple[dict[int, Point], Pack]:
@@ -143,6 +144,13 @@ class Runner:
         if planned.trial is None and self.study is not None:
             return self.study.open()
         return planned.trial
+
+    def _afresh(self, planned: Planned) -> Planned:
+        """A point that is run again, with a trial of its own if it had one: a study is told of each trial once."""
+        if planned.trial is None or self.study is None:
+            return planned
+        number, _ = self.study.ask(planned.params)
+        return dataclasses.replace(planned, trial=number)
 
     def _own(self, pack: list[Planned], trial: int | None, number: int) -> list[str]:
         """The overrides of a job beyond those of its points; recorder.OF_THE_SWEEPER names them all."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -146,7 +145,8 @@ class StreamRunner(Runner):
                     )  # Only its answer was lost.
                 elif flight.attempt < self.options.retries and not self.stopped:
                     progress.print(f"           a worker died; again  {' '.join(planned.overrides)}")
-                    again.append((place, self._afresh(planned, flight.trial)))
+                    self._tell(flight.trial, None)
+                    again.append((place, self._afresh(planned)))
                     del points[place]
         if again:
             self._again.append((again, flight.attempt + 1))
@@ -155,14 +155,6 @@ class StreamRunner(Runner):
             self._told.add(str(point.values.get("run_id", "")))
             done(place, point)
         self.stopped |= self.options.fail_fast and any(each.status == FAILED for each in points.values())
-
-    def _afresh(self, planned: Planned, trial: int | None) -> Planned:
-        """A point that is run again, with a trial of its own if it had one."""
-        self._tell(trial, None)
-        if planned.trial is None or self.study is None:
-            return planned
-        number, _ = self.study.ask(planned.params)
-        return dataclasses.replace(planned, trial=number)
 
     def _tell(self, trial: int | None, point: Point | None) -> None:
         if trial is not None and self.study is not None:
