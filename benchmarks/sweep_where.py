@@ -23,7 +23,7 @@ PARTS = {
     "composing configs": [
         "hydra._internal.config_loader_impl:ConfigLoaderImpl.load_sweep_config",
         "framework.sweep.compose:Composer.__call__",
-        "framework.sweep.compose:with_values",
+        "framework.sweep.compose:InPlace.at",
     ],
     "building experiments, loading data": ["framework.sweep.session:Session.prepare"],
     "checking gradients": ["framework.running:_Point.check"],
@@ -40,6 +40,7 @@ PARTS = {
     "the model of the best": ["framework.tracking.run:Run.model"],
     "pictures": ["framework.plots:learning_curves", "framework.plots:confusion_matrix"],
     "other files of a run": ["framework.recorder:Recording.__enter__", "framework.recorder:Recording.ended"],
+    "configs of stacked points": ["framework.sweep.yaml_file:write"],
     "Hydra's jobs": ["hydra.core.utils:run_job"],
     "the report page": ["framework.reports.build:build"],
 }

@@ -27,7 +27,7 @@ from framework.recorder import Recording
 from framework.registry import PluginError, PluginWarning, Registry, near, registry
 from framework.running import run
 from framework.show import Terminal, console, show_diagnosis, ui_command
-from framework.tracking import Terminated, check_terminated, terminate_on_sigterm
+from framework.tracking import Terminated, check_terminated, environment, terminate_on_sigterm
 
 if TYPE_CHECKING:
     from framework.experiment import Prepared
@@ -294,7 +294,8 @@ def _single(cfg: Any, session: sweep.Session, prepared: Prepared | None) -> None
     folder = Path(context.runtime.output_dir)
     out = console()
     terminal = Terminal(out)
-    with Recording(experiment, chosen.tracking, store, folder, context.overrides.task, terminal) as recording:
+    overrides = context.overrides.task
+    with Recording(experiment, chosen.tracking, store, folder, overrides, terminal, environment()) as recording:
         result = run(experiment, recording)
     terminal.results(result)
     out.print(f"[bold]files   [/] {_relative(folder)}")
@@ -310,10 +311,10 @@ def sweep_job(cfg: Any) -> dict[str, Any]:
     session = sweep.current()
     context = HydraConfig.get()
     folder = Path(context.runtime.output_dir)
-    stacked = sweep.stacked(cfg, folder)
-    if stacked is not None:
-        return {"points": [told for told, _ in sweep.run_points(session, stacked)]}
-    told, error = sweep.run_points(session, [sweep.Job(cfg, folder, context.overrides.task)])[0]
+    if cfg.sweep.stacked is not None:
+        return {"points": [told for told, _ in sweep.run_stacked(session, cfg, folder)]}
+    job = sweep.Job(*session.prepare(cfg), folder, context.overrides.task)
+    told, error = sweep.run_points(session, [job])[0]
     if error is not None:
         raise error
     return told

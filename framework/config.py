@@ -18,7 +18,7 @@ from framework.experiment import SINGLE, Experiment, ModelOptions, RunOptions
 from framework.gradcheck import CheckOptions
 from framework.kinds import Metric, hyper
 from framework.kinds.base import InvalidValue, expected_of
-from framework.registry import PluginError, Registry, near, typed, words_of
+from framework.registry import PluginError, Registry, hints_of, near, typed, words_of
 from framework.sweep_options import SweepOptions
 from framework.tracking import TrackingOptions
 from framework.training import TrainOptions
@@ -96,7 +96,7 @@ def twin(cls: type[Any], name: str | None = None) -> type[Any]:
 
 
 def _fields(cls: type[Any]) -> list[tuple[str, Any, Any]]:
-    hints = typing.get_type_hints(cls)
+    hints = hints_of(cls)
     return [(field.name, *_field(hints[field.name], field)) for field in dataclasses.fields(cls)]
 
 
@@ -176,7 +176,7 @@ def _metrics(plugins: Registry, values: Any) -> tuple[Metric, ...] | None:
 
 def construct(cls: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
     """An options dataclass from plain values; `prefix` stands before the key in an InvalidValue."""
-    hints = typing.get_type_hints(cls)
+    hints = hints_of(cls)
     kwargs: dict[str, Any] = {}
     for key, value in values.items():
         hint = hints[key]
@@ -211,7 +211,7 @@ def expected(plugins: Registry, key: str) -> str:
     elif group:
         cls = SECTIONS.get(group.partition(".")[0])
         for part in group.split(".")[1:]:
-            cls = typing.get_type_hints(cls).get(part) if cls is not None else None
+            cls = hints_of(cls).get(part) if cls is not None else None
         classes = [] if cls is None else [cls]
     else:
         classes = [RunOptions, PlaceOptions]
@@ -219,7 +219,7 @@ def expected(plugins: Registry, key: str) -> str:
     for cls in classes:
         for field in dataclasses.fields(cls):
             if field.name == last:
-                found[_wanted(typing.get_type_hints(cls)[last], field, key)] = None
+                found[_wanted(hints_of(cls)[last], field, key)] = None
     return ", or ".join(found)
 
 
@@ -244,7 +244,7 @@ def owners(plugins: Registry, kind: str, key: str) -> list[str]:
 
 
 def _keys(cls: type[Any], prefix: str) -> list[str]:
-    hints = typing.get_type_hints(cls)
+    hints = hints_of(cls)
     found: list[str] = []
     for field in dataclasses.fields(cls):
         nested = dataclasses.is_dataclass(hints[field.name])

@@ -55,15 +55,6 @@ def fields_of(plugin: Plugin) -> dict[str, Any]:
     return dict(_fields("", plugin))
 
 
-def data_digest(prepared: Prepared) -> str:
-    """The same for the same numbers in the same split: sixteen hexadecimal digits."""
-    digest = hashlib.sha256()
-    for part in prepared.data.parts.values():
-        for array in (part.indices, part.X, part.y):
-            digest.update(array.tobytes())
-    return digest.hexdigest()[:16]
-
-
 def network(prepared: Prepared) -> str:
     """`64 → 32 relu → 10 softmax_cross_entropy`."""
     *inner, K = prepared.net.sizes

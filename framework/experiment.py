@@ -98,22 +98,18 @@ class Experiment:
         sizes = (data.features, *self.model.hidden, loss.outputs(data.task, data.targets))
         net = MLP(sizes, self.activation, loss, self.derivation)
         self.derivation.check({name: entries.shape for name, entries in net.layout.indices.items()})
-        y = loss.encode(data.scaler.transform_y(data.train.y), sizes[-1], np.float64)
-        seeds = [np.random.SeedSequence(self.run.seed + r).spawn(2) for r in range(self.run.repeats)]
-        theta = net.initial(
-            self.initializer, [np.random.default_rng(initial) for initial, _ in seeds], self.train.dtype
-        )
+        prepared = Prepared(self, data, net, metrics)
+        # What the initializer or a metric cannot take, as k = 3 of three classes, shows before anything is written.
+        theta = prepared.theta[:1]
         if self.metrics:
-            # What a metric cannot take, as k = 3 of three classes, shows before anything is written.
             part = "train" if data.val is None else "val"
-            Evaluation(part, net, theta[:1], data.parts[part], data, metrics)()
+            Evaluation(part, net, theta, data.parts[part], data, metrics)()
         try:
-            check_batch_size(self.train.batch_size, len(y))
+            check_batch_size(self.train.batch_size, len(prepared.y))
         except InvalidValue as error:
             raise InvalidValue(f"train.{error.field}", error.given, error.expected) from None
         check_range(data.train.X, self.train.dtype)
-        orders = tuple(np.random.default_rng(order) for _, order in seeds)
-        return Prepared(self, data, net, metrics, theta, y, orders)
+        return prepared
 
 
 def default_loss(plugins: Registry, task: str) -> Loss:
@@ -161,9 +157,29 @@ class Prepared:
     data: SplitData
     net: MLP
     metrics: tuple[Metric, ...]
-    theta: Array  # (R, P), fresh
-    y: Array  # (N, K) encoded targets of the training part
-    orders: tuple[np.random.Generator, ...]  # of the samples, one for each member
+
+    @functools.cached_property
+    def theta(self) -> Array:
+        """(R, P), fresh."""
+        experiment = self.experiment
+        return self.net.initial(experiment.initializer, self._generators(0), experiment.train.dtype)
+
+    @functools.cached_property
+    def orders(self) -> list[np.random.Generator]:
+        """Of the samples, one for each member."""
+        return self._generators(1)
+
+    @functools.cached_property
+    def y(self) -> Array:
+        """(N, K), the encoded targets of the training part."""
+        data = self.data
+        return self.net.loss.encode(data.scaler.transform_y(data.train.y), self.net.sizes[-1], np.float64)
+
+    def _generators(self, purpose: int) -> list[np.random.Generator]:
+        """A random generator for each member; what is drawn for one purpose changes nothing in the other."""
+        seeds = self.experiment.run
+        sequences = (np.random.SeedSequence(seeds.seed + r).spawn(2) for r in range(seeds.repeats))
+        return [np.random.default_rng(each[purpose]) for each in sequences]
 
     @functools.cached_property
     def batches(self) -> Batches:

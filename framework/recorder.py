@@ -10,7 +10,7 @@ import csv
 import json
 import shlex
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from framework.experiment import Prepared
 from framework.gradcheck import GradcheckReport
 from framework.kinds import CLASSIFICATION, MULTILABEL, Array
 from framework.running import GradcheckFailedError, Observer, Result
-from framework.tracking import Run, Store, TrackingError, TrackingOptions, check_terminated, environment
+from framework.tracking import Run, Store, TrackingError, TrackingOptions, check_terminated
 from framework.training import DivergedError, Pruned
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
@@ -58,16 +58,17 @@ class Recording:
         folder: Path,
         overrides: Sequence[str],
         shown: Shown,
+        surroundings: Mapping[str, Any],
     ) -> None:
         self.prepared, self.tracking, self.store, self.folder = prepared, tracking, store, folder
-        self.overrides, self.shown = overrides, shown
+        self.overrides, self.shown, self.surroundings = overrides, shown, surroundings
         self.run: Run | None = None
         self._checks = 0
         self._closed = False
 
     def __enter__(self) -> Recording:
         self.folder.mkdir(parents=True, exist_ok=True)
-        _write_json(self.folder / "environment.json", environment())
+        _write_json(self.folder / "environment.json", self.surroundings)
         if self.store is None:
             return self
         prepared, tracking = self.prepared, self.tracking
@@ -266,7 +267,7 @@ def _dataset(prepared: Prepared, run: Run) -> None:
     parameters = {key: str(value) for key, value in describe.fields_of(loader).items()}
     run.dataset(
         loader.name,
-        describe.data_digest(prepared),
+        data.digest,
         source={"plugin": loader.name, **parameters},
         profile={"features": data.features, "targets": data.targets, "task": data.task, **data.sizes},
         context="train",

@@ -105,7 +105,7 @@ class Registry:
         """
         cls, params = self.get(kind, name), dict(params or {})
         fields = {field.name: field for field in dataclasses.fields(cls)}
-        hints = typing.get_type_hints(cls)
+        hints = hints_of(cls)
         for key, value in params.items():
             if key not in fields:
                 raise PluginError(
@@ -127,6 +127,12 @@ class Registry:
                 f"no kind of plugin is called {kind!r}{near(kind, [*KINDS])}\nKinds: {', '.join(KINDS)}"
             )
         return self._entries[kind]
+
+
+@functools.cache
+def hints_of(cls: type[Any]) -> dict[str, Any]:
+    """The annotations of a dataclass's fields. Resolving them is most of what building a plugin costs."""
+    return typing.get_type_hints(cls)
 
 
 def required(field: dataclasses.Field[Any]) -> bool:

@@ -23,6 +23,7 @@ from framework.evaluation import Evaluation, Predictions, summarised
 from framework.experiment import Prepared
 from framework.gradcheck import GradcheckReport
 from framework.kinds import Array, Optimizer, Plugin
+from framework.registry import hints_of
 from framework.stopping import Stopper
 from framework.training import DivergedError, train
 
@@ -88,14 +89,16 @@ def run(prepared: Prepared, observer: Observer) -> Result:
     return outcome
 
 
-def run_stack(points: Sequence[Prepared], observers: Sequence[Observer]) -> list[Result | Exception]:
+def run_stack(
+    points: Sequence[Prepared], observers: Sequence[Observer], *, whole: bool = True
+) -> list[Result | Exception]:
     """The same for points of one `likeness`, trained as one stack: the result of each, or the error that ended it.
 
-    Where the first point is checked entry by entry, the others are checked along random directions and at sampled
-    entries: it is the same code on other numbers.
+    Where the first point is checked entry by entry, if `whole` says so, the others are checked along random
+    directions and at sampled entries: it is the same code on other numbers.
     """
     together = [
-        _Point(prepared, observer, i == 0)
+        _Point(prepared, observer, whole and i == 0)
         for i, (prepared, observer) in enumerate(zip(points, observers, strict=True))
     ]
     for point in together:
@@ -126,7 +129,7 @@ def likeness(prepared: Prepared) -> tuple[Any, ...]:
 
 def _numbers(plugin: Plugin) -> list[str]:
     """The hyperparameters that may differ within a stack."""
-    hints = typing.get_type_hints(type(plugin))
+    hints = hints_of(type(plugin))
     names = [field.name for field in dataclasses.fields(plugin) if hints[field.name] is float]
     return names if names and _takes_arrays(type(plugin)) else []
 

@@ -11,7 +11,7 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from omegaconf import OmegaConf
 
 from framework.running import run_stack
-from framework.sweep import jobs
+from framework.sweep import jobs, yaml_file
 from framework.sweep.outcome import Planned
 from framework.sweep.runner import packed
 from framework.tracking.reading import recorded
@@ -33,9 +33,9 @@ def sizes(monkeypatch):
     """The sizes of the stacks that are trained."""
     seen = []
 
-    def counted(prepared, observers):
+    def counted(prepared, observers, **options):
         seen.append(len(prepared))
-        return run_stack(prepared, observers)
+        return run_stack(prepared, observers, **options)
 
     monkeypatch.setattr(jobs, "run_stack", counted)
     return seen
@@ -117,6 +117,46 @@ def test_points_that_differ_in_more_than_numbers_are_other_stacks(place, sizes):
 def test_a_stack_has_a_size_at_most(place, sizes):
     assert stacked("seed=range(7)", "sweep.stack_size=3") == 0
     assert sizes == [3, 3, 1]
+
+
+def test_one_point_of_a_kind_is_checked_entry_by_entry(place):
+    """And it is the first one, whichever stack it is in; all others along random directions."""
+    args = ["activation=relu,tanh", "seed=range(4)", "sweep.stack_size=2", "gradcheck=on"]
+    assert stacked(*args) == 0
+    whole = []
+    for run in children(parents()[0]):
+        report = json.loads(Path(run.data.tags["backproof.folder"], "gradcheck.json").read_text())
+        directions = {result["directions"] for section in report["sections"] for result in section["results"]}
+        assert len(directions) == 1, "the same before and after training"
+        if 0 in directions:
+            whole.append((run.data.params["activation"], run.data.params["seed"]))
+    assert sorted(whole) == [("relu", "0"), ("tanh", "0")]
+
+
+def test_tags_of_the_users_own_are_on_every_point(place):
+    assert stacked("seed=0,1", "+tracking.tags.team=a") == 0
+    assert [run.data.tags["team"] for run in children(parents()[0])] == ["a", "a"]
+
+
+def test_values_that_are_mappings_do_not_add_up(place, sizes):
+    """Points are composed by setting values in place, and Hydra merges a mapping with what is there."""
+    assert stacked("seed=0,1", "++tracking.tags={a: x},{b: y}") == 0
+    assert sum(sizes) == 4
+    for run in children(parents()[0]):
+        config = OmegaConf.load(Path(run.data.tags["backproof.folder"], "config/config.yaml"))
+        assert ("a" in run.data.tags) != ("b" in run.data.tags)
+        assert ("a" in config.tracking.tags) != ("b" in config.tracking.tags)
+        assert run.data.tags["backproof.point"] == config.tracking.tags["backproof.point"]
+
+
+@pytest.mark.parametrize(
+    "text", ["1e5", "0123", "0x1f", "1_000", "true", "null", ".nan", "", "${a}", "a: b", "é"]
+)
+def test_a_config_that_is_written_is_what_omegaconf_reads(tmp_path, text):
+    values = {"text": text, "number": 1e-05, "none": None, "list": [text, 2]}
+    yaml_file.write(tmp_path / "config/config.yaml", values)
+    read = OmegaConf.load(tmp_path / "config/config.yaml")
+    assert OmegaConf.to_container(read, resolve=False) == values
 
 
 @pytest.mark.parametrize(
@@ -266,6 +306,8 @@ class TestPacks:
 
     def test_the_file_of_a_stack_is_plain(self, tmp_path):
         file = tmp_path / "stacks/0.json"
-        jobs.write_stack(file, [jobs.Member(["a=1"], ["a=1"], {"t": "1"}, "a1")])
+        stack = jobs.Stack([jobs.Member(["a=1"], ["a=1"], {"t": "1"}, "a1")], whole=True)
+        stack.write(file)
         expected = {"overrides": ["a=1"], "values": ["a=1"], "tags": {"t": "1"}, "name": "a1"}
-        assert json.loads(file.read_text()) == [expected]
+        assert json.loads(file.read_text()) == {"members": [expected], "whole": True}
+        assert jobs.Stack.read(file) == stack

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from dataclasses import dataclass
 from typing import cast
 
@@ -83,6 +85,15 @@ class SplitData:
     def sizes(self) -> dict[str, int]:
         """Samples of each part; 0 where there is none."""
         return {"train": len(self.train), "val": len(self.val or ()), "test": len(self.test or ())}
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """The same for the same numbers in the same split: sixteen hexadecimal digits."""
+        digest = hashlib.sha256()
+        for part in self.parts.values():
+            for array in (part.indices, part.X, part.y):
+                digest.update(array.tobytes())
+        return digest.hexdigest()[:16]
 
 
 def split(dataset: Dataset, options: DataOptions) -> SplitData:

@@ -1,7 +1,7 @@
 """Floor 4: sweeps. The sweeper is a Hydra plugin of ours that owns the run above its points."""
 
 from framework.sweep.dask_launcher import ClusterLost
-from framework.sweep.jobs import Job, run_points, stacked
+from framework.sweep.jobs import Job, run_points, run_stacked
 from framework.sweep.session import Session, Silent, current, use, writable
 from framework.sweep.sweeper import BackproofSweeper, register
 
@@ -14,7 +14,7 @@ __all__ = [
     "current",
     "register",
     "run_points",
-    "stacked",
+    "run_stacked",
     "use",
     "writable",
 ]

@@ -1,6 +1,6 @@
 """Points composed: by Hydra for each choice of plugins, and by setting values where only values differ.
 
-Hydra takes 60 to 110 ms for a point, setting values in a composed one 5.
+Hydra takes 60 to 110 ms for a point, setting values in a composed one 0.1, and taking plain values from it 0.5.
 """
 
 from __future__ import annotations
@@ -18,15 +18,32 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 
-def with_values(config: DictConfig, values: Sequence[str]) -> DictConfig:
-    """A copy of a composed config in which these overrides of the form key=value are set, as Hydra sets them.
+class InPlace:
+    """A composed config, in a copy of which values are set in place: a copy for each point would take ten times as
+    long."""
 
-    Raises OmegaConfBaseException for a key that is not there, or a value that is not of its type.
-    """
-    changed = copy.deepcopy(config)
-    for each in map(_parsed, values):
-        OmegaConf.update(changed, each.key_or_group, each.value(), merge=True)
-    return changed
+    def __init__(self, config: DictConfig) -> None:
+        self.config = config
+        self._copy: DictConfig | None = None
+        self._keys: set[str] = set()  # that are set in the copy
+
+    def at(self, values: Sequence[str]) -> DictConfig:
+        """The config, until the next call, with these overrides of the form key=value, as Hydra sets them.
+
+        Raises OmegaConfBaseException for a key that is not there, or a value that is not of its type.
+        """
+        overrides = [_parsed(each) for each in values]
+        keys = {each.key_or_group for each in overrides}
+        # A mapping is merged with what is there.
+        plain = not any(isinstance(each.value(), dict) for each in overrides)
+        own = self._copy if self._keys <= keys and plain else None
+        self._copy = None  # Unless all goes well.
+        own = copy.deepcopy(self.config) if own is None else own
+        for each in overrides:
+            OmegaConf.update(own, each.key_or_group, each.value(), merge=True)
+        if plain:
+            self._copy, self._keys = own, keys
+        return own
 
 
 @functools.lru_cache(maxsize=4096)
@@ -41,16 +58,18 @@ class Composer:
     config: DictConfig
     context: HydraContext
     _groups: dict[str, bool] = field(default_factory=dict[str, bool])
-    _bases: dict[tuple[str, ...], DictConfig] = field(default_factory=dict[tuple[str, ...], DictConfig])
+    _bases: dict[tuple[str, ...], InPlace] = field(default_factory=dict[tuple[str, ...], InPlace])
 
-    def __call__(self, overrides: Sequence[str]) -> Any:
-        """The config of a point, without Hydra's own part. Raises what Hydra raises."""
+    def __call__(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """The config of a point as plain values, without Hydra's own part. Raises what Hydra raises."""
         choices, values = self.apart(overrides)
+        if choices not in self._bases:
+            self._bases[choices] = InPlace(self._composed(choices))
         try:
-            return with_values(self._base(choices), values)
+            return _plain(self._bases[choices].at(values))
         except OmegaConfBaseException:
             # Hydra's message names the override.
-            return self._composed(overrides)
+            return _plain(self._composed(overrides))
 
     def apart(self, overrides: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The overrides that Hydra must compose, and those that set values of what is composed. Where the order of
@@ -75,12 +94,11 @@ class Composer:
             self._groups[key] = bool(self.context.config_loader.get_group_options(key))
         return self._groups[key]
 
-    def _base(self, choices: tuple[str, ...]) -> DictConfig:
-        if choices not in self._bases:
-            self._bases[choices] = self._composed(choices)
-        return self._bases[choices]
-
     def _composed(self, overrides: Sequence[str]) -> DictConfig:
         composed = self.context.config_loader.load_sweep_config(self.config, list(overrides))
         keys = [key for key in cast("dict[str, Any]", composed) if key != "hydra"]
         return OmegaConf.masked_copy(composed, keys)
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))

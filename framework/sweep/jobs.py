@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -12,14 +13,22 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from framework.config import Settings
+from framework.experiment import Prepared
 from framework.recorder import Recording, given
 from framework.running import Result, run_stack
 from framework.show import console, short_result
+from framework.sweep import yaml_file
 from framework.sweep.alive import running
-from framework.sweep.compose import with_values
+from framework.sweep.compose import InPlace
+from framework.sweep.outcome import digest
 from framework.sweep.pruning import observer
 from framework.sweep.session import Session
+from framework.tracking import environment
 from framework.training import Pruned
+
+#: What the sweeper is told of a point, in plain values, and the error that ended it.
+Told = tuple[dict[str, Any], Exception | None]
 
 
 @dataclass(frozen=True)
@@ -32,61 +41,80 @@ class Member:
     name: str
 
 
-def write_stack(file: Path, members: Sequence[Member]) -> None:
-    """Write what a job that runs several points has to know."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps([dataclasses.asdict(each) for each in members], indent=1) + "\n")
+@dataclass(frozen=True)
+class Stack:
+    """Points that a job runs together, and whether the first of them is checked entry by entry."""
+
+    members: list[Member]
+    whole: bool
+
+    def write(self, file: Path) -> None:
+        """Write what the job has to know."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, file: Path) -> Stack:
+        """What `write` has written."""
+        values = json.loads(file.read_text())
+        return cls([Member(**each) for each in values["members"]], values["whole"])
 
 
 @dataclass(frozen=True)
 class Job:
-    """A point to be run: its config, its folder, and the overrides that it came of."""
+    """A point to be run: what it is built of, its folder, and the overrides that it came of."""
 
-    config: DictConfig
+    chosen: Settings
+    prepared: Prepared
     folder: Path
     overrides: Sequence[str]
 
 
-def stacked(config: DictConfig, folder: Path) -> list[Job] | None:
-    """The points of a job that runs several, in numbered folders below its own; None for a job of one point."""
-    file = config.sweep.stacked
-    if file is None:
-        return None
-    members = [Member(**each) for each in json.loads(Path(file).read_text())]
+def run_stacked(session: Session, config: DictConfig, folder: Path) -> list[Told]:
+    """Run the points of a job that has several, in numbered folders below its own."""
+    stack = Stack.read(Path(config.sweep.stacked))
+    digits = len(str(len(stack.members) - 1))
+    tags = dict(config.tracking.tags)
+    shared = copy.deepcopy(config)
+    shared.sweep.stacked = None
+    values = InPlace(shared)
     jobs: list[Job] = []
-    for number, member in enumerate(members):
-        own = with_values(config, member.values)
-        own.sweep.stacked = None
-        own.tracking.tags = member.tags
-        own.tracking.run_name = member.name or None
-        job = Job(own, folder / f"{number:0{len(str(len(members) - 1))}}", member.overrides)
-        # As Hydra writes it for a job of its own.
-        place = job.folder / "config"
-        place.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(own, place / "config.yaml")
-        OmegaConf.save(OmegaConf.create(list(member.overrides)), place / "overrides.yaml")
-        jobs.append(job)
-    return jobs
+    for number, member in enumerate(stack.members):
+        own = values.at(member.values)
+        own.tracking.tags, own.tracking.run_name = {**tags, **member.tags}, member.name or None
+        chosen, prepared = session.take(digest(member.overrides)) or session.prepare(own)
+        # What was built before the sweep had begun knows nothing of its parent.
+        tracking = dataclasses.replace(
+            chosen.tracking,
+            parent=own.tracking.parent,
+            tags=dict(own.tracking.tags),
+            run_name=own.tracking.run_name,
+        )
+        place = folder / f"{number:0{digits}}"
+        yaml_file.write(place / "config" / "config.yaml", OmegaConf.to_container(own, resolve=False))
+        yaml_file.write(place / "config" / "overrides.yaml", member.overrides)
+        jobs.append(Job(dataclasses.replace(chosen, tracking=tracking), prepared, place, member.overrides))
+    return run_points(session, jobs, whole=stack.whole)
 
 
-def run_points(session: Session, jobs: Sequence[Job]) -> list[tuple[dict[str, Any], Exception | None]]:
+def run_points(session: Session, jobs: Sequence[Job], *, whole: bool = True) -> list[Told]:
     """Run points, as one stack where they are several: what the sweeper is told of each, and its error."""
     recordings: list[Recording] = []
+    surroundings = environment()
     with contextlib.ExitStack() as stack:
         for job in jobs:
             stack.enter_context(running(job.folder))
-            chosen, prepared = session.prepare(job.config)
             # Of all points the sweeper adds the model and the pictures of the best; the weights of each are kept.
-            tracking = dataclasses.replace(chosen.tracking, model=False, plots=False)
-            store = session.store(tracking, chosen.outputs)
+            tracking = dataclasses.replace(job.chosen.tracking, model=False, plots=False)
+            store = session.store(tracking, job.chosen.outputs)
             if store is not None:
                 # All of them together write about as often as one alone.
                 store = dataclasses.replace(store, flush_seconds=store.flush_seconds * len(jobs))
-            shown = observer(chosen.sweep, prepared.objective[0])
-            recording = Recording(prepared, tracking, store, job.folder, job.overrides, shown)
+            shown = observer(job.chosen.sweep, job.prepared.objective[0])
+            recording = Recording(job.prepared, tracking, store, job.folder, job.overrides, shown, surroundings)
             recordings.append(stack.enter_context(recording))
-        outcomes = run_stack([each.prepared for each in recordings], recordings)
-    told: list[tuple[dict[str, Any], Exception | None]] = []
+        outcomes = run_stack([each.prepared for each in recordings], recordings, whole=whole)
+    told: list[Told] = []
     for recording, outcome in zip(recordings, outcomes, strict=True):
         session.done += 1
         _show(session, recording, outcome)

@@ -57,8 +57,9 @@ class Plan:
 class Planner:
     """Composes points with Hydra, and builds them to see that they can be run."""
 
-    def __init__(self, config: DictConfig, context: HydraContext, session: Session) -> None:
+    def __init__(self, config: DictConfig, context: HydraContext, session: Session, *, keeps: bool) -> None:
         self.config, self.context, self.session = config, context, session
+        self.keeps = keeps  # what is built, as its points run in this process
         self.compose = Composer(config, context)
         self._kinds: list[Any] = []
 
@@ -102,7 +103,7 @@ class Planner:
         the sweep is known by. An error names the point."""
         found: list[Planned] = []
         first: tuple[Settings, Any] | None = None
-        digests: dict[int, str] = {}
+        digests: dict[str, None] = {}
         for overrides, params in drawn:
             try:
                 chosen, prepared, planned = self.prepare(overrides, params)
@@ -111,11 +112,11 @@ class Planner:
                     error.add_note(f"in the point {' '.join(overrides)} of the sweep; nothing was run")
                 raise
             first = first or (chosen, prepared)
-            digests.setdefault(id(prepared.data), describe.data_digest(prepared))
+            digests.setdefault(prepared.data.digest)
             found.append(planned)
         if first is None:
             raise ValueError("the sweep has no points: one of the lists is empty")
-        return found, *first, [*(each.hash for each in found), *digests.values()]
+        return found, *first, [*(each.hash for each in found), *digests]
 
     def prepare(
         self, overrides: list[str], params: dict[str, Any] | None = None, trial: int | None = None
@@ -131,12 +132,15 @@ class Planner:
             if kind not in self._kinds:
                 self._kinds.append(kind)
             alike = self._kinds.index(kind)
-        return chosen, prepared, Planned(overrides, hash_, params, trial, alike, values)
+        planned = Planned(overrides, hash_, params, trial, alike, values)
+        if self.keeps and alike is not None:
+            self.session.keep(planned.digest, chosen, prepared)
+        return chosen, prepared, planned
 
     def _may_stack(self, prepared: Prepared) -> bool:
         """A large network gains nothing. A sweep whose folders have names of the user's own keeps a job for each,
         and so does one whose runs are pruned, which computes no more of a run than it must."""
-        small = prepared.net.layout.P * len(prepared.theta) <= MOST_PARAMETERS
+        small = prepared.net.layout.P * prepared.experiment.run.repeats <= MOST_PARAMETERS
         sweep = self.config.sweep
         return small and self._numbered and sweep.stack != OFF and sweep.pruner == NO_PRUNER
 

@@ -16,7 +16,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
 from framework.sweep import past
-from framework.sweep.jobs import Member, write_stack
+from framework.sweep.jobs import Member, Stack
 from framework.sweep.outcome import DONE, FAILED, NOT_RUN, PRUNED, Objective, Planned, Point, name_of
 from framework.sweep.search import Study
 from framework.sweep_options import SweepOptions
@@ -60,6 +60,8 @@ class Runner:
     started: float = field(default_factory=time.monotonic)
     stopped: bool = False
     points: dict[int, Point] = field(default_factory=dict[int, Point])  # all that are known, by their place
+    #: Of each kind of points, the place of the one that is checked entry by entry.
+    _whole: dict[int | None, int] = field(default_factory=dict[int | None, int])
 
     def over(self) -> bool:
         """Whether no further point is to be started."""
@@ -136,7 +138,9 @@ class Runner:
 
     def _job(self, pack: Pack, trial: int | None, number: int) -> list[str]:
         """The overrides of a job: those of its first point, and what the sweeper adds."""
-        job = [*pack[0][1].overrides, *self._own([each for _, each in pack], trial, number)]
+        first, planned = pack[0]
+        whole = self._whole.setdefault(planned.alike, first) == first
+        job = [*planned.overrides, *self._own([each for _, each in pack], trial, number, whole=whole)]
         return [*job, *self.folder_of(job, number)]
 
     def _trial(self, planned: Planned) -> int | None:
@@ -152,7 +156,7 @@ class Runner:
         number, _ = self.study.ask(planned.params)
         return dataclasses.replace(planned, trial=number)
 
-    def _own(self, pack: list[Planned], trial: int | None, number: int) -> list[str]:
+    def _own(self, pack: list[Planned], trial: int | None, number: int, *, whole: bool) -> list[str]:
         """The overrides of a job beyond those of its points; recorder.OF_THE_SWEEPER names them all."""
         found: list[str] = []
         if self.study is not None and self.study.prunes and trial is not None:
@@ -169,7 +173,7 @@ class Runner:
             ]
         if len(pack) > 1:
             file = self.folder / "stacks" / f"{number}.json"
-            write_stack(file, [self._member(each) for each in pack])
+            Stack([self._member(each) for each in pack], whole).write(file)
             return [*found, f"sweep.stacked={_quoted(str(file))}"]
         tags = ",".join(f"{key}:{_quoted(value)}" for key, value in self._tags(pack[0]).items())
         return [*found, f"++tracking.tags={{{tags}}}"] if tags else found

@@ -26,6 +26,10 @@ class Session:
     done: int = 0  # of them, in this process
     outcome: Any = None
     recorded: tuple[TrackingOptions, str] | None = None  # where runs are: the options and the outputs folder
+    #: Points that are built before they run, by the digest of their overrides.
+    _kept: dict[str, tuple[Settings, Prepared]] = dataclasses.field(
+        default_factory=dict[str, tuple[Settings, Prepared]]
+    )
     _data: dict[Any, SplitData] = dataclasses.field(default_factory=dict[Any, SplitData])
     _stores: dict[tuple[Any, ...], Store] = dataclasses.field(default_factory=dict[tuple[Any, ...], Store])
 
@@ -37,6 +41,14 @@ class Session:
         if key not in self._data:
             self._data[key] = experiment.load()
         return chosen, experiment.prepare(self.plugins, self._data[key])
+
+    def keep(self, point: str, chosen: Settings, prepared: Prepared) -> None:
+        """A point that is built, until it is taken; without its arrays, which are quickly made again."""
+        self._kept[point] = chosen, dataclasses.replace(prepared)
+
+    def take(self, point: str) -> tuple[Settings, Prepared] | None:
+        """The point that was kept under that digest; None where there is none."""
+        return self._kept.pop(point, None)
 
     def store(self, tracking: TrackingOptions, outputs: str) -> Store | None:
         """The store, opened once; None where nothing is to be recorded. Raises TrackingError where it, or the

@@ -26,6 +26,7 @@ from framework.sweep import past
 from framework.sweep.alive import sweeping
 from framework.sweep.dask_launcher import DaskLauncher, DaskOptions
 from framework.sweep.plan import Plan, Planner
+from framework.sweep.runner import BASIC
 from framework.sweep.session import current, writable
 from framework.sweep.stream import StreamingLauncher
 from framework.sweep.work import Work, say
@@ -63,7 +64,8 @@ class BackproofSweeper(Sweeper):
         if self.config is None or self.hydra_context is None or self.launcher is None:
             raise RuntimeError("setup() must be called before sweep()")
         config, session = self.config, current()
-        planner = Planner(config, self.hydra_context, session)
+        here = type(self.launcher).__name__ == BASIC
+        planner = Planner(config, self.hydra_context, session, keeps=here)
         plan = planner.plan([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
         if plan.options.resume not in (AUTO, OFF) and plan.settings.tracking.enabled:
             # Where nothing is recorded there is nothing to go on with, and nothing is made.

@@ -41,15 +41,13 @@ class Run:
         self._next_flush = time.monotonic() + flush_seconds
         self._repository: Any = None
 
-    def begin(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """Write the parameters and the first tags, together where there are no more than a hundred."""
-        from mlflow.entities import Param, RunTag
+    def begin(self, params: Mapping[str, Any]) -> None:
+        """Write the parameters, a hundred at once."""
+        from mlflow.entities import Param
 
         listed = [Param(key, _cut(_text(value), PARAM_LENGTH)) for key, value in params.items()]
-        tagged = [RunTag(key, _cut(value, TAG_LENGTH)) for key, value in tags.items()]
-        for start in range(0, max(len(listed), len(tagged), 1), BATCH_OF_PARAMS):
-            part = slice(start, start + BATCH_OF_PARAMS)
-            self.client.log_batch(self.id, params=listed[part], tags=tagged[part])
+        for start in range(0, len(listed), BATCH_OF_PARAMS):
+            self.client.log_batch(self.id, params=listed[start : start + BATCH_OF_PARAMS])
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Numbers of one epoch. They are written when `flush_seconds` have passed since the last time.
@@ -78,7 +76,7 @@ class Run:
 
         with recording_fails(self.uri):
             while self._waiting or self._tags:
-                tags = [RunTag(key, _cut(value, TAG_LENGTH)) for key, value in self._tags.items()]
+                tags = [RunTag(key, value) for key, value in tag_values(self._tags).items()]
                 self.client.log_batch(self.id, metrics=self._waiting[:BATCH], tags=tags)
                 del self._waiting[:BATCH]
                 self._tags = {}
@@ -192,6 +190,11 @@ class Run:
 
             self._repository = get_artifact_repository(str(self.info.artifact_uri), tracking_uri=self.uri)
         return self._repository
+
+
+def tag_values(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags as MLflow takes them."""
+    return {key: _cut(value, TAG_LENGTH) for key, value in tags.items()}
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from framework.tracking.environment import git_state
 from framework.tracking.options import TrackingError, TrackingOptions
 from framework.tracking.quiet import quiet
-from framework.tracking.run import INSTEAD, Run, reason, recording_fails
+from framework.tracking.run import INSTEAD, Run, reason, recording_fails, tag_values
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -105,11 +105,10 @@ class Store:
         tags = {key: value for key, value in own.items() if value} | tags
         with recording_fails(self.uri):
             started = int(time.time() * 1000)
-            # With the parent from its first moment: a process that is killed now leaves no stray run.
-            nested = {"mlflow.parentRunId": parent} if parent else None
-            created = self.client.create_run(self.experiment_id, started, nested, run_name)
+            # With its tags from its first moment: a process that is killed now leaves no stray run.
+            created = self.client.create_run(self.experiment_id, started, tag_values(tags), run_name)
             run = Run(self.client, self.uri, created.info, self.flush_seconds)
-            run.begin(params, tags)
+            run.begin(params)
         return run
 
     def resume(self, run_id: str) -> Run:
