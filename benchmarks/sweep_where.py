@@ -36,6 +36,8 @@ PARTS = {
     ],
     "recording: copying files": [f"framework.tracking.run:Run.{name}" for name in ("file", "folder", "text")],
     "recording: ending runs": ["framework.tracking.run:Run.finish"],
+    "recording: waiting for its process": ["framework.sweep.session:Session.settle"],
+    "recording: sending to its process": ["framework.tracking.apart:Writer.send"],
     "weights": ["framework.model_file:save"],
     "the model of the best": ["framework.tracking.run:Run.model"],
     "pictures": ["framework.plots:learning_curves", "framework.plots:confusion_matrix"],

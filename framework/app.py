@@ -300,7 +300,7 @@ def _single(cfg: Any, session: sweep.Session, prepared: Prepared | None) -> None
     terminal.results(result)
     out.print(f"[bold]files   [/] {_relative(folder)}")
     if recording.run is not None and store is not None:
-        name = f"{store.experiment} / {recording.run.info.run_name}"
+        name = f"{store.experiment} / {recording.run.name}"
         out.print(f"[bold]recorded[/] {name} in {_relative_uri(store.uri)}")
         out.print(f"[bold]compare [/] {ui_command(chosen.tracking, chosen.outputs)}")
 

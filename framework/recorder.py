@@ -5,7 +5,6 @@ The folder has everything; MLflow gets a copy. So what was computed is there eve
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import shlex
@@ -22,7 +21,7 @@ from framework.experiment import Prepared
 from framework.gradcheck import GradcheckReport
 from framework.kinds import CLASSIFICATION, MULTILABEL, Array
 from framework.running import GradcheckFailedError, Observer, Result
-from framework.tracking import Run, Store, TrackingError, TrackingOptions, check_terminated
+from framework.tracking import Sink, Starter, TrackingError, TrackingOptions, check_terminated
 from framework.training import DivergedError, Pruned
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
@@ -54,7 +53,7 @@ class Recording:
         self,
         prepared: Prepared,
         tracking: TrackingOptions,
-        store: Store | None,
+        store: Starter | None,
         folder: Path,
         overrides: Sequence[str],
         shown: Shown,
@@ -62,7 +61,7 @@ class Recording:
     ) -> None:
         self.prepared, self.tracking, self.store, self.folder = prepared, tracking, store, folder
         self.overrides, self.shown, self.surroundings = overrides, shown, surroundings
-        self.run: Run | None = None
+        self.run: Sink | None = None
         self._checks = 0
         self._closed = False
 
@@ -154,15 +153,16 @@ class Recording:
         if isinstance(error, Pruned):
             error.run_id = self.run.id
         try:
-            with contextlib.ExitStack() as rest:
-                rest.callback(self.run.end, None if isinstance(error, Pruned) else error)
-                self.run.tags(_tags(error))
-                self.run.folder(self.folder)
+            self.run.tags(_tags(error))
+            self.run.folder(self.folder)
         except TrackingError as lost:
+            self.run.end(error or lost)
             if error is None:
                 raise
             # The first error is the one to be told.
             error.add_note(f"The run could not be recorded to its end either: {lost}")
+        else:
+            self.run.end(None if isinstance(error, Pruned) else error)
 
 
 def _tags(error: BaseException | None) -> dict[str, str]:
@@ -261,7 +261,7 @@ def _label_picture(prediction: Array, y: Array, names: tuple[str, ...]) -> bytes
     return plots.label_rates(prediction.mean(axis=0) > 0.5, y, names)
 
 
-def _dataset(prepared: Prepared, run: Run) -> None:
+def _dataset(prepared: Prepared, run: Sink) -> None:
     """Name the dataset in MLflow, with the sizes of its parts and a digest of its numbers."""
     data, loader = prepared.data, prepared.experiment.dataset
     parameters = {key: str(value) for key, value in describe.fields_of(loader).items()}

@@ -12,7 +12,7 @@ GRID, RANDOM, QMC = "grid", "random", "qmc"
 #: Samplers whose next point depends on what the earlier ones came to.
 ADAPTIVE = ("tpe", "cmaes", "nsga2", "gp")
 SAMPLERS = (GRID, RANDOM, QMC, *ADAPTIVE)
-AUTO, OFF, LAST = "auto", "off", "last"
+AUTO, ON, OFF, LAST = "auto", "on", "off", "last"
 NO_PRUNER = "none"
 PRUNERS = (NO_PRUNER, "median", "hyperband")
 MAXIMIZE, MINIMIZE = "maximize", "minimize"
@@ -55,6 +55,11 @@ class SweepOptions:
         choices=(AUTO, OFF),
     )
     stack_size: int = hyper(32, "points of one stack at most", ge=1)
+    writer: str = hyper(
+        AUTO,
+        "a process of its own that writes runs to MLflow while others are trained; auto: for many stacked points",
+        choices=(AUTO, ON, OFF),
+    )
     stacked: str | None = hyper(None, "file that names the points of a job, as the sweeper sets it")
     study: str | None = hyper(None, "file and trial that a run reports its epochs to, as the sweeper sets it")
 

@@ -221,7 +221,7 @@ def test_a_store_that_is_lost_at_the_end_is_an_error(store, monkeypatch):
     ):
         run.metrics({"loss": 1.0}, 1)
         failing(patched, run.client, "log_batch")
-    assert read(run).info.status == "FINISHED"
+    assert read(run).info.status == "FAILED", "what is not recorded has not been done"
 
 
 def test_a_store_that_is_away_for_a_while_loses_nothing(store, monkeypatch, caplog):

@@ -26,9 +26,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from framework.gradcheck.differences import EPS, differences
+from framework.gradcheck.directions import Axes, Dense, Directions, Together, Values
 from framework.gradcheck.measure import ROUNDINGS, ratio, relative, rms, worst_entry
 from framework.gradcheck.options import CheckOptions
-from framework.gradcheck.oracles import Axes, Dense, Oracle, Values, central_differences, complex_step
+from framework.gradcheck.oracles import Oracle, central_differences, complex_step
 from framework.gradcheck.preconditions import Precondition
 from framework.gradcheck.report import FAILED, PASSED, UNTESTED, Section, TensorResult
 from framework.kinds import Array
@@ -92,13 +93,14 @@ def check_parts(
             finite &= number and bool(np.isfinite(given).all())
             rng = np.random.default_rng((seed, len(theta)))
             scales = _scales(part, theta, tensors, rng)
+            whole = len(theta) <= options.all_coordinates_up_to
+            samples = {} if whole else _samples(part, theta, tensors, options, rng)
             eps = _eps(given)
             got = given.astype(np.float64)
             for name, index in tensors.items():
                 own = index.ravel()
                 tensor = _Tensor(part, theta, name, index, got[own], scales[name], eps)
-                whole = len(theta) <= options.all_coordinates_up_to
-                result = tensor.by_entry(options) if whole else tensor.by_sample(options, rng)
+                result = tensor.by_entry(options) if whole else tensor.by_sample(samples[name], options, rng)
                 if not number:
                     result = dataclasses.replace(result, status=FAILED, note="the loss is not finite here")
                 if not steady or not np.array_equal(given[own], again[own], equal_nan=True):
@@ -129,15 +131,51 @@ def _scales(
         flat = index.ravel()
         shuffled[flat] = rng.permutation(theta[flat])
     _, oracle = part.oracle
-    scales: dict[str, float] = {}
-    for name, index in tensors.items():
-        flat = index.ravel()
-        slopes, _ = oracle(
-            part.value, shuffled, Dense(flat, rng.standard_normal((SCALE_DIRECTIONS, len(flat))))
+    along = Together(
+        [
+            Dense(index.ravel(), rng.standard_normal((SCALE_DIRECTIONS, index.size)))
+            for index in tensors.values()
+        ]
+    )
+    slopes, _ = oracle(part.value, shuffled, along)
+    scales = {name: rms(slopes[rows]) for name, rows in zip(tensors, along.rows, strict=True)}
+    return {name: scale if np.isfinite(scale) else 0.0 for name, scale in scales.items()}
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Of a tensor of n entries: random directions v (S, n), some entries, and the oracle's slopes along both with
+    the errors that it leaves."""
+
+    v: Array
+    slopes: Array
+    errors: Array
+    entries: Array
+    expected: Array
+    entry_errors: Array
+
+
+def _samples(
+    part: Part, theta: Array, tensors: Mapping[str, Array], options: CheckOptions, rng: np.random.Generator
+) -> dict[str, _Sample]:
+    """Directions and entries of all tensors, of which the oracle is asked at once."""
+    drawn: list[tuple[Array, Array]] = []
+    along: list[Directions] = []
+    for index in tensors.values():
+        n, flat = index.size, index.ravel()
+        v = rng.standard_normal((options.directions, n))
+        entries = np.sort(rng.choice(n, min(options.coordinates, n), replace=False))
+        drawn.append((v, entries))
+        along += [Dense(flat, v), Axes(flat[entries])]
+    together = Together(along)
+    _, oracle = part.oracle
+    slopes, errors = oracle(part.value, theta, together)
+    return {
+        name: _Sample(v, slopes[rows], errors[rows], entries, slopes[at], errors[at])
+        for name, (v, entries), rows, at in zip(
+            tensors, drawn, together.rows[::2], together.rows[1::2], strict=True
         )
-        scale = rms(slopes)
-        scales[name] = scale if np.isfinite(scale) else 0.0
-    return scales
+    }
 
 
 def _kink_note(count: int, of: int, near: str) -> str:
@@ -237,19 +275,15 @@ class _Tensor:
         slack = float(np.abs(far - near).max()) + ROUNDINGS * EPS * usual
         return float(near.min()) - slack, float(near.max()) + slack
 
-    def by_sample(self, options: CheckOptions, rng: np.random.Generator) -> TensorResult:
+    def by_sample(self, sample: _Sample, options: CheckOptions, rng: np.random.Generator) -> TensorResult:
         """Compare along random directions and at some entries.
 
         Along v ~ N(0, 1) the mean square of (got − expected)·v is ‖got − expected‖².
         """
-        n, count = self.got.size, min(options.coordinates, self.got.size)
-        v = rng.standard_normal((options.directions, n))
-        _, oracle = self.part.oracle
-        slopes, errors = oracle(self.part.value, self.theta, Dense(self.index.ravel(), v))
-        gap, norm = rms(v @ self.got - slopes), max(rms(slopes), 0.0)
+        n, chosen, expected = self.got.size, sample.entries, sample.expected
+        count = len(chosen)
+        gap, norm = rms(sample.v @ self.got - sample.slopes), rms(sample.slopes)
         along = ratio(gap, max(float(np.linalg.norm(self.got)), norm))
-        chosen = np.sort(rng.choice(n, count, replace=False))
-        expected, more_errors = self._slopes(chosen)
         # The entries drawn may be far smaller than the rest, whose rounding they share.
         usual = norm * np.sqrt(count / n)
         difference = self.got[chosen] - expected
@@ -257,7 +291,7 @@ class _Tensor:
             float(np.linalg.norm(difference)),
             max(float(np.linalg.norm(self.got[chosen])), float(np.linalg.norm(expected)), float(usual)),
         )
-        left = max(rms(errors), float(np.linalg.norm(more_errors)) * np.sqrt(n / max(count, 1)))
+        left = max(rms(sample.errors), float(np.linalg.norm(sample.entry_errors)) * np.sqrt(n / max(count, 1)))
         result = self._judged(max(along, single), norm, left, options, count, options.directions)
         if result.status != FAILED:
             return result

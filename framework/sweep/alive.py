@@ -9,6 +9,8 @@ from typing import Any
 
 FOLDER = ".running"
 SWEEP = "sweep"
+#: Seconds that a process is given which writes the runs of a sweep that was killed.
+PATIENCE = 60.0
 
 
 class AliveError(ValueError):
@@ -28,11 +30,34 @@ def sweeping(folder: Path) -> Generator[None, None, None]:
             f"another sweep is at work in {folder}: wait for it, end it, or name another folder"
         ) from None
     try:
+        _await_writer(folder)
         yield
     finally:
         _release(lock)
         with contextlib.suppress(OSError):
             (folder / FOLDER).rmdir()  # Unless a lock file is left in it.
+
+
+def writer_lock(folder: Path) -> Path:
+    """The lock of the process that writes a sweep's runs, if they have one."""
+    return _file(folder, "writer")
+
+
+def _await_writer(folder: Path) -> None:
+    """Where a sweep was killed, what it had handed over is still being written for a moment."""
+    from filelock import FileLock, Timeout
+
+    file = writer_lock(folder)
+    if not file.is_file():
+        return
+    try:
+        with FileLock(file).acquire(timeout=PATIENCE):
+            file.unlink(missing_ok=True)
+    except Timeout:
+        raise AliveError(
+            f"the runs of an earlier go at the sweep in {folder} are still being written after {PATIENCE:g} s: "
+            "end that process, or wait for it"
+        ) from None
 
 
 @contextlib.contextmanager

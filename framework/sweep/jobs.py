@@ -24,7 +24,7 @@ from framework.sweep.compose import InPlace
 from framework.sweep.outcome import digest
 from framework.sweep.pruning import observer
 from framework.sweep.session import Session
-from framework.tracking import environment
+from framework.tracking import TrackingError, environment
 from framework.training import Pruned
 
 #: What the sweeper is told of a point, in plain values, and the error that ended it.
@@ -102,16 +102,18 @@ def run_points(session: Session, jobs: Sequence[Job], *, whole: bool = True) -> 
     recordings: list[Recording] = []
     surroundings = environment()
     with contextlib.ExitStack() as stack:
+        stack.callback(session.settle, recordings)
         for job in jobs:
             stack.enter_context(running(job.folder))
             # Of all points the sweeper adds the model and the pictures of the best; the weights of each are kept.
             tracking = dataclasses.replace(job.chosen.tracking, model=False, plots=False)
             store = session.store(tracking, job.chosen.outputs)
-            if store is not None:
-                # All of them together write about as often as one alone.
-                store = dataclasses.replace(store, flush_seconds=store.flush_seconds * len(jobs))
             shown = observer(job.chosen.sweep, job.prepared.objective[0])
-            recording = Recording(job.prepared, tracking, store, job.folder, job.overrides, shown, surroundings)
+            # All of them together write about as often as one alone.
+            starter = store and (session.writer or store.slower(len(jobs)))
+            recording = Recording(
+                job.prepared, tracking, starter, job.folder, job.overrides, shown, surroundings
+            )
             recordings.append(stack.enter_context(recording))
         outcomes = run_stack([each.prepared for each in recordings], recordings, whole=whole)
     told: list[Told] = []
@@ -133,8 +135,11 @@ def _told(recording: Recording, outcome: Result | Exception) -> dict[str, Any]:
         "objective": name,
         "greater": greater,
         "folder": str(recording.folder.absolute()),
-        "run_id": "" if recording.run is None else recording.run.id,
+        "run_id": "",
     }
+    if recording.run is not None:
+        with contextlib.suppress(TrackingError):  # A run that could not be begun; `Session.lost` has it.
+            told["run_id"] = recording.run.id
     if isinstance(outcome, Pruned):
         return told | {"metrics": outcome.metrics, "pruned": True, "seconds": ""}
     if isinstance(outcome, Exception):

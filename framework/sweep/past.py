@@ -139,8 +139,11 @@ def _named(store: Store, given: str) -> Recorded:
 
 
 def settle(store: Store, found: Earlier, tell: Callable[[str], None]) -> Earlier:
-    """Wait for runs of the sweep that are still going on, and end in MLflow those that have died."""
+    """Wait for runs of the sweep that are still going on, and end in MLflow those that have died. The sweep as it
+    is then."""
     told = False
+    # Until now the process may have been at work that writes them.
+    found = Earlier(found.parent, runs(store, found.parent.id))
     while left := [each for each in found.children if each.status == RUNNING]:
         alive = [each for each in left if is_running(Path(each.tags.get(FOLDER, "/nowhere")))]
         if not alive:

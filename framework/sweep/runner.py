@@ -200,7 +200,7 @@ class Runner:
         return {
             place: past.point_of(matched[i], each.overrides, self.wanted)
             if i in matched
-            else Point(each.overrides, FAILED, {}, _line(error))
+            else Point(each.overrides, FAILED, {}, line(error))
             for i, (place, each) in enumerate(pairs)
         }
 
@@ -232,7 +232,7 @@ def points_of(pack: Pack, job: JobReturn) -> dict[int, Point]:
     """What a job that has come back tells of its points."""
     error = raised(job)
     if error is not None:
-        return {place: Point(each.overrides, FAILED, {}, _line(error)) for place, each in pack}
+        return {place: Point(each.overrides, FAILED, {}, line(error)) for place, each in pack}
     values = cast("dict[str, Any]", job.return_value)
     told = values["points"] if len(pack) > 1 else [values]
     return {place: _point(each, own) for (place, each), own in zip(pack, told, strict=True)}
@@ -252,7 +252,8 @@ def raised(job: JobReturn) -> object | None:
     return cast("object", job._return_value)  # pyright: ignore[reportPrivateUsage]
 
 
-def _line(error: object) -> str:
+def line(error: object) -> str:
+    """An error in one line."""
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 

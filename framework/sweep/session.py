@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,10 @@ from framework.config import Settings, settings
 from framework.data import SplitData
 from framework.experiment import Prepared
 from framework.gradcheck import GradcheckReport
+from framework.recorder import Recording
 from framework.registry import Registry, registry
 from framework.running import Result
-from framework.tracking import Store, TrackingError, TrackingOptions
+from framework.tracking import Starter, Store, TrackingError, TrackingOptions
 
 
 @dataclass
@@ -26,6 +29,11 @@ class Session:
     done: int = 0  # of them, in this process
     outcome: Any = None
     recorded: tuple[TrackingOptions, str] | None = None  # where runs are: the options and the outputs folder
+    writer: Starter | None = None  # that writes the runs of this process, if it does not do so itself
+    lost: dict[str, TrackingError] = dataclasses.field(
+        default_factory=dict[str, TrackingError]
+    )  # by run folder
+    _unsettled: Sequence[Recording] = ()
     #: Points that are built before they run, by the digest of their overrides.
     _kept: dict[str, tuple[Settings, Prepared]] = dataclasses.field(
         default_factory=dict[str, tuple[Settings, Prepared]]
@@ -49,6 +57,17 @@ class Session:
     def take(self, point: str) -> tuple[Settings, Prepared] | None:
         """The point that was kept under that digest; None where there is none."""
         return self._kept.pop(point, None)
+
+    def settle(self, recordings: Sequence[Recording] = ()) -> None:
+        """Wait until the runs of the job before are recorded. For those of this one the next call waits: a process
+        that writes them has that long."""
+        before, self._unsettled = self._unsettled, recordings
+        for each in before:
+            try:
+                if each.run is not None:
+                    each.run.settle()
+            except TrackingError as error:
+                self.lost[str(each.folder.absolute())] = error
 
     def store(self, tracking: TrackingOptions, outputs: str) -> Store | None:
         """The store, opened once; None where nothing is to be recorded. Raises TrackingError where it, or the
@@ -76,6 +95,11 @@ def writable(folder: Path) -> None:
         raise TrackingError(
             f"the folder {folder} cannot be written: {error.strerror or error}\nName another: outputs=DIR"
         ) from None
+
+
+def processors() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _current: Session | None = None

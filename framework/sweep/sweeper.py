@@ -23,18 +23,20 @@ from framework.config import twin
 from framework.kinds.base import InvalidValue
 from framework.recorder import command
 from framework.sweep import past
-from framework.sweep.alive import sweeping
+from framework.sweep.alive import sweeping, writer_lock
 from framework.sweep.dask_launcher import DaskLauncher, DaskOptions
 from framework.sweep.plan import Plan, Planner
 from framework.sweep.runner import BASIC
-from framework.sweep.session import current, writable
+from framework.sweep.session import current, processors, writable
 from framework.sweep.stream import StreamingLauncher
 from framework.sweep.work import Work, say
-from framework.sweep_options import AUTO, GRID, OFF
-from framework.tracking import Run, Store, TrackingError
+from framework.sweep_options import AUTO, GRID, OFF, ON
+from framework.tracking import Run, Store, TrackingError, Writer
 from framework.tracking.reading import NOTE
 
 NAME = "backproof"
+#: Stacked points from which on a process that writes their runs is at work soon enough.
+WORTH_A_WRITER = 48
 
 
 class BackproofSweeper(Sweeper):
@@ -64,8 +66,7 @@ class BackproofSweeper(Sweeper):
         if self.config is None or self.hydra_context is None or self.launcher is None:
             raise RuntimeError("setup() must be called before sweep()")
         config, session = self.config, current()
-        here = type(self.launcher).__name__ == BASIC
-        planner = Planner(config, self.hydra_context, session, keeps=here)
+        planner = Planner(config, self.hydra_context, session, keeps=self._here)
         plan = planner.plan([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
         if plan.options.resume not in (AUTO, OFF) and plan.settings.tracking.enabled:
             # Where nothing is recorded there is nothing to go on with, and nothing is made.
@@ -75,8 +76,10 @@ class BackproofSweeper(Sweeper):
                 raise InvalidValue("sweep.resume", plan.options.resume, f"auto or off: {error}") from None
         folder = Path(config.hydra.sweep.dir).absolute()
         writable(folder)
-        store = session.store(plan.settings.tracking, plan.settings.outputs)
         with contextlib.ExitStack() as stack:
+            # Begun now, so that it imports MLflow while this process does.
+            writer = stack.enter_context(Writer()) if self._apart(plan) else None
+            store = session.store(plan.settings.tracking, plan.settings.outputs)
             earlier = self._earlier(plan, store)
             for each in {folder, earlier.folder or folder} if earlier else {folder}:
                 stack.enter_context(sweeping(each))
@@ -90,12 +93,30 @@ class BackproofSweeper(Sweeper):
             parent = (
                 stack.enter_context(self._parent(plan, store, earlier, folder, arguments)) if store else None
             )
+            if writer is not None and store is not None:
+                stack.enter_context(writer.at_work(store, writer_lock(folder)))
+                session.writer = writer
+                stack.callback(setattr, session, "writer", None)
             returned = Work(planner, plan, folder, store, parent, earlier).run(
                 self.launcher, self.max_batch_size
             )
             if parent is not None:
                 parent.tags({NOTE: f"{_note(arguments)}\n\n{session.outcome.markdown()}"})
             return returned
+
+    @property
+    def _here(self) -> bool:
+        """Whether the jobs run in this process."""
+        return type(self.launcher).__name__ == BASIC
+
+    def _apart(self, plan: Plan) -> bool:
+        """Whether runs are written by a process of its own."""
+        if not self._here or not plan.settings.tracking.enabled:
+            return False
+        if plan.options.writer != AUTO:
+            return plan.options.writer == ON
+        stacked = sum(point.alike is not None for point in plan.points)
+        return stacked >= WORTH_A_WRITER and processors() > 1
 
     def _earlier(self, plan: Plan, store: Store | None) -> past.Earlier | None:
         """The sweep that this one goes on with, and a line that says so."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,8 @@ from framework.show import console
 from framework.sweep import past, search
 from framework.sweep.outcome import FAILED, NOT_RUN, Outcome, Planned, Point
 from framework.sweep.plan import Plan, Planner
-from framework.sweep.runner import BASIC, Runner, packed
-from framework.sweep.session import Session
+from framework.sweep.runner import BASIC, Runner, line, packed
+from framework.sweep.session import Session, processors
 from framework.sweep.stream import StreamingLauncher, StreamRunner
 from framework.sweep_options import NO_PRUNER
 from framework.tracking import Run, Store, TrackingError
@@ -53,6 +52,8 @@ class Work:
                     self._study(runner)
                 self._enumerate(runner, points)
         finally:
+            self.session.settle()
+            points |= {i: self._recorded(point) for i, point in points.items()}
             # What was interrupted is told as far as it came.
             points |= self._missing(points)
             outcome = Outcome(plan.space.swept, [points[i] for i in sorted(points)], plan.wanted)
@@ -68,6 +69,11 @@ class Work:
             if outcome.failed and (runner.stopped or not outcome.ranked):
                 parent.finish("FAILED")
         return runner.returns
+
+    def _recorded(self, point: Point) -> Point:
+        """The point, failed if its run could not be recorded: what is not recorded has not been done."""
+        lost = self.session.lost.get(point.values.get("folder", ""))
+        return point if lost is None else Point(point.overrides, FAILED, {}, line(lost))
 
     def _missing(self, points: dict[int, Point]) -> dict[int, Point]:
         """The points that no job has brought back: some of a stack may be recorded as finished all the same."""
@@ -173,7 +179,7 @@ class Work:
         most = self.plan.options.stack_size
         if type(launcher).__name__ == BASIC:
             return most
-        workers = launcher.width if isinstance(launcher, StreamingLauncher) else os.cpu_count() or 1
+        workers = launcher.width if isinstance(launcher, StreamingLauncher) else processors()
         return max(1, min(most, len(self.plan.points) // (2 * workers)))
 
     def _complete(self, store: Store, best: Point) -> None:

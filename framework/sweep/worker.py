@@ -34,7 +34,7 @@ import framework
 from framework import config
 from framework.registry import Registry
 from framework.sweep.alive import FOLDER
-from framework.sweep.session import current, writable
+from framework.sweep.session import current, processors, writable
 from framework.tracking import Terminated, TrackingOptions
 from framework.tracking.signals import forget, request
 from framework.tracking.store import SQLITE, resolve_uri
@@ -142,7 +142,7 @@ def check(setup: Setup, expected: dict[str, str], host: str, tracking: TrackingO
                 "write\nStart an MLflow server and name it: tracking.uri=http://HOST:5000 (docs/cluster.md)"
             )
         current().store(tracking, outputs)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return processors()
 
 
 def dask_setup(worker: Any) -> None:

@@ -10,17 +10,15 @@ import tempfile
 import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from framework.tracking.options import TrackingError
-from framework.tracking.signals import Terminated
+from framework.tracking.sink import FAILED, FINISHED, Sink
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, RunInfo
 
-FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 #: What one request to MLflow may hold, and one value.
 BATCH, BATCH_OF_PARAMS, PARAM_LENGTH, TAG_LENGTH = 1000, 100, 6000, 5000
 INSTEAD = "Correct tracking.uri (or MLFLOW_TRACKING_URI), or train without a record: tracking=off"
@@ -28,18 +26,31 @@ INSTEAD = "Correct tracking.uri (or MLFLOW_TRACKING_URI), or train without a rec
 PAUSE = 30.0
 
 
-class Run:
-    """A run in MLflow. `with run:` ends it, with the status that fits how the block was left."""
+class Run(Sink):
+    """A run in MLflow, written by this process."""
 
     def __init__(self, client: MlflowClient, uri: str, info: RunInfo, flush_seconds: float) -> None:
         self.client, self.uri, self.info = client, uri, info
-        self.id: str = info.run_id
         self.flush_seconds = flush_seconds
-        self.finished = False
         self._waiting: list[Metric] = []
         self._tags: dict[str, str] = {}
         self._next_flush = time.monotonic() + flush_seconds
+        self._paused_until = 0.0
+        self._last = 0  # when the latest metrics were known
         self._repository: Any = None
+
+    @property
+    def id(self) -> str:
+        return self.info.run_id
+
+    @property
+    def name(self) -> str:
+        return str(self.info.run_name)
+
+    @property
+    def waiting(self) -> int:
+        """Metrics that could be written now; none while a store that has failed is given time."""
+        return len(self._waiting) if time.monotonic() >= self._paused_until else 0
 
     def begin(self, params: Mapping[str, Any]) -> None:
         """Write the parameters, a hundred at once."""
@@ -49,26 +60,31 @@ class Run:
         for start in range(0, len(listed), BATCH_OF_PARAMS):
             self.client.log_batch(self.id, params=listed[start : start + BATCH_OF_PARAMS])
 
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
+    def metrics(self, values: Mapping[str, float], step: int, at: int | None = None) -> None:
         """Numbers of one epoch. They are written when `flush_seconds` have passed since the last time.
 
         NaN is stored as such. An infinite number is left out: MLflow would store 1.8e308 in its place.
         """
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
+        # Of two numbers of one step MLflow takes the later one for the last, and of one millisecond the larger one.
+        self._last = now = max(milliseconds() if at is None else at, self._last + 1)
         self._waiting += [
             Metric(name, float(value), now, step) for name, value in values.items() if not math.isinf(value)
         ]
         if time.monotonic() >= self._next_flush:
-            try:
-                self.flush()
-            except TrackingError as error:
-                # A run of hours is not given up for a server that is restarted: what was measured is kept.
-                logging.getLogger("backproof").warning(
-                    "%s; nothing is lost so far, it is tried again", str(error).partition("\n")[0]
-                )
-                self._next_flush = time.monotonic() + PAUSE
+            self.flush_or_keep()
+
+    def flush_or_keep(self) -> None:
+        """Write what is waiting; where that fails, say so and keep it."""
+        try:
+            self.flush()
+        except TrackingError as error:
+            # A run of hours is not given up for a server that is restarted: what was measured is kept.
+            logging.getLogger("backproof").warning(
+                "%s; nothing is lost so far, it is tried again", str(error).partition("\n")[0]
+            )
+            self._next_flush = self._paused_until = time.monotonic() + PAUSE
 
     def flush(self) -> None:
         """Write what is waiting. Raises TrackingError, and keeps it, where that fails."""
@@ -109,13 +125,7 @@ class Run:
             self._repo().log_artifacts(str(local), folder)
 
     def dataset(
-        self,
-        name: str,
-        digest: str,
-        source: Mapping[str, Any],
-        profile: Mapping[str, Any],
-        context: str,
-        schema: Mapping[str, Any] | None = None,
+        self, name: str, digest: str, source: Mapping[str, Any], profile: Mapping[str, Any], context: str
     ) -> None:
         """The dataset that was used, for `context` (as train or test)."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -125,7 +135,6 @@ class Run:
             digest=digest,
             source_type="backproof",
             source=json.dumps(source, default=str),
-            schema=None if schema is None else json.dumps(schema),
             profile=json.dumps(profile, default=str),
         )
         with recording_fails(self.uri):
@@ -144,37 +153,21 @@ class Run:
     def finish(self, status: str = FINISHED) -> None:
         """Write what is waiting and end the run as FINISHED, FAILED or KILLED.
 
-        The run is ended also where its last metrics cannot be written. Raises TrackingError for either.
+        The run is ended also where its last metrics cannot be written, as FAILED: one that is not recorded has not
+        been done. Raises TrackingError for either.
         """
         self.finished = True
         try:
             self.flush()
+        except TrackingError:
+            status = FAILED if status == FINISHED else status
+            raise
         finally:
             with recording_fails(self.uri):
                 self.client.set_terminated(self.id, status)
 
-    def end(self, error: BaseException | None) -> None:
-        """Finish with the status that fits the error that ended the run, or None, unless it is finished."""
-        if self.finished:
-            return
-        status = _status(error)
-        try:
-            if error is not None and status == FAILED:
-                self.tags({"backproof.error": f"{type(error).__name__}: {error}"})
-            self.finish(status)
-        except TrackingError as lost:
-            if error is None:
-                raise
-            # The first error is the one to be told.
-            error.add_note(f"The run could not be ended in MLflow either: {lost}")
-
-    def __enter__(self) -> Run:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.end(error)
+    def settle(self) -> None:
+        """Nothing is left to wait for."""
 
     def _artifact(self, content: bytes, path: str) -> None:
         folder, _, name = path.rpartition("/")
@@ -190,6 +183,11 @@ class Run:
 
             self._repository = get_artifact_repository(str(self.info.artifact_uri), tracking_uri=self.uri)
         return self._repository
+
+
+def milliseconds() -> int:
+    """The time, as MLflow has it."""
+    return int(time.time() * 1000)
 
 
 def tag_values(tags: Mapping[str, str]) -> dict[str, str]:
@@ -225,17 +223,6 @@ def _failures() -> tuple[type[Exception], ...]:
 
     # OSError: files, and all that `requests` raises. ImportError: a database whose driver is not installed.
     return MlflowException, SQLAlchemyError, OSError, ImportError
-
-
-def _status(error: BaseException | None) -> str:
-    if isinstance(error, SystemExit):
-        if not error.code:
-            return FINISHED
-        # What a handler of SIGTERM or SIGINT that calls sys.exit gives.
-        return KILLED if error.code in (130, 143) else FAILED
-    if isinstance(error, KeyboardInterrupt | Terminated):
-        return KILLED
-    return FINISHED if error is None else FAILED
 
 
 def _text(value: Any) -> str:

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import getpass
 import os
-import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 from framework.tracking.environment import git_state
 from framework.tracking.options import TrackingError, TrackingOptions
 from framework.tracking.quiet import quiet
-from framework.tracking.run import INSTEAD, Run, reason, recording_fails, tag_values
+from framework.tracking.run import INSTEAD, Run, milliseconds, reason, recording_fails, tag_values
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,19 +53,22 @@ class Store:
 
         Raises TrackingError that names the folder or the address, and what to do.
         """
-        for key, value in DEFAULTS.items():
-            os.environ.setdefault(key, value)
         uri = resolve_uri(options.uri, outputs)
         if urlsplit(uri).scheme in ("http", "https"):
             _probe(uri)
         folder = Path(uri.removeprefix(SQLITE)).parent if uri.startswith(SQLITE) else None
         with _locked(folder), recording_fails(uri), quiet():
-            from mlflow import MlflowClient
-
-            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            client = import_mlflow()(tracking_uri=uri, registry_uri=uri)
             artifacts = (folder / "mlartifacts").as_uri() if folder else None
             experiment_id = _experiment(client, options.experiment, artifacts)
         return cls(client, uri, options.experiment, experiment_id, options.flush_seconds)
+
+    @classmethod
+    def again(cls, uri: str, experiment: str, experiment_id: str, flush_seconds: float) -> Store:
+        """A store that another process has opened."""
+        with recording_fails(uri), quiet():
+            client = import_mlflow()(tracking_uri=uri, registry_uri=uri)
+        return cls(client, uri, experiment, experiment_id, flush_seconds)
 
     @classmethod
     def find(cls, options: TrackingOptions, outputs: Path) -> Store:
@@ -104,17 +106,34 @@ class Store:
         }
         tags = {key: value for key, value in own.items() if value} | tags
         with recording_fails(self.uri):
-            started = int(time.time() * 1000)
             # With its tags from its first moment: a process that is killed now leaves no stray run.
-            created = self.client.create_run(self.experiment_id, started, tag_values(tags), run_name)
+            created = self.client.create_run(self.experiment_id, milliseconds(), tag_values(tags), run_name)
             run = Run(self.client, self.uri, created.info, self.flush_seconds)
-            run.begin(params)
+            try:
+                run.begin(params)
+            except BaseException as error:
+                run.end(error)
+                raise
         return run
+
+    def slower(self, times: int) -> Store:
+        """The same store, whose runs write that many times more seldom."""
+        return dataclasses.replace(self, flush_seconds=self.flush_seconds * times)
 
     def resume(self, run_id: str) -> Run:
         """A run that exists, to add to."""
         with recording_fails(self.uri):
             return Run(self.client, self.uri, self.client.get_run(run_id).info, self.flush_seconds)
+
+
+def import_mlflow() -> type[MlflowClient]:
+    """MLflow's client, with our defaults for what it reads from the environment. It takes a second or two."""
+    for key, value in DEFAULTS.items():
+        os.environ.setdefault(key, value)
+    with quiet():
+        from mlflow import MlflowClient
+
+    return MlflowClient
 
 
 def resolve_uri(given: str | None, outputs: Path) -> str:
