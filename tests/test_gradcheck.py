@@ -18,7 +18,8 @@ from framework.gradcheck import (
     taylor_test,
 )
 from framework.gradcheck.differences import differences
-from framework.gradcheck.oracles import Axes, Dense, central_differences, complex_step
+from framework.gradcheck.directions import MOST_ROWS, Axes, Dense, Together
+from framework.gradcheck.oracles import central_differences, complex_step
 
 
 def rosenbrock(theta):
@@ -58,11 +59,37 @@ class TestOracles:
         slopes, _ = oracle(quartics, THETA, Axes(np.arange(12)))
         np.testing.assert_allclose(slopes, quartics_grad(THETA), rtol=tolerance, atol=tolerance)
 
-    @pytest.mark.parametrize("count", [1, 63, 64, 65, 200])
-    def test_any_number_of_directions_in_ranges_of_64(self, count):
+    @pytest.mark.parametrize("count", [1, 31, 32, 33, 65, 200])
+    def test_any_number_of_directions_in_ranges_of_32(self, count):
         v = np.random.default_rng(0).standard_normal((count, 12))
-        slopes, _ = complex_step(quartics, THETA, Dense(np.arange(12), v))
+        sizes = []
+
+        def counted(theta):
+            sizes.append(len(theta))
+            return quartics(theta)
+
+        slopes, _ = complex_step(counted, THETA, Dense(np.arange(12), v))
         np.testing.assert_allclose(slopes, v @ quartics_grad(THETA), rtol=1e-12)
+        assert len(set(sizes)) == 1, "a value function keeps its memory"
+        assert max(sizes) <= MOST_ROWS
+        assert sum(sizes) - count < len(sizes), "little is done twice"
+
+    @given(st.lists(st.tuples(st.booleans(), st.integers(0, 50)), max_size=5))
+    @settings(deadline=None, max_examples=40)
+    def test_directions_together_are_those_one_after_the_other(self, given):
+        rng = np.random.default_rng(0)
+        index = np.array([2, 5, 7])
+        parts = [
+            Dense(index, rng.standard_normal((n, 3))) if dense else Axes(rng.integers(0, 12, n))
+            for dense, n in given
+        ]
+        together = Together(parts)
+        for oracle in (complex_step, central_differences):
+            found, errors = oracle(quartics, THETA, together)
+            for part, rows in zip(parts, together.rows, strict=True):
+                slopes, own_errors = oracle(quartics, THETA, part)
+                np.testing.assert_array_equal(found[rows], slopes)
+                np.testing.assert_array_equal(errors[rows], own_errors)
 
     def test_differences_bound_their_own_error(self):
         slopes, errors = central_differences(quartics, THETA, Axes(np.arange(12)))
