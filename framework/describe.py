@@ -81,6 +81,11 @@ def run_name(prepared: Prepared) -> str:
     return "-".join(parts)
 
 
+def counted(number: int, word: str) -> str:
+    """`1 epoch`, `2,000 epochs`."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
 def training(prepared: Prepared) -> str:
     """`sgd, lr 0.1 constant, 50 epochs of 34 steps of 32 samples, float64, seed 0`."""
     experiment, N = prepared.experiment, len(prepared.y)
@@ -91,7 +96,8 @@ def training(prepared: Prepared) -> str:
         (
             experiment.optimizer.name,
             f"lr {experiment.optimizer.lr:g} {experiment.schedule.name}",
-            f"{experiment.train.epochs} epochs of {steps_per_epoch(N, B)} steps of {B} samples",
+            f"{counted(experiment.train.epochs, 'epoch')} of {counted(steps_per_epoch(N, B), 'step')} "
+            f"of {counted(B, 'sample')}",
             experiment.train.dtype,
             f"seed {seeds.seed}{more}",
         )

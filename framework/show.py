@@ -29,6 +29,11 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, soft_wrap=True)
 
 
+def say(text: str) -> None:
+    """A line on a sweep as a whole."""
+    console().print(f"[bold]sweep   [/] {text}")
+
+
 class Terminal:
     """Shows a run as it goes: what it is, the gradient check, a bar while it trains, the results."""
 
@@ -109,7 +114,7 @@ class Terminal:
 def _trained(result: Result) -> str:
     """`trained 50 epochs in 0.31 s`, and which epochs were kept by early stopping."""
     epochs = int(result.epochs.max())
-    line = f"trained {epochs} epochs in {result.seconds:.2f} s"
+    line = f"trained {describe.counted(epochs, 'epoch')} in {result.seconds:.2f} s"
     if (result.best_epochs < result.epochs).any():
         kept = ", ".join(str(int(epoch)) for epoch in result.best_epochs)
         line += f"; kept the parameters of epoch {kept}"

@@ -168,6 +168,7 @@ def test_time_is_used_to_write_what_is_waiting(store, writer):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_are_for_the_owner(writer, number):
+    assert writer.start("before", {}, {}).id
     os.kill(writer._process.pid, number)
     run = writer.start("after", {}, {})
     run.finish()

@@ -418,6 +418,45 @@ def test_a_ctrl_c_that_a_callback_loses_is_raised_again_and_the_second_one_is_at
         check_terminated()  # Nothing has come since.
 
 
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+def test_a_signal_does_not_break_off_what_is_being_written(store, monkeypatch, number, error):
+    """It would leave the database locked, and the run could not be ended."""
+    seen = []
+
+    def slow(*args, **kwargs):
+        os.kill(os.getpid(), number)
+        seen.append("written")
+
+    with terminate_on_sigterm(), pytest.raises(error), store.start("slow", {}, {}) as run:  # noqa: PT012
+        run.metrics({"loss": 1.0}, 1)
+        with monkeypatch.context() as patched:
+            patched.setattr(run.client, "log_batch", slow)
+            run.flush()
+        seen.append("after")
+    assert seen == ["written"]
+    assert read(run).info.status == "KILLED"
+
+
+def test_the_second_ctrl_c_is_not_held_back(store, monkeypatch):
+    seen = []
+
+    def hangs(*args, **kwargs):
+        os.kill(os.getpid(), signal.SIGINT)
+        seen.append("first")
+        os.kill(os.getpid(), signal.SIGINT)
+        seen.append("second")
+
+    with terminate_on_sigterm(), store.start("hangs", {}, {}) as run:
+        run.metrics({"loss": 1.0}, 1)
+        with monkeypatch.context() as patched:
+            patched.setattr(run.client, "log_batch", hangs)
+            with pytest.raises(KeyboardInterrupt):
+                run.flush()
+    assert seen == ["first"]
+
+
 def test_ctrl_c_that_is_ignored_stays_ignored():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

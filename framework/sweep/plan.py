@@ -18,6 +18,7 @@ from framework.config import Settings, construct
 from framework.experiment import Prepared
 from framework.kinds.base import InvalidValue
 from framework.running import likeness
+from framework.show import say
 from framework.sweep import past, search
 from framework.sweep.compose import Composer
 from framework.sweep.outcome import Objective, Planned, objectives
@@ -27,6 +28,8 @@ from framework.sweep_options import ADAPTIVE, GRID, NO_PRUNER, OFF, SweepOptions
 
 #: Parameters of a point up to which a stack of them is quicker than one after the other.
 MOST_PARAMETERS = 10_000
+#: Points whose planning takes a while, so that a line says what goes on.
+MANY = 2_000
 
 
 @dataclass
@@ -104,6 +107,8 @@ class Planner:
         found: list[Planned] = []
         first: tuple[Settings, Any] | None = None
         digests: dict[str, None] = {}
+        if len(drawn) >= MANY:
+            say(f"{describe.counted(len(drawn), 'point')} are composed and built, to see that they can be run")
         for overrides, params in drawn:
             try:
                 chosen, prepared, planned = self.prepare(overrides, params)

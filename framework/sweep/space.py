@@ -207,9 +207,7 @@ def parse(parsed: Sequence[Override], groups: list[list[str]], integer: Callable
         if override.is_sweep_override():
             by_key[key] = _axis(override, integer)
         else:
-            # Deleting an entry has no value.
-            value = override.get_value_element_as_str()
-            by_key[key] = key if override.is_delete() and not value else f"{key}={value}"
+            by_key[key] = cast("str", override.input_line)  # as it was typed
     for group in groups:
         zipped = _zipped(group, by_key)
         by_key = {

@@ -22,6 +22,7 @@ from framework import __version__
 from framework.config import twin
 from framework.kinds.base import InvalidValue
 from framework.recorder import command
+from framework.show import say
 from framework.sweep import past
 from framework.sweep.alive import sweeping, writer_lock
 from framework.sweep.dask_launcher import DaskLauncher, DaskOptions
@@ -29,7 +30,7 @@ from framework.sweep.plan import Plan, Planner
 from framework.sweep.runner import BASIC
 from framework.sweep.session import current, processors, writable
 from framework.sweep.stream import StreamingLauncher
-from framework.sweep.work import Work, say
+from framework.sweep.work import Work
 from framework.sweep_options import AUTO, GRID, OFF, ON
 from framework.tracking import Run, Store, TrackingError, Writer
 from framework.tracking.reading import NOTE

@@ -11,9 +11,10 @@ from typing import Any
 
 from hydra.plugins.launcher import Launcher
 
+from framework.describe import counted
 from framework.recorder import draw
 from framework.reports import build
-from framework.show import console
+from framework.show import say
 from framework.sweep import past, search
 from framework.sweep.outcome import FAILED, NOT_RUN, Outcome, Planned, Point
 from framework.sweep.plan import Plan, Planner
@@ -111,11 +112,12 @@ class Work:
             points[i] = past.point_of(run, plan.points[i].overrides, plan.wanted)
         left = [i for i in range(len(plan.points)) if i not in matched]
         self.session.jobs = len(left)
-        swept = ", ".join(plan.space.swept) or "nothing"
+        swept = ", ".join(plan.space.swept)
         planned = [plan.points[i] for i in left]
         stacks = [pack for pack in packed(enumerate(planned), runner.most) if len(pack) > 1]
         say(
-            f"{len(left)} runs over {swept}"
+            counted(len(left), "run")
+            + (f" over {swept}" if swept else "")
             + (f", {len(matched)} more are done" if matched else "")
             + (
                 f"; {sum(map(len, stacks))} of {len(left)} points as {len(stacks)} stack{'s' * (len(stacks) > 1)}"
@@ -131,8 +133,8 @@ class Work:
         plan, most = self.plan, self.plan.options.n_trials
         again = self._recall(study, points)
         self.session.jobs = None if most is None else max(0, most - len(points))
-        number = "any number of" if most is None else self.session.jobs
-        say(f"{number} runs over {', '.join(plan.space.swept)}, chosen by {plan.options.sampler}")
+        number = "any number of runs" if self.session.jobs is None else counted(self.session.jobs, "run")
+        say(f"{number} over {', '.join(plan.space.swept)}, chosen by {plan.options.sampler}")
         places: list[int] = []
 
         def asked() -> Generator[Planned, None, None]:
@@ -218,11 +220,6 @@ class Work:
             parent=self.parent.id if self.parent else None,
             folder_of=self.planner.folder_of,
         )
-
-
-def say(text: str) -> None:
-    """A line on the sweep as a whole."""
-    console().print(f"[bold]sweep   [/] {text}")
 
 
 def _tell(parent: Run, outcome: Outcome, folder: Path) -> None:

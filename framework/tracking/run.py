@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framework.tracking.options import TrackingError
+from framework.tracking.signals import held_back
 from framework.tracking.sink import FAILED, FINISHED, Sink
 
 if TYPE_CHECKING:
@@ -199,7 +200,8 @@ def tag_values(tags: Mapping[str, str]) -> dict[str, str]:
 def recording_fails(uri: str) -> Generator[None, None, None]:
     """Whatever MLflow, its database or its server raise becomes a TrackingError that names the store."""
     try:
-        yield
+        with held_back():
+            yield
     except TrackingError:
         raise
     except Exception as error:

@@ -16,6 +16,8 @@ class Terminated(BaseException):
 
 #: The signal that has come, 0 as long as there is none.
 _arrived = 0
+#: How deep we are in what no signal shall break off, and whether one has come there.
+_holding, _held_back = 0, False
 
 
 def check_terminated() -> None:
@@ -44,6 +46,27 @@ def forget() -> None:
 
 
 @contextlib.contextmanager
+def held_back() -> Generator[None, None, None]:
+    """A signal that comes here is raised at the end of it, and only a second Ctrl-C at once.
+
+    An exception amid a transaction of MLflow's may leave it open, and its database locked, for this process too: it
+    then waited for itself at the end of the run, for as long as anyone would.
+    """
+    global _holding, _held_back
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _holding += 1
+    try:
+        yield
+    finally:
+        _holding -= 1
+        if _held_back and not _holding:
+            _held_back = False
+            check_terminated()
+
+
+@contextlib.contextmanager
 def terminate_on_sigterm() -> Generator[None, None, None]:
     """Raise Terminated in the main thread at SIGTERM, KeyboardInterrupt at Ctrl-C; nothing in other threads.
 
@@ -56,10 +79,12 @@ def terminate_on_sigterm() -> Generator[None, None, None]:
         return
 
     def handler(number: int, frame: FrameType | None) -> None:
-        global _arrived
+        global _arrived, _held_back
         signal.signal(number, signal.SIG_IGN if number == signal.SIGTERM else signal.default_int_handler)
         _arrived = number
-        check_terminated()
+        _held_back = _holding > 0
+        if not _held_back:
+            check_terminated()
 
     def unraisable(lost: sys.UnraisableHookArgs) -> None:
         # It is raised again by `check_terminated`, and is no news to anyone.
