@@ -63,6 +63,7 @@ class Recording:
         self.overrides, self.shown, self.surroundings = overrides, shown, surroundings
         self.run: Sink | None = None
         self._checks = 0
+        self._report: GradcheckReport | None = None
         self._closed = False
 
     def __enter__(self) -> Recording:
@@ -107,7 +108,7 @@ class Recording:
 
     def checked(self, report: GradcheckReport) -> None:
         """A gradient check: its numbers at step 0 for fresh parameters, and at the next for trained ones."""
-        _write_json(self.folder / "gradcheck.json", report.to_dict())
+        self._report = report
         if not report.passed:
             facts = [("dataset", describe.dataset(self.prepared)), ("network", describe.network(self.prepared))]
             (self.folder / "gradcheck.html").write_text(check_page.page(report, "Gradient check", facts))
@@ -146,6 +147,8 @@ class Recording:
     def _close(self, error: BaseException | None) -> None:
         """End the run in MLflow, with its folder and with what ended it."""
         self._closed = True
+        if self._report is not None:
+            _write_json(self.folder / "gradcheck.json", self._report.to_dict())
         if error is not None and not isinstance(error, Pruned):
             _write_error(error, self.folder)
         if self.run is None:

@@ -52,6 +52,8 @@ class Work:
                 if plan.options.pruner != NO_PRUNER:
                     self._study(runner)
                 self._enumerate(runner, points)
+            # While the last runs are still being written.
+            self._draw([points[i] for i in sorted(points)])
         finally:
             self.session.settle()
             points |= {i: self._recorded(point) for i, point in points.items()}
@@ -184,15 +186,22 @@ class Work:
         workers = launcher.width if isinstance(launcher, StreamingLauncher) else processors()
         return max(1, min(most, len(self.plan.points) // (2 * workers)))
 
+    def _draw(self, points: list[Point]) -> None:
+        """The pictures of the best point, which single runs have and points have not; unless an earlier go at the
+        sweep has made them, or it was run on another machine, whose files are not within reach."""
+        ranked = Outcome(self.plan.space.swept, points, self.plan.wanted).ranked
+        if ranked and self.plan.settings.tracking.plots and self.store is not None:
+            folder = Path(ranked[0].values["folder"])
+            if (folder / "weights").is_dir() and not (folder / "plots").is_dir():
+                draw(self.planner.prepare(ranked[0].overrides)[1], folder)
+
     def _complete(self, store: Store, best: Point) -> None:
-        """Add to the best point what single runs have and points have not: model and pictures; unless an earlier go
-        at the sweep has, or it was run on another machine, whose files are not within reach."""
+        """Add to the best point's run its pictures and its model, where its files are within reach."""
         tracking, folder = self.plan.settings.tracking, Path(best.values["folder"])
-        if not (folder / "weights").is_dir() or (folder / "plots").is_dir():
+        if not (folder / "weights").is_dir():
             return
         run = store.resume(best.values["run_id"])
-        if tracking.plots:
-            draw(self.planner.prepare(best.overrides)[1], folder)
+        if (folder / "plots").is_dir():
             run.folder(folder / "plots", "plots")
         if tracking.model and not past.has_model(store, run.id):
             run.model(folder / "weights")
