@@ -1,8 +1,14 @@
 """Experiments for tests, built without Hydra."""
 
-from framework.data import DataOptions
+import numpy as np
+
+from framework import model_file
+from framework.data import DataOptions, split
 from framework.experiment import Experiment, ModelOptions, RunOptions
 from framework.gradcheck import CheckOptions
+from framework.kinds import Dataset
+from framework.mlp import MLP
+from framework.predictor import Predictor
 from framework.registry import registry
 from framework.running import run as run_prepared
 from framework.training import EarlyStopping, TrainOptions
@@ -71,3 +77,16 @@ class Watcher:
 
 def run(**given):
     return run_prepared(experiment(**given).prepare(registry()), Watcher())
+
+
+def saved_model(folder):
+    """A model in a folder, and what it predicts for some samples."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)), np.arange(60) % 2
+    data = split(Dataset(X, y, "classification", ("a", "b c", "d"), ("no", "yes")), DataOptions())
+    net = MLP(
+        (3, 4, 2), registry().build("activation", "relu"), registry().build("loss", "softmax_cross_entropy")
+    )
+    theta = rng.normal(size=(2, net.layout.P))
+    model_file.save(folder / "network", model_file.SavedModel.of(net, theta, data))
+    return folder / "network", X, Predictor.load(folder / "network").predict(X)

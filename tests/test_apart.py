@@ -17,6 +17,7 @@ from framework.kinds.base import InvalidValue
 from framework.sweep import alive, sweeper
 from framework.sweep_options import SweepOptions
 from framework.tracking import Store, Terminated, TrackingError, TrackingOptions, Writer
+from tests.experiments import saved_model
 from tests.sweeps import BACKPROOF, SMALL, children, client, hashes, parents, stacked
 
 pytestmark = pytest.mark.filterwarnings("ignore:Any type hint is inferred")
@@ -121,6 +122,15 @@ def test_how_a_run_ends(store, writer, error, status):
     assert found.data.metrics == {"loss": 1.0}
     expected = f"{type(error).__name__}: {error}" if status == "FAILED" else None
     assert found.data.tags.get("backproof.error") == expected
+
+
+def test_a_model_is_logged_there(store, writer, tmp_path):
+    saved_model(tmp_path)
+    with writer.start("model", {}, {}) as run:
+        found = run.model(tmp_path / "network")
+    run.settle()
+    (logged,) = store.client.get_run(run.id).outputs.model_outputs
+    assert logged.model_id == found
 
 
 def test_what_cannot_be_written_is_told_at_the_end_of_its_run_and_of_no_other(store, writer):

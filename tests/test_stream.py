@@ -13,7 +13,6 @@ from typing import ClassVar
 
 import pytest
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
-from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 
 from framework import app
@@ -26,7 +25,7 @@ from framework.sweep.session import Session
 from framework.sweep.stream import Ended, StreamingLauncher
 from framework.tracking import TrackingOptions
 from framework.tracking.signals import check_terminated
-from tests.sweeps import QUICK, children, client, parents, points, stacked, sweep
+from tests.sweeps import QUICK, children, client, launch_by, parents, points, stacked, sweep
 
 
 @pytest.fixture
@@ -75,14 +74,7 @@ def _died():
 
 @pytest.fixture
 def fate(place, monkeypatch):
-    original = Plugins.instantiate_launcher
-
-    def instantiate(self, **given):
-        launcher = original(self, **given)
-        launcher.__class__ = Fake
-        return launcher
-
-    monkeypatch.setattr(Plugins, "instantiate_launcher", instantiate)
+    launch_by(monkeypatch, Fake)
     monkeypatch.setattr(Fake, "fate", {})
     return Fake.fate
 

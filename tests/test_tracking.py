@@ -18,13 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from framework import model_file
-from framework.data import DataOptions, split
-from framework.kinds import Dataset
 from framework.kinds.base import InvalidValue
-from framework.mlp import MLP
-from framework.predictor import Predictor
-from framework.registry import registry
 from framework.tracking import (
     Run,
     Store,
@@ -37,6 +31,7 @@ from framework.tracking import (
 )
 from framework.tracking.environment import git_state
 from framework.tracking.store import resolve_uri
+from tests.experiments import saved_model
 
 ROOT = Path(__file__).resolve().parent.parent
 # What `Store.open` gives MLflow is also for the tests' own imports of it.
@@ -465,19 +460,6 @@ def test_ctrl_c_that_is_ignored_stays_ignored():
             check_terminated()
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def saved_model(folder):
-    """A model in a folder, and what it predicts for some samples."""
-    rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(60, 3)), np.arange(60) % 2
-    data = split(Dataset(X, y, "classification", ("a", "b c", "d"), ("no", "yes")), DataOptions())
-    net = MLP(
-        (3, 4, 2), registry().build("activation", "relu"), registry().build("loss", "softmax_cross_entropy")
-    )
-    theta = rng.normal(size=(2, net.layout.P))
-    model_file.save(folder / "network", model_file.SavedModel.of(net, theta, data))
-    return folder / "network", X, Predictor.load(folder / "network").predict(X)
 
 
 def test_the_model_loads_in_a_fresh_process_from_another_directory(store, tmp_path):

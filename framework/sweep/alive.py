@@ -20,15 +20,11 @@ class AliveError(ValueError):
 @contextlib.contextmanager
 def sweeping(folder: Path) -> Generator[None, None, None]:
     """Hold a sweep's folder. Raises AliveError where another sweep does."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(_file(folder, SWEEP))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise AliveError(
-            f"another sweep is at work in {folder}: wait for it, end it, or name another folder"
-        ) from None
+    lock = _taken(
+        _file(folder, SWEEP),
+        0,
+        f"another sweep is at work in {folder}: wait for it, end it, or name another folder",
+    )
     try:
         _await_writer(folder)
         yield
@@ -45,19 +41,14 @@ def writer_lock(folder: Path) -> Path:
 
 def _await_writer(folder: Path) -> None:
     """Where a sweep was killed, what it had handed over is still being written for a moment."""
-    from filelock import FileLock, Timeout
-
-    file = writer_lock(folder)
-    if not file.is_file():
-        return
-    try:
-        with FileLock(file).acquire(timeout=PATIENCE):
-            file.unlink(missing_ok=True)
-    except Timeout:
-        raise AliveError(
+    _release(
+        _taken(
+            writer_lock(folder),
+            PATIENCE,
             f"the runs of an earlier go at the sweep in {folder} are still being written after {PATIENCE:g} s: "
-            "end that process, or wait for it"
-        ) from None
+            "end that process, or wait for it",
+        )
+    )
 
 
 @contextlib.contextmanager
@@ -88,6 +79,18 @@ def is_running(folder: Path) -> bool:
 def _file(folder: Path, name: str) -> Path:
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     return folder / FOLDER / f"{name}.lock"
+
+
+def _taken(file: Path, timeout: float, otherwise: str) -> Any:
+    """The lock, once it is ours. Raises AliveError where another process keeps it for that many seconds."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=timeout)
+    except Timeout:
+        raise AliveError(otherwise) from None
+    return lock
 
 
 def _release(lock: Any) -> None:

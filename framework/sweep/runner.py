@@ -34,7 +34,6 @@ DEATHS = {
     "OutOfMemoryError",
     "UncompletedJobError",
 }
-BASIC = "BasicLauncher"
 
 #: The points of a job, each with its place among those that are to be run.
 Pack = list[tuple[int, Planned]]
@@ -212,6 +211,11 @@ class Runner:
         found = past.settle(self.store, past.Earlier(parent, runs(self.store, self.parent)), lambda text: None)
         if again:
             past.supersede(self.store, found, died)
+
+
+def in_this_process(launcher: Launcher | None) -> bool:
+    """Whether a launcher runs jobs here, one after the other."""
+    return type(launcher).__name__ == "BasicLauncher"
 
 
 def packed(planned: Iterable[tuple[int, Planned]], most: int) -> list[Pack]:

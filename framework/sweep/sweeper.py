@@ -27,7 +27,7 @@ from framework.sweep import past
 from framework.sweep.alive import sweeping, writer_lock
 from framework.sweep.dask_launcher import DaskLauncher, DaskOptions
 from framework.sweep.plan import Plan, Planner
-from framework.sweep.runner import BASIC
+from framework.sweep.runner import in_this_process
 from framework.sweep.session import current, processors, writable
 from framework.sweep.stream import StreamingLauncher
 from framework.sweep.work import Work
@@ -67,7 +67,7 @@ class BackproofSweeper(Sweeper):
         if self.config is None or self.hydra_context is None or self.launcher is None:
             raise RuntimeError("setup() must be called before sweep()")
         config, session = self.config, current()
-        planner = Planner(config, self.hydra_context, session, keeps=self._here)
+        planner = Planner(config, self.hydra_context, session, keeps=in_this_process(self.launcher))
         plan = planner.plan([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
         if plan.options.resume not in (AUTO, OFF) and plan.settings.tracking.enabled:
             # Where nothing is recorded there is nothing to go on with, and nothing is made.
@@ -105,14 +105,9 @@ class BackproofSweeper(Sweeper):
                 parent.tags({NOTE: f"{_note(arguments)}\n\n{session.outcome.markdown()}"})
             return returned
 
-    @property
-    def _here(self) -> bool:
-        """Whether the jobs run in this process."""
-        return type(self.launcher).__name__ == BASIC
-
     def _apart(self, plan: Plan) -> bool:
         """Whether runs are written by a process of its own."""
-        if not self._here or not plan.settings.tracking.enabled:
+        if not in_this_process(self.launcher) or not plan.settings.tracking.enabled:
             return False
         if plan.options.writer != AUTO:
             return plan.options.writer == ON

@@ -18,7 +18,7 @@ from framework.show import say
 from framework.sweep import past, search
 from framework.sweep.outcome import FAILED, NOT_RUN, Outcome, Planned, Point
 from framework.sweep.plan import Plan, Planner
-from framework.sweep.runner import BASIC, Runner, line, packed
+from framework.sweep.runner import Runner, in_this_process, line, packed
 from framework.sweep.session import Session, processors
 from framework.sweep.stream import StreamingLauncher, StreamRunner
 from framework.sweep_options import NO_PRUNER
@@ -181,7 +181,7 @@ class Work:
     def _most(self, launcher: Launcher) -> int:
         """Points of a stack: not so many that a launcher's workers are left without one."""
         most = self.plan.options.stack_size
-        if type(launcher).__name__ == BASIC:
+        if in_this_process(launcher):
             return most
         workers = launcher.width if isinstance(launcher, StreamingLauncher) else processors()
         return max(1, min(most, len(self.plan.points) // (2 * workers)))
@@ -213,7 +213,7 @@ class Work:
     def _runner(self, launcher: Launcher, most: int | None) -> Runner:
         width = self.plan.options.batch or most
         streams = isinstance(launcher, StreamingLauncher)
-        if width is None and not streams and (self.plan.adaptive or type(launcher).__name__ == BASIC):
+        if width is None and not streams and (self.plan.adaptive or in_this_process(launcher)):
             width = 1
         numbers = [int(each.name) for each in self.folder.iterdir() if each.name.isdecimal()]
         return (StreamRunner if streams else Runner)(

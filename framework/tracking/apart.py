@@ -78,7 +78,8 @@ class Writer:
             raise TrackingError(DIED) from None
 
     def reply(self, number: int, key: str) -> Any:
-        """What the process tells of a run, when it has. Raises TrackingError if it never will."""
+        """What the process tells of a run, when it has: its `id`, or that it is `done`, which one is not that was
+        `lost`. Raises TrackingError if it never will."""
         stdout = self._process.stdout
         while key not in (known := self._replies.get(number, {})):
             if "lost" in known:
@@ -94,8 +95,6 @@ class Writer:
         """Wait until all is written, and end the process."""
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is not None and not stdin.closed:
-            with contextlib.suppress(TrackingError):
-                self.send({"do": "close"})
             with contextlib.suppress(BrokenPipeError):
                 stdin.close()
         self._process.wait()
@@ -151,9 +150,7 @@ class DistantRun(Sink):
 
     def settle(self) -> None:
         if self.finished:
-            error = self._writer.reply(self._number, "error")
-            if error is not None:
-                raise TrackingError(error)
+            self._writer.reply(self._number, "done")
 
     def _do(self, what: str, **given: Any) -> None:
         self._writer.send({"run": self._number, "do": what, "with": given})
@@ -165,7 +162,7 @@ class _Served:
     def __init__(self, store: Store, out: TextIO) -> None:
         self.store, self.out = store, out
         self.runs: dict[int, Run] = {}
-        self.lost: dict[int, str] = {}
+        self.lost: set[int] = set()
 
     def take(self, message: dict[str, Any]) -> None:
         """Do what a message says. What cannot be done is told at the end of its run."""
@@ -188,19 +185,22 @@ class _Served:
                     self.runs[number], **given
                 )
         except TrackingError as error:
-            self.lost[number] = str(error)
-            self._tell(number, lost=str(error))
+            self._lose(number, error)
 
     def _finish(self, number: int, status: str) -> None:
-        error = self.lost.pop(number, None)
         run = self.runs.pop(number, None)
-        if run is not None:
-            try:
-                run.finish(status if error is None else FAILED)
-            except TrackingError as lost:
-                error = error or str(lost)
-        # Whoever asks for the id of a run that there is not shall not wait.
-        self._tell(number, error=error, **({} if run else {"id": ""}))
+        if run is None:
+            return  # It could not be begun.
+        try:
+            run.finish(FAILED if number in self.lost else status)
+        except TrackingError as error:
+            self._lose(number, error)
+        if number not in self.lost:
+            self._tell(number, done=True)
+
+    def _lose(self, number: int, error: TrackingError) -> None:
+        self.lost.add(number)
+        self._tell(number, lost=str(error))
 
     def idle(self) -> bool:
         """Write the metrics of the run that has most of them waiting; whether there was one."""
@@ -223,7 +223,7 @@ class _Served:
 
 
 def _messages(waiting: queue.SimpleQueue[Any], served: _Served) -> Iterator[dict[str, Any]]:
-    """What is to be done, until the owner closes or is gone."""
+    """What is to be done, until the owner has no more or is gone."""
     while True:
         try:
             message = waiting.get_nowait()
@@ -231,7 +231,7 @@ def _messages(waiting: queue.SimpleQueue[Any], served: _Served) -> Iterator[dict
             if served.idle():
                 continue
             message = waiting.get()
-        if message is None or message.get("do") == "close":
+        if message is None:
             return
         yield message
 
@@ -253,7 +253,7 @@ def main() -> None:
     threading.Thread(target=read, daemon=True).start()
     import_mlflow()
     first = waiting.get()
-    if first is None or "store" not in first:
+    if first is None:
         return
     from filelock import FileLock
 
