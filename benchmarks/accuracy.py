@@ -22,17 +22,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from backproof.contracts import Array, Dataset
+from backproof.data import Batches, Scaler
+from backproof.discovery.registry import registry
+from backproof.nn.mlp import MLP, Objective
+from backproof.nn.training import train
 from scipy import stats
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
-
-from framework.data import Batches, Scaler
-from framework.kinds import Array, Dataset
-from framework.mlp import MLP, Objective
-from framework.registry import registry
-from framework.training import train
 
 #: What is to be reached, as stated when the project began.
 REFERENCE = {"iris": 0.95, "wine": 0.98, "breast_cancer": 0.975, "digits": 0.98}

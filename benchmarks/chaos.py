@@ -26,7 +26,7 @@ EXPERIMENT = ["dataset=iris", "model.hidden=[4]", "train.epochs=5", "tracking.pl
 def command(points: int, workers: int, stack: str) -> list[str]:
     """The sweep, as a person would give it."""
     return [
-        *(sys.executable, "-m", "framework.cli", "train", "-m", *EXPERIMENT, f"seed=range({points})"),
+        *(sys.executable, "-m", "backproof", "train", "-m", *EXPERIMENT, f"seed=range({points})"),
         *("hydra/launcher=dask", f"hydra.launcher.n_workers={workers}", f"sweep.stack={stack}"),
     ]
 

@@ -17,11 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-
-from framework import plots
-from framework.data import Scaler
-from framework.model_file import SavedModel, save
-from framework.tracking import Run, Store, TrackingOptions
+from backproof.data import Scaler
+from backproof.nn.model_io import SavedModel, save
+from backproof.render import plots
+from backproof.tracking import Run, Store, TrackingOptions
 
 EPOCHS, METRICS, PARAMS = 100, 8, 30
 

@@ -4,8 +4,9 @@
 
 float32, one BLAS thread. What is compared takes turns in this one process, in pieces that last about as long, so
 that a change of the clock or a busy neighbour meets both; the tables give medians over the pieces. Ours is the real
-path: `framework.training.train` on `Batches`, with plugins from the registry. A step's time is that of whole epochs
-over their steps, so that it has its share of what an epoch costs (drawing an order, gathering the rows, the loss).
+path: `backproof.nn.training.train` on `Batches`, with plugins from the registry. A step's time is that of whole
+epochs over their steps, so that it has its share of what an epoch costs (drawing an order, gathering the rows,
+the loss).
 A missed target is marked; the exit code is 0.
 """
 
@@ -27,14 +28,13 @@ from typing import Any
 import numpy as np
 import sklearn
 import threadpoolctl
+from backproof.contracts import Array
+from backproof.data import Batches, DataOptions, split
+from backproof.discovery.registry import registry
+from backproof.nn.mlp import MLP
+from backproof.nn.training import train
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
-
-from framework.data import Batches, DataOptions, split
-from framework.kinds import Array
-from framework.mlp import MLP
-from framework.registry import registry
-from framework.training import train
 
 #: Returns seconds per step, over many of them.
 Contender = Callable[[], float]
@@ -121,8 +121,8 @@ class Network:
         return run
 
     def products(self, repetitions: int) -> Contender:
-        """The five matrix products of a step alone, in the layout of `framework.mlp`: features before samples, and
-        a row of ones in each layer's input."""
+        """The five matrix products of a step alone, in the layout of `backproof.nn.mlp`: features first,
+        then samples, and a row of ones in each layer's input."""
         (D, H, K), B = self.sizes, self.batch_size
         rng = np.random.default_rng(0)
 
@@ -246,7 +246,7 @@ def commands(calls: int) -> None:
     """Wall time of `backproof ...` as a process of its own."""
     targets: dict[str, float | None] = {"--help": 0.6, "train --help": None, "plugins": None}
     script = Path(sys.executable).with_name("backproof")
-    command = [str(script)] if script.exists() else [sys.executable, "-m", "framework.cli"]
+    command = [str(script)] if script.exists() else [sys.executable, "-m", "backproof"]
     heading("the command, a process each", "s")
     for arguments, target in targets.items():
         seconds: list[float] = []

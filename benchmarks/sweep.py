@@ -86,7 +86,7 @@ def commands(grid: Grid, *, at_once: bool) -> dict[str, list[str]]:
     seeds, rates, decays = grid.lists
     lists = [f"seed={listed(seeds)}", f"lr={listed(rates)}", f"decay={listed(decays)}"]
     return {
-        "ours": [sys.executable, "-m", "framework.cli", *ours(grid)],
+        "ours": [sys.executable, "-m", "backproof", *ours(grid)],
         "hydra": [sys.executable, str(HERE / "sweep_hydra.py"), "-m", *lists, f"at_once={at_once}"],
         "sklearn": [sys.executable, str(HERE / "sweep_sklearn.py"), *lists],
     }

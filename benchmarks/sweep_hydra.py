@@ -8,17 +8,16 @@ from pathlib import Path
 
 import hydra
 import mlflow
+from backproof.data import DataOptions, SplitData, split
+from backproof.discovery.registry import registry
+from backproof.experiment.experiment import Experiment, ModelOptions, Prepared, RunOptions
+from backproof.experiment.run import Result, run
+from backproof.gradcheck import CheckOptions, GradcheckReport
+from backproof.nn.training import TrainOptions
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from sweep import BATCH, EPOCHS, HIDDEN
-
-from framework.data import DataOptions, SplitData, split
-from framework.experiment import Experiment, ModelOptions, Prepared, RunOptions
-from framework.gradcheck import CheckOptions, GradcheckReport
-from framework.registry import registry
-from framework.running import Result, run
-from framework.training import TrainOptions
 
 
 @dataclass

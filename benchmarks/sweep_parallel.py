@@ -31,7 +31,7 @@ def once(points: int, epochs: int, workers: int) -> tuple[float, float, float]:
                 *(
                     sys.executable,
                     "-m",
-                    "framework.cli",
+                    "backproof",
                     "train",
                     "-m",
                     "dataset=digits",

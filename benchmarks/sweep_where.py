@@ -22,31 +22,40 @@ from typing import Any
 PARTS = {
     "composing configs": [
         "hydra._internal.config_loader_impl:ConfigLoaderImpl.load_sweep_config",
-        "framework.sweep.compose:Composer.__call__",
-        "framework.sweep.compose:InPlace.at",
+        "backproof.sweeps.compose:Composer.__call__",
+        "backproof.sweeps.compose:InPlace.at",
     ],
-    "building experiments, loading data": ["framework.sweep.session:Session.prepare"],
-    "checking gradients": ["framework.running:_Point.check"],
-    "training": ["framework.training:train"],
-    "evaluating": ["framework.evaluation:Evaluation.__call__"],
-    "recording: opening the store": ["framework.tracking.store:Store.open"],
-    "recording: starting runs": ["framework.tracking.store:Store.start", "framework.tracking.run:Run.dataset"],
+    "building experiments, loading data": ["backproof.app.session:Session.prepare"],
+    "checking gradients": ["backproof.experiment.run:_Point.check"],
+    "training": ["backproof.nn.training:train"],
+    "evaluating": ["backproof.nn.evaluation:Evaluation.__call__"],
+    "recording: opening the store": ["backproof.tracking.store:Store.open"],
+    "recording: starting runs": ["backproof.tracking.store:Store.start", "backproof.tracking.run:Run.dataset"],
     "recording: metrics and tags": [
-        *(f"framework.tracking.run:Run.{name}" for name in ("metrics", "flush", "tags")),
+        *(f"backproof.tracking.run:Run.{name}" for name in ("metrics", "flush", "tags")),
     ],
-    "recording: copying files": [f"framework.tracking.run:Run.{name}" for name in ("file", "folder", "text")],
-    "recording: ending runs": ["framework.tracking.run:Run.finish"],
-    "recording: waiting for its process": ["framework.sweep.session:Session.settle"],
-    "recording: sending to its process": ["framework.tracking.apart:Writer.send"],
-    "weights": ["framework.model_file:save"],
-    "the model of the best": ["framework.tracking.run:Run.model"],
-    "pictures": ["framework.plots:learning_curves", "framework.plots:confusion_matrix"],
-    "other files of a run": ["framework.recorder:Recording.__enter__", "framework.recorder:Recording.ended"],
-    "configs of stacked points": ["framework.sweep.yaml_file:write"],
+    "recording: copying files": [f"backproof.tracking.run:Run.{name}" for name in ("file", "folder", "text")],
+    "recording: ending runs": ["backproof.tracking.run:Run.finish"],
+    "recording: waiting for its process": ["backproof.app.session:Session.settle"],
+    "recording: sending to its process": ["backproof.tracking.writer_process:Writer.send"],
+    "weights": ["backproof.nn.model_io:save"],
+    "the model of the best": ["backproof.tracking.run:Run.model"],
+    "pictures": ["backproof.render.plots:learning_curves", "backproof.render.plots:confusion_matrix"],
+    "other files of a run": [
+        "backproof.tracking.recorder:Recording.__enter__",
+        "backproof.tracking.recorder:Recording.ended",
+    ],
+    "configs of stacked points": ["backproof.sweeps.yaml_file:write"],
     "Hydra's jobs": ["hydra.core.utils:run_job"],
-    "the report page": ["framework.reports.build:build"],
+    "the report page": ["backproof.report.build:build"],
 }
-IMPORTS = ("framework.app", "mlflow.tracking.client", "matplotlib.figure", "sklearn.datasets", "hydra.main")
+IMPORTS = (
+    "backproof.app.application",
+    "mlflow.tracking.client",
+    "matplotlib.figure",
+    "sklearn.datasets",
+    "hydra.main",
+)
 
 
 class Clock:
@@ -106,7 +115,7 @@ def main() -> None:
     started = time.perf_counter()
     # Everything that a sweep imports, so that it is not counted as the work of whoever is first.
     for module in (
-        "framework.app",
+        "backproof.app.application",
         "mlflow.tracking.client",
         "matplotlib.figure",
         "sklearn.datasets",
@@ -118,7 +127,7 @@ def main() -> None:
     for name, addresses in PARTS.items():
         for address in addresses:
             put(clock, name, address)
-    from framework.cli import main as backproof
+    from backproof.cli.main import main as backproof
 
     started = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):

@@ -26,7 +26,7 @@ HEADLESS = (
     "--no-first-run",
     "--disable-background-networking",
 )
-COMMAND = [sys.executable, "-m", "framework.cli"]
+COMMAND = [sys.executable, "-m", "backproof"]
 
 
 def terminal(title: str, *args: str) -> str:

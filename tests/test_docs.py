@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from framework.cli import COMMANDS, main
-from framework.kinds import KINDS
-from framework.registry import registry
+from backproof.cli.main import COMMANDS, main
+from backproof.contracts import KINDS
+from backproof.discovery.registry import registry
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

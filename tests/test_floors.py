@@ -109,7 +109,7 @@ def test_what_is_slow_to_import_is_imported_where_it_is_used(file):
 @pytest.mark.parametrize("file", PLUGINS, ids=lambda file: str(file.relative_to(ROOT)))
 def test_plugins_know_the_contracts_alone(file):
     own = {name for name in modules(ast.parse(file.read_text())) if name.startswith(("framework", "plugins"))}
-    assert own <= {"framework.kinds", "framework.kinds.table"}
+    assert own <= {"backproof.contracts", "backproof.contracts.table"}
 
 
 def test_rooms_of_a_floor_do_not_import_in_circles():

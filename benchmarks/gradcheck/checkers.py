@@ -11,13 +11,13 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+from backproof.contracts import Array
+from backproof.discovery.registry import registry
+from backproof.gradcheck import CheckOptions
+from backproof.netcheck.network import NetworkCheck
 from scipy.optimize import check_grad
 
 from benchmarks.gradcheck.problems import Candidate
-from framework.checking import NetworkCheck
-from framework.gradcheck import CheckOptions
-from framework.kinds import Array
-from framework.registry import registry
 
 Check = Callable[[Candidate], bool]
 

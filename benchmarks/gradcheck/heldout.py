@@ -8,9 +8,9 @@ here.
 from __future__ import annotations
 
 import numpy as np
+from backproof.contracts import Array, Trace
 
 from benchmarks.gradcheck.mistakes import Gradients, Rule, after, back, bias, dz, slope, weight
-from framework.kinds import Array, Trace
 
 
 def _predicted(t: Trace) -> Array:

@@ -1,7 +1,7 @@
 """The planted mistakes: backward rules that are wrong in one place, as people get them wrong.
 
 A rule is a plain NumPy backward pass with six places, each of which can be changed. It is written apart from
-framework/mlp.py and from the ledger of the diagnosis, and takes all depths.
+framework/backproof/nn/mlp.py and from the ledger of the diagnosis, and takes all depths.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from framework.kinds import Array, Trace
+from backproof.contracts import Array, Trace
 
 Gradients = dict[str, Array]
 

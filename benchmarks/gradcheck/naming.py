@@ -17,13 +17,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from backproof.discovery.registry import registry
+from backproof.netcheck.diagnose import diagnose_network
+from backproof.netcheck.diagnosis import Diagnosis
 
 from benchmarks.gradcheck.heldout import HELD_OUT, HELD_OUT_NAMES
 from benchmarks.gradcheck.mistakes import MISTAKES, Rule
 from benchmarks.gradcheck.problems import ACTIVATIONS, SAME, Problem, problem
-from framework.diagnosing import diagnose_network
-from framework.gradcheck.diagnosis import Diagnosis
-from framework.registry import registry
 
 NAMED, MISNAMED, UNKNOWN = "named", "misnamed", "unknown"
 

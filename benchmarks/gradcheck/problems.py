@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from backproof.contracts import Array, Derivation, Trace
+from backproof.data import Batches
+from backproof.discovery.registry import registry
+from backproof.nn.mlp import MLP, Objective
+from backproof.nn.training import train
 
 from benchmarks.gradcheck.mistakes import Rule
-from framework.data import Batches
-from framework.kinds import Array, Derivation, Trace
-from framework.mlp import MLP, Objective
-from framework.registry import registry
-from framework.training import train
 
 ACTIVATIONS, DEPTHS, MOMENTS, DTYPES = (
     ("tanh", "relu", "gelu"),

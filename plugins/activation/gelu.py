@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+from backproof.contracts import Activation, Array, const
 from scipy.special import ndtr  # pyright: ignore
-
-from framework.kinds import Activation, Array, const
 
 
 @dataclass(frozen=True)

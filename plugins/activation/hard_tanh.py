@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-
-from framework.kinds import Activation, Array, const, is_complex
+from backproof.contracts import Activation, Array, const, is_complex
 
 
 @dataclass(frozen=True)

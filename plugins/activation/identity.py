@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-
-from framework.kinds import Activation, Array
+from backproof.contracts import Activation, Array
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from framework.kinds import Activation, Array, const, hyper, is_complex
+from backproof.contracts import Activation, Array, const, hyper, is_complex
 
 
 @dataclass(frozen=True)

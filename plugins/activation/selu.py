@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-
-from framework.kinds import Activation, Array, const, is_complex
+from backproof.contracts import Activation, Array, const, is_complex
 
 # The fixed point of mean 0 and variance 1 (equation 14 of the paper).
 ALPHA, SCALE = 1.6732632423543772, 1.0507009873554805

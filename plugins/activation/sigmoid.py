@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+from backproof.contracts import Activation, Array, const, is_complex
 from scipy.special import expit  # pyright: ignore
-
-from framework.kinds import Activation, Array, const, is_complex
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from framework.kinds import Activation, Array, const, hyper
+from backproof.contracts import Activation, Array, const, hyper
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from backproof.contracts import Activation, Array, const, hyper, is_complex
 from scipy.special import expit  # pyright: ignore
-
-from framework.kinds import Activation, Array, const, hyper, is_complex
 
 
 @dataclass(frozen=True)

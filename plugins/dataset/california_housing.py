@@ -4,7 +4,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from framework.kinds import REGRESSION, Dataset, DatasetLoader
+from backproof.contracts import REGRESSION, Dataset, DatasetLoader
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from framework.kinds import CLASSIFICATION, Dataset, DatasetLoader, hyper
+from backproof.contracts import CLASSIFICATION, Dataset, DatasetLoader, hyper
 
 
 @dataclass(frozen=True)

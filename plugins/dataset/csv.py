@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
-from framework.kinds import TASKS, Dataset, DatasetLoader, hyper
-from framework.kinds.table import AUTO, Table
+from backproof.contracts import TASKS, Dataset, DatasetLoader, hyper
+from backproof.contracts.table import AUTO, Table
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ import importlib.util
 from dataclasses import dataclass
 
 import numpy as np
-
-from framework.kinds import CLASSIFICATION, Dataset, DatasetLoader
+from backproof.contracts import CLASSIFICATION, Dataset, DatasetLoader
 
 
 @dataclass(frozen=True)

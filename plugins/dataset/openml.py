@@ -4,8 +4,8 @@ import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from framework.kinds import CLASSIFICATION, TASKS, Dataset, DatasetLoader, hyper
-from framework.kinds.table import AUTO, Table
+from backproof.contracts import CLASSIFICATION, TASKS, Dataset, DatasetLoader, hyper
+from backproof.contracts.table import AUTO, Table
 
 
 @dataclass(frozen=True)

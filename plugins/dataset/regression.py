@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from framework.kinds import REGRESSION, Dataset, DatasetLoader, hyper
+from backproof.contracts import REGRESSION, Dataset, DatasetLoader, hyper
 
 
 @dataclass(frozen=True)

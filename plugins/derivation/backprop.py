@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from framework.kinds import Array, Derivation, Trace
+from backproof.contracts import Array, Derivation, Trace
 
 
 @dataclass(frozen=True)
 class Backprop(Derivation):
     """The chain rule from the loss down, layer by layer (Rumelhart, Hinton & Williams 1986), as derived beside the
-    lines of `framework/mlp.py`.
+    lines of `framework/backproof/nn/mlp.py`.
     """
 
     native: ClassVar[bool] = True

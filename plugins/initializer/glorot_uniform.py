@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-
-from framework.kinds import Array, Initializer
+from backproof.contracts import Array, Initializer
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-
-from framework.kinds import Array, Initializer, hyper
+from backproof.contracts import Array, Initializer, hyper
 
 
 @dataclass(frozen=True)

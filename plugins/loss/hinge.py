@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from backproof.contracts import CLASSIFICATION, Array, Loss, const
 from numpy.typing import DTypeLike
-
-from framework.kinds import CLASSIFICATION, Array, Loss, const
 
 
 @dataclass(frozen=True)

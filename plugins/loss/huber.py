@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from backproof.contracts import REGRESSION, Array, Loss, const, hyper
 from numpy.typing import DTypeLike
-
-from framework.kinds import REGRESSION, Array, Loss, const, hyper
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from backproof.contracts import CLASSIFICATION, MULTILABEL, Array, Loss, const, hyper, is_complex
 from numpy.typing import DTypeLike
 from scipy.special import expit  # pyright: ignore
-
-from framework.kinds import CLASSIFICATION, MULTILABEL, Array, Loss, const, hyper, is_complex
 
 
 @dataclass(frozen=True)

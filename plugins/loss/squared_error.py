@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from backproof.contracts import REGRESSION, Array, Loss, const
 from numpy.typing import DTypeLike
-
-from framework.kinds import REGRESSION, Array, Loss, const
 
 
 @dataclass(frozen=True)

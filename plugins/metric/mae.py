@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-
-from framework.kinds import REGRESSION, Array, Metric
+from backproof.contracts import REGRESSION, Array, Metric
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-
-from framework.kinds import CLASSIFICATION, MULTILABEL, Array, Metric
+from backproof.contracts import CLASSIFICATION, MULTILABEL, Array, Metric
 
 
 @dataclass(frozen=True)

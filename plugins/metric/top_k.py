@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-
-from framework.kinds import CLASSIFICATION, Array, Metric, hyper
+from backproof.contracts import CLASSIFICATION, Array, Metric, hyper
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-
-from framework.kinds import Array, Optimizer, hyper, like, power, root
+from backproof.contracts import Array, Optimizer, hyper, like, power, root
 
 
 @dataclass(frozen=True)

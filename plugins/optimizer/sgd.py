@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-
-from framework.kinds import Array, Optimizer, hyper, like
+from backproof.contracts import Array, Optimizer, hyper, like
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-
-from framework.kinds import Array, Penalty, hyper, like, per_member
+from backproof.contracts import Array, Penalty, hyper, like, per_member
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from framework.kinds import Schedule
+from backproof.contracts import Schedule
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from framework.kinds import Schedule, hyper
+from backproof.contracts import Schedule, hyper
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from framework.kinds import Schedule, hyper
+from backproof.contracts import Schedule, hyper
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from framework.kinds import Space, Suggest
+from backproof.contracts import Space, Suggest
 
 
 @dataclass(frozen=True)

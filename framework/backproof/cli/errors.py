@@ -1,0 +1,176 @@
+"""Floor 5: what went wrong, as one block that a person can act on."""
+
+from __future__ import annotations
+
+import re
+from typing import cast
+
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf.errors import OmegaConfBaseException, ValidationError
+
+from backproof.app import config
+from backproof.contracts.fields import InvalidValue
+from backproof.discovery.registry import PluginError, Registry, near
+from backproof.experiment.run import GradcheckFailedError
+from backproof.nn.derivation import DerivationError
+from backproof.nn.training import DivergedError
+from backproof.sweeps.engines.dask import ClusterLost
+from backproof.tracking import TrackingError
+
+BAD_INPUT, FAILED = 2, 1
+
+
+def explain(error: BaseException, plugins: Registry) -> tuple[str, int] | None:
+    """The message and the exit code for an error that a person can do something about; None for a bug of ours."""
+    if isinstance(error, GradcheckFailedError):
+        return (
+            f"the gradient check failed, nothing was trained\n{error}\n"
+            "`gradcheck.on_failure=warn` trains all the same",
+            FAILED,
+        )
+    if isinstance(error, DivergedError):
+        return (
+            f"diverged: {error}\n"
+            "Try a lower optimizer.lr, another initializer, or scaled data (data.scaling=standard)",
+            FAILED,
+        )
+    if isinstance(error, InvalidValue):
+        return f"{error.field}: got {_shown(error.given)}, expected {error.expected}", BAD_INPUT
+    if isinstance(error, OverrideParseException):
+        return _no_override(error), BAD_INPUT
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
+        return _missing(error, plugins), BAD_INPUT
+    if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
+        got = "null" if "NoneType" in str(error) else "a number"
+        named = f"plugins and experiments are chosen by name, as {config.SINGLE[1]}=NAME; got {got}"
+        return f"{named}\nFor the default leave the override out", BAD_INPUT
+    if isinstance(error, ConfigCompositionException | OmegaConfBaseException):
+        return _composition(error, plugins), BAD_INPUT
+    # A file that is not there, a folder that cannot be written.
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}", BAD_INPUT
+    if isinstance(error, PluginError | TrackingError | DerivationError | ValueError | OSError | HydraException):
+        return str(error), BAD_INPUT
+    if isinstance(error, ClusterLost):
+        return str(error), FAILED
+    if isinstance(error, MemoryError):
+        return f"out of memory: {error}", FAILED
+    return None
+
+
+def _shown(value: object) -> str:
+    """A value as it is written in an override; a float that is whole keeps its point."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(str, cast('list[object]', value)))}]"
+    return "nothing" if value is None else repr(value)
+
+
+def _no_override(error: OverrideParseException) -> str:
+    """What is no KEY=VALUE, or a value that Hydra's grammar does not take."""
+    given = str(error.override)
+    key, equals, value = given.partition("=")
+    if not equals or not key:
+        return f"{given!r} is no override\nExpected KEY=VALUE without spaces, as optimizer.lr=0.1"
+    return (
+        f"{key}: the value {value!r} cannot be read\n"
+        f"Brackets and quotes come in pairs, as model.hidden=[64,32]; text with other signs in it goes in quotes "
+        f"of its own: \"{key}='...'\""
+    )
+
+
+def _first(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".")
+
+
+def _missing(error: MissingConfigException, plugins: Registry) -> str:
+    """An unknown plugin, or another choice that there is not."""
+    path = str(error.missing_cfg_file)
+    group, _, name = path.rpartition("/")
+    options = [str(each) for each in error.options or []]
+    if group in ("gradcheck", "tracking"):
+        options = ["on", "off"]
+    listed = f"\nThere are: {', '.join(sorted(options))}" if options else ""
+    broken = [
+        str(file)
+        for file, _ in plugins.broken
+        if file.stem == name and group in (file.parent.name, "derivation")
+    ]
+    if broken:
+        # Why it is broken was said when the plugins were found.
+        return f"{group}={name} cannot be used: {broken[0]} was left out, for the reason above"
+    if not group:
+        return f"there is no config {name!r}{near(name, options)}{listed}"
+    return f"no {group} is called {name!r}{near(name, options)}{listed}"
+
+
+def _composition(error: BaseException, plugins: Registry) -> str:
+    """An unknown key or a value of the wrong type: which, and what is close to it."""
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    first = _first(cause)
+    full_key = getattr(cause, "full_key", None)
+    if isinstance(cause, OmegaConfBaseException) and full_key:
+        text, key = str(cause), str(full_key)
+        if "not in" in first or "not in struct" in text:
+            return _unknown(key, plugins)
+        if "does not support deletion" in first:
+            return f"{key} cannot be taken out of the config: give it a value"
+        if key in config.SECTIONS:
+            same = [each for each in config.keys(plugins) if each.startswith(f"{key}.")]
+            return f"{key} is a section, its keys are given one by one\n{key} has: {', '.join(same)}"
+        wanted = config.expected(plugins, key.partition("[")[0])
+        if isinstance(cause, ValidationError) and wanted:
+            return f"{key}: got {_written(cause)}, expected {wanted}"
+        return f"{key}: {first}"
+    message = _first(error)
+    if message.startswith(("Ambiguous value for argument", "Sweep parameters")):
+        return (
+            f"{message.split(chr(39))[1]}: several values for one run\n"
+            "For a run with each of them: backproof train -m ...; a value that is a list: KEY=[a,b]"
+        )
+    key = _key_of(message)
+    if key:
+        return _unknown(key, plugins)
+    group = message.partition("In '")[2].partition("/")[0]
+    if group in config.SINGLE:
+        return f"{group}: one plugin is expected, as {group}={plugins.names(group)[0]}"
+    return message
+
+
+def _written(error: OmegaConfBaseException) -> str:
+    """The value that OmegaConf refused, or what it was: it keeps it in the message alone."""
+    message = _first(error)
+    if "not Optional" in message:
+        return "nothing"
+    value = re.search(r"Value '(.*)' of type '(\w+)'", message, re.DOTALL)
+    if value is not None:
+        return repr(value[1]) if value[2] == "str" else value[1]
+    kind = re.search(r"Invalid value assigned: (\w+)", message)
+    words = {"int": "a number", "float": "a number", "str": "text", "bool": "true or false"}
+    return words.get(kind[1], kind[1]) if kind else "another kind of value"
+
+
+def _key_of(message: str) -> str | None:
+    """The key in Hydra's 'Could not override 'a.b'' and "In 'config': Could not find 'a/b'"."""
+    head = message.partition("Could not override '")[2]
+    return head.partition("'")[0] or None
+
+
+def _unknown(key: str, plugins: Registry) -> str:
+    key = key.replace("@", ".").lstrip("+~")
+    known = config.keys(plugins)
+    group, _, last = key.rpartition(".")
+    owners = config.owners(plugins, group, last)
+    if owners:
+        listed = " and ".join(f"{group}={name}" for name in owners)
+        return f"the {group} chosen has no {last!r}: {key} belongs to {listed}"
+    same = [each for each in known if each.rpartition(".")[0] == group]
+    ends = [] if group else [each for each in known if each.endswith(f".{last}")]
+    hint = f", did you mean {' or '.join(ends)}?" if ends else near(key, known)
+    whose = f"the {group}s have" if group in config.SINGLE else f"{group} has"
+    listed = f"\n{whose}: {', '.join(each.rpartition('.')[2] for each in same)}" if group and same else ""
+    return f"there is no key {key!r}{hint}{listed}\n`backproof train --help` shows all keys"

@@ -1,0 +1,78 @@
+"""Scaling of features and regression targets: shifted and divided, column by column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from backproof.contracts import Array
+
+STANDARD, MINMAX, NONE = "standard", "minmax", "none"
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """What was fitted on the training part: (x - offset) / scale for each feature, and for real targets."""
+
+    offset: Array  # (D,)
+    scale: Array  # (D,)
+    y_offset: Array | None = None  # (T,) in regression
+    y_scale: Array | None = None  # (T,)
+
+    @classmethod
+    def fit(cls, X: Array, y: Array | None, scaling: str, target_scaling: str) -> Scaler:
+        """A scaler for X (N, D) and, in regression, y (N, T).
+
+        Raises ValueError where a column's numbers are too large to be scaled.
+        """
+        offset, scale = _offset_and_scale(X, scaling)
+        y_offset, y_scale = (None, None) if y is None else _offset_and_scale(y, target_scaling)
+        for name, of in (("feature", scale), ("target", y_scale)):
+            if of is not None and not np.isfinite(of).all():
+                column = int(np.flatnonzero(~np.isfinite(of))[0])
+                raise ValueError(
+                    f"the numbers of {name} {column} (counted from 0) are too large to be scaled in float64: "
+                    "rescale them, or leave the column out"
+                )
+        return cls(offset, scale, y_offset, y_scale)
+
+    def transform(self, X: Array) -> Array:
+        """Scaled features (..., D), float64."""
+        return (X - self.offset) / self.scale
+
+    def inverse(self, X: Array) -> Array:
+        """Features (..., D) in their original units."""
+        return X * self.scale + self.offset
+
+    def transform_y(self, y: Array) -> Array:
+        """Scaled targets (..., T); y itself where the targets are no real values."""
+        return y if self.y_offset is None or self.y_scale is None else (y - self.y_offset) / self.y_scale
+
+    def inverse_y(self, y: Array) -> Array:
+        """Targets or predictions (..., T) in original units; y itself where they are no real values."""
+        return y if self.y_offset is None or self.y_scale is None else y * self.y_scale + self.y_offset
+
+
+def _offset_and_scale(values: Array, scaling: str) -> tuple[Array, Array]:
+    """The numbers of each column: mean and standard deviation (of N, not N - 1), or minimum and range.
+
+    A column that is constant, up to the rounding of its mean, is shifted and not divided.
+    """
+    columns: int = values.shape[1]
+    if scaling == NONE:
+        return np.zeros(columns), np.ones(columns)
+    offset: Array
+    scale: Array
+    with np.errstate(over="ignore", invalid="ignore"):
+        if scaling == MINMAX:
+            offset = values.min(axis=0)
+            scale = values.max(axis=0) - offset
+        else:
+            offset, scale = values.mean(axis=0), values.std(axis=0)
+    rounding = 10 * np.finfo(np.float64).eps * np.abs(offset)
+    constant = (values == values[0]).all(axis=0) | (np.isfinite(offset) & (scale <= rounding))
+    # The first value itself, for a constant column: its mean may be off by a rounding.
+    offset[constant] = values[0][constant]
+    scale[constant] = 1
+    return offset, scale

@@ -1,0 +1,173 @@
+"""Training, validation and test parts of a dataset."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from backproof.contracts import CLASSIFICATION, REGRESSION, Array, Dataset, hyper
+from backproof.contracts.fields import InvalidValue, check_fields
+from backproof.data.scaling import MINMAX, NONE, STANDARD, Scaler
+from backproof.data.validation import validate
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How a dataset is split and scaled."""
+
+    test_size: float = hyper(0.2, "fraction of the samples kept for the final test; 0 for none", ge=0, lt=1)
+    val_size: float = hyper(0.2, "fraction of all samples kept for validation; 0 for none", ge=0, lt=1)
+    split_seed: int = hyper(0, "seed of the split, apart from the run's own `seed`", ge=0, lt=2**32)
+    stratify: bool = hyper(True, "in classification, give every part the classes in the same proportions")
+    scaling: str = hyper(
+        STANDARD,
+        "of features, fitted on the training part: mean 0 and variance 1, or minimum 0 and maximum 1",
+        choices=(STANDARD, MINMAX, NONE),
+    )
+    target_scaling: str = hyper(
+        STANDARD, "of the targets of a regression; results are in original units", choices=(STANDARD, NONE)
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.test_size + self.val_size >= 1:
+            left = (
+                f"< {1 - self.test_size:g}, so that with test_size={self.test_size:g} some are left to train on"
+            )
+            raise InvalidValue("val_size", self.val_size, left)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some samples of a dataset: X (n, D) scaled, y as in `Dataset.y` (original units), their rows there."""
+
+    X: Array
+    y: Array
+    indices: Array
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+@dataclass(frozen=True)
+class SplitData:
+    """The parts of a dataset, what their features were scaled with, and what the dataset says of itself."""
+
+    train: Part
+    val: Part | None
+    test: Part | None
+    scaler: Scaler
+    task: str
+    feature_names: tuple[str, ...]
+    target_names: tuple[str, ...]
+
+    @property
+    def features(self) -> int:
+        """D."""
+        return len(self.feature_names)
+
+    @property
+    def targets(self) -> int:
+        """Number of classes, labels or real targets."""
+        return len(self.target_names)
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """Those there are, by name."""
+        named = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: part for name, part in named.items() if part is not None}
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Samples of each part; 0 where there is none."""
+        return {"train": len(self.train), "val": len(self.val or ()), "test": len(self.test or ())}
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """The same for the same numbers in the same split: sixteen hexadecimal digits."""
+        digest = hashlib.sha256()
+        for part in self.parts.values():
+            for array in (part.indices, part.X, part.y):
+                digest.update(array.tobytes())
+        return digest.hexdigest()[:16]
+
+
+def split(dataset: Dataset, options: DataOptions) -> SplitData:
+    """Validate, split and scale. The same for the same `split_seed`, whatever the run's seed.
+
+    In classification with `stratify` every part has the classes in the proportions of the whole. The scaler
+    sees the training part alone. Raises ValueError where there are too few samples, naming the class.
+    """
+    validate(dataset)
+    N = len(dataset.X)
+    n_test, n_val = (max(1, round(size * N)) if size else 0 for size in (options.test_size, options.val_size))
+    if n_test + n_val >= N:
+        raise ValueError(
+            f"{N} samples cannot be split into {n_val} for validation, {n_test} for the test and some to train "
+            "on: lower test_size or val_size, or set one of them to 0"
+        )
+    strata = dataset.y if dataset.task == CLASSIFICATION and options.stratify else None
+    names = dataset.target_names
+    rest = np.arange(N)
+    rest, test = _take_out(rest, n_test, "test", strata, names, options.split_seed)
+    train, val = _take_out(rest, n_val, "val", strata, names, options.split_seed)
+    real = dataset.y[train] if dataset.task == REGRESSION else None
+    scaler = Scaler.fit(dataset.X[train], real, options.scaling, options.target_scaling)
+
+    def part(rows: Array) -> Part:
+        return Part(scaler.transform(dataset.X[rows]), dataset.y[rows], rows)
+
+    return SplitData(
+        train=part(train),
+        val=part(val) if n_val else None,
+        test=part(test) if n_test else None,
+        scaler=scaler,
+        task=dataset.task,
+        feature_names=dataset.feature_names,
+        target_names=names,
+    )
+
+
+def _take_out(
+    rows: Array, count: int, what: str, strata: Array | None, names: tuple[str, ...], seed: int
+) -> tuple[Array, Array]:
+    """`count` of the rows apart from the others: (others, taken)."""
+    if not count:
+        return rows, rows[:0]
+    from sklearn.model_selection import train_test_split  # pyright: ignore  (no types)
+
+    classes = None if strata is None else strata[rows]
+    if classes is not None:
+        _can_stratify(classes, count, what, names)
+    left, taken = cast(
+        "list[Array]", train_test_split(rows, test_size=count, random_state=seed, stratify=classes)
+    )
+    if strata is not None:
+        gone = np.flatnonzero(np.bincount(strata[left], minlength=len(names)) == 0)
+        if len(gone):
+            raise ValueError(
+                f"class {names[gone[0]]!r} has {np.count_nonzero(strata == gone[0])} samples, too few to train "
+                f"on beside the {what} part: lower {what}_size, add samples or set stratify=false"
+            )
+    return left, taken
+
+
+def _can_stratify(classes: Array, count: int, what: str, names: tuple[str, ...]) -> None:
+    """Raise ValueError unless `count` of these samples can be set apart with every class in both halves."""
+    counts = np.bincount(classes, minlength=len(names))
+    rare = int(np.argmin(counts))
+    if counts[rare] < 2:
+        raise ValueError(
+            f"class {names[rare]!r} has {counts[rare]} samples left for training and the {what} part, and a "
+            "stratified split needs one in each: add samples, lower test_size or val_size, or set "
+            "stratify=false"
+        )
+    if count < len(names) or len(classes) - count < len(names):
+        raise ValueError(
+            f"{count} of {len(classes)} samples for the {what} part: {len(names)} classes need {len(names)} or "
+            f"more on either side in a stratified split: change {what}_size, or set stratify=false"
+        )

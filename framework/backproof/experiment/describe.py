@@ -1,0 +1,104 @@
+"""Floor 3: an experiment in plain words and values: its parameters, their hash, the network in one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any, cast
+
+from backproof.contracts import Plugin
+from backproof.data import steps_per_epoch
+from backproof.experiment.experiment import SINGLE, Prepared
+
+
+def parameters(prepared: Prepared) -> dict[str, Any]:
+    """What decides the result, flat: `optimizer`, `optimizer.lr`, `model.hidden`, `seed`, ...
+
+    The plugins as they were built, so that a default, or a loss taken by the task, is there as if it were given.
+    """
+    experiment = dataclasses.replace(prepared.experiment, loss=prepared.net.loss)
+    flat: dict[str, Any] = {}
+    for kind in SINGLE:
+        flat |= _plugin(kind, getattr(experiment, kind))
+    flat["metrics"] = [metric.name for metric in prepared.metrics]
+    for section in ("model", "train", "data"):
+        flat |= dict(_fields(f"{section}.", getattr(experiment, section)))
+    return flat | dict(_fields("", experiment.run))
+
+
+def config_hash(parameters: dict[str, Any]) -> str:
+    """The same for the same parameters, in any order: twelve hexadecimal digits."""
+    text = json.dumps(parameters, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _plugin(kind: str, plugin: Plugin) -> dict[str, Any]:
+    return {kind: plugin.name} | dict(_fields(f"{kind}.", plugin))
+
+
+def _fields(prefix: str, options: Any) -> Iterator[tuple[str, Any]]:
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _fields(f"{prefix}{field.name}.", value)
+        else:
+            yield (
+                prefix + field.name,
+                list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value,
+            )
+
+
+def fields_of(plugin: Plugin) -> dict[str, Any]:
+    """A plugin's hyperparameters by name."""
+    return dict(_fields("", plugin))
+
+
+def network(prepared: Prepared) -> str:
+    """`64 → 32 relu → 10 softmax_cross_entropy`."""
+    *inner, K = prepared.net.sizes
+    hidden = [f"{H} {prepared.net.activation.name}" for H in inner[1:]]
+    return " → ".join([str(inner[0]), *hidden, f"{K} {prepared.net.loss.name}"])
+
+
+def dataset(prepared: Prepared) -> str:
+    """`digits: 1,797 samples, 64 features, 10 classes`."""
+    data = prepared.data
+    kind = {"classification": "classes", "multilabel": "labels"}.get(data.task, "targets")
+    kind = kind if data.targets != 1 else kind.removesuffix("s")
+    total = sum(data.sizes.values())
+    return f"{prepared.experiment.dataset.name}: {total:,} samples, {data.features} features, {data.targets} {kind}"
+
+
+def run_name(prepared: Prepared) -> str:
+    """A name that tells runs apart in a list: `digits-relu-sgd-lr0.1`, and the seed."""
+    experiment = prepared.experiment
+    parts = [experiment.dataset.name, experiment.activation.name, experiment.optimizer.name]
+    parts.append(f"lr{experiment.optimizer.lr:g}")
+    seeds = experiment.run
+    parts.append(f"seed{seeds.seed}" + (f"-{seeds.seed + seeds.repeats - 1}" if seeds.repeats > 1 else ""))
+    return "-".join(parts)
+
+
+def counted(number: int, word: str) -> str:
+    """`1 epoch`, `2,000 epochs`."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def training(prepared: Prepared) -> str:
+    """`sgd, lr 0.1 constant, 50 epochs of 34 steps of 32 samples, float64, seed 0`."""
+    experiment, N = prepared.experiment, len(prepared.y)
+    B = experiment.train.batch_size or N
+    seeds = experiment.run
+    more = f" to {seeds.seed + seeds.repeats - 1}, as one stack" if seeds.repeats > 1 else ""
+    return ", ".join(
+        (
+            experiment.optimizer.name,
+            f"lr {experiment.optimizer.lr:g} {experiment.schedule.name}",
+            f"{counted(experiment.train.epochs, 'epoch')} of {counted(steps_per_epoch(N, B), 'step')} "
+            f"of {counted(B, 'sample')}",
+            experiment.train.dtype,
+            f"seed {seeds.seed}{more}",
+        )
+    )

@@ -1,0 +1,32 @@
+"""Floor 1: the gradient checker. It sees functions of theta only: values, and a gradient that someone derived."""
+
+from backproof.gradcheck.compare import Part, check_parts
+from backproof.gradcheck.function import check, check_elementwise, check_hessian
+from backproof.gradcheck.hessian import Product, check_products, hessian_vector_product
+from backproof.gradcheck.options import CheckOptions
+from backproof.gradcheck.precision import compare_dtypes
+from backproof.gradcheck.preconditions import Precondition
+from backproof.gradcheck.report import ALONE, LOWER, Entry, GradcheckReport, Section, TensorResult
+from backproof.gradcheck.taylor import TaylorTest, taylor_test
+
+__all__ = [
+    "ALONE",
+    "LOWER",
+    "CheckOptions",
+    "Entry",
+    "GradcheckReport",
+    "Part",
+    "Precondition",
+    "Product",
+    "Section",
+    "TaylorTest",
+    "TensorResult",
+    "check",
+    "check_elementwise",
+    "check_hessian",
+    "check_parts",
+    "check_products",
+    "compare_dtypes",
+    "hessian_vector_product",
+    "taylor_test",
+]

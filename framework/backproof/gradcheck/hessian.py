@@ -1,0 +1,170 @@
+"""Floor 1: second derivatives: Hessian-vector products of a hand-derived gradient, and their check."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from backproof.contracts import Array
+from backproof.gradcheck.differences import EPS, differences
+from backproof.gradcheck.directions import Dense
+from backproof.gradcheck.norms import ROUNDINGS, ratio, rms
+from backproof.gradcheck.options import CheckOptions
+from backproof.gradcheck.oracles import STEP, Values, central_differences, complex_step
+from backproof.gradcheck.report import FAILED, PASSED, UNTESTED, TensorResult
+
+#: Numbers that are this much apart, relative to the larger one, are not both derivatives of the same gradient.
+AGREE = 1e-5
+#: Of a function with kinks or noise the differences may know so little that nothing is shown.
+MOST_TOLERANCE = 1e-3
+EXACT, ROUGH = "complex step of the gradient", "differences of the gradient"
+
+
+@dataclass(frozen=True)
+class Product:
+    """H u, the derivative of a gradient along u."""
+
+    values: Array  # (P,)
+    oracle: str  # how it was computed
+    errors: Array  # (P,) what the method leaves: nothing, or what differences do not know
+    note: str = ""  # why not by the complex step
+
+
+def hessian_vector_product(gradient: Callable[[Array], Array], theta: Array, u: Array) -> Product:
+    """H u (P,) of a hand-derived gradient (P,) -> (P,) at theta (P,): Im ∇f(θ + i h u) / h with h = 1e-30, exact to
+    rounding, where the gradient is written for complex numbers; by central differences where it is not, or where it
+    drops imaginary parts, which shows beside them."""
+    rough, errors = _differences(gradient, theta, u)
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            exact = np.imag(gradient(theta + 1j * STEP * u)) / STEP
+    # Code for real numbers may raise anything at all when it meets complex ones.
+    except Exception as error:  # noqa: BLE001
+        return Product(
+            rough, ROUGH, errors, f"the gradient takes no complex numbers: {type(error).__name__}: {error}"
+        )
+    off = float(np.linalg.norm(exact - rough))
+    if not off <= AGREE * max(float(np.linalg.norm(rough)), float(np.linalg.norm(exact))):
+        return Product(rough, ROUGH, errors, "with complex numbers the gradient gives another derivative")
+    return Product(exact, EXACT, np.zeros_like(exact))
+
+
+def _differences(gradient: Callable[[Array], Array], theta: Array, u: Array) -> tuple[Array, Array]:
+    """H u by central differences, extrapolated; for each entry from the step at which it changes least, and ten
+    times that change as its error, since the least of several is a lucky one."""
+    size = float(np.linalg.norm(theta) / np.linalg.norm(u)) or 1.0
+    steps = size * 10.0 ** np.arange(-2.0, -5.6, -0.5)
+    slopes = np.array(
+        [(_real(gradient, theta + h * u) - _real(gradient, theta - h * u)) / (2 * h) for h in steps]
+    )
+    better = (10 * slopes[1:] - slopes[:-1]) / 9
+    change = np.abs(np.diff(better, axis=0))
+    best = np.nan_to_num(change, nan=np.inf).argmin(axis=0)[None]
+    return np.take_along_axis(better[1:], best, axis=0)[0], 10 * np.take_along_axis(change, best, axis=0)[0]
+
+
+def _real(gradient: Callable[[Array], Array], theta: Array) -> Array:
+    return np.array(gradient(theta), dtype=np.float64)
+
+
+def check_products(
+    value: Values,
+    gradient: Callable[[Array], Array],
+    theta: Array,
+    tensors: Mapping[str, Array],
+    options: CheckOptions,
+    *,
+    complex_values: bool,
+    seed: int = 0,
+) -> list[TensorResult]:
+    """Compare H u of a hand-derived gradient with second derivatives of the values, tensor by tensor.
+
+    Along Gaussian directions w on one tensor, w·(H u) is compared with the derivative along u of the loss's own
+    slope along w: the slope by the complex step, if `complex_values`, the derivative by central differences, with
+    the tolerance that they give. And u·(H w) must be w·(H u), as second derivatives have no order: that asks
+    nothing of the values, and is exact to rounding. Of a gradient that is right both must hold.
+    """
+    rng = np.random.default_rng((seed, 2))
+    u = rng.standard_normal(len(theta))
+    with np.errstate(all="ignore"):
+        product = hessian_vector_product(gradient, theta, u)
+        slope = complex_step if complex_values else central_differences
+        results: list[TensorResult] = []
+        for name, index in tensors.items():
+            flat = index.ravel()
+            vectors = rng.standard_normal((options.directions, len(flat)))
+            found = [_mixed(value, slope, theta, u, flat, w) for w in vectors]
+            expected, errors = (np.array(each) for each in zip(*found, strict=True))
+            errors += float(np.linalg.norm(product.errors[flat]))
+            results.append(
+                _compared(name, index.shape, product, vectors @ product.values[flat], expected, errors, options)
+            )
+        others = rng.standard_normal((min(4, options.directions), len(theta)))
+        back = [hessian_vector_product(gradient, theta, w) for w in others]
+        pairs = np.array([[w @ product.values, u @ each.values] for w, each in zip(others, back, strict=True)])
+    errors = np.array([float(np.linalg.norm(product.errors) + np.linalg.norm(each.errors)) for each in back])
+    results.append(_compared("w·Hu = u·Hw", theta.shape, product, pairs[:, 0], pairs[:, 1], errors, options))
+    return results
+
+
+def _mixed(
+    value: Values,
+    slope: Callable[[Values, Array, Dense], tuple[Array, Array]],
+    theta: Array,
+    u: Array,
+    index: Array,
+    w: Array,
+) -> tuple[float, float]:
+    """The derivative along u of the slope of the values along w, and its error."""
+    along = Dense(index, w[None])
+
+    def slopes(points: Array) -> Array:
+        return np.array([slope(value, each, along)[0][0] for each in points])
+
+    # A slope jumps at a kink, and differences across a jump grow as the step shrinks, until it is on one side.
+    found = differences(slopes, theta, Dense(np.arange(len(theta)), u[None]), all_steps=True)
+    return float(found.values[0]), float(found.errors[0])
+
+
+def _compared(
+    name: str,
+    shape: Sequence[int],
+    product: Product,
+    got: Array,
+    expected: Array,
+    errors: Array,
+    options: CheckOptions,
+) -> TensorResult:
+    norm, size = rms(expected), float(np.linalg.norm(product.values)) / np.sqrt(len(product.values))
+    whole = max(norm, rms(got))
+    error = ratio(rms(got - expected), whole)
+    # Rounding of Hu is that of its largest entries.
+    terms = max(1.0, ratio(size * np.sqrt(np.prod(shape)), whole))
+    rounding = ROUNDINGS * EPS * terms + 2 * ratio(rms(errors), whole)
+    tolerance, status, note = options.tolerance + rounding, PASSED, product.note
+    if not np.isfinite(error):
+        status, note = FAILED, "a number is not finite"
+    elif whole == 0:
+        tolerance, status, note = options.tolerance, UNTESTED, "the second derivative is zero here"
+    elif error > tolerance:
+        status = FAILED
+    elif rounding > MOST_TOLERANCE:
+        status, note = UNTESTED, "the second derivative is as small as what the differences leave"
+    return TensorResult(
+        part="hessian",
+        tensor=name,
+        shape=tuple(shape),
+        oracle=product.oracle,
+        checked=0,
+        directions=len(got),
+        relative_error=error,
+        tolerance=tolerance,
+        status=status,
+        norm=norm,
+        scale=size,
+        note=note,
+    )

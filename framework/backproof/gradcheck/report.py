@@ -1,0 +1,229 @@
+"""Floor 1: what a gradient check found, as data. It is shown by `render` and stored as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from backproof.contracts import Array
+from backproof.gradcheck.preconditions import Precondition, Summary, summarised
+from backproof.gradcheck.taylor import TaylorTest
+
+if TYPE_CHECKING:
+    from backproof.netcheck.diagnosis import Diagnosis
+
+#: Of the JSON. It changes when a reader of the old one would be wrong.
+SCHEMA = "backproof.gradcheck/1"
+#: log10 of an error of exactly zero, which has no logarithm: just below that of the smallest rounding.
+LOG10_OF_ZERO = -17.0
+
+#: The oracle of a gradient that is compared with the one of a wider dtype, not with the loss.
+LOWER = "float64 gradient"
+
+#: The moment of what is no gradient by the parameters: the pieces of a network, checked by themselves.
+ALONE = "by itself"
+
+PASSED, FAILED, UNTESTED = "passed", "failed", "untested"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The entry of a tensor that is furthest off."""
+
+    index: tuple[int, ...]
+    got: float
+    expected: float
+
+
+@dataclass(frozen=True)
+class TensorResult:
+    """One tensor of one part of the objective, checked by one oracle."""
+
+    part: str  # loss | penalty | float32
+    tensor: str
+    shape: tuple[int, ...]
+    oracle: str
+    checked: int  # entries checked one by one
+    directions: int  # random directions checked beside them
+    relative_error: float  # ‖got − expected‖ / max(‖got‖, ‖expected‖)
+    tolerance: float
+    status: str  # passed | failed | untested
+    norm: float  # ‖expected‖, or its estimate from the directions
+    scale: float  # ‖gradient‖ at shuffled parameters: the size of the terms that may cancel in it
+    worst: Entry | None = None
+    note: str = ""
+    #: |got − expected| of each entry over the root mean square of the tensor's; where all were compared.
+    errors: Array | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """`W1[3, 17]`, the worst entry, or the tensor where no entry stands out."""
+        return self.tensor + (f"[{', '.join(map(str, self.worst.index))}]" if self.worst else "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; a number that is not finite is null, as JSON has none."""
+        plain = {key: _plain(value) for key, value in vars(self).items() if key not in ("worst", "errors")}
+        worst = self.worst and {key: _plain(value) for key, value in vars(self.worst).items()}
+        return {**plain, "worst": worst}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True)
+class Section:
+    """The check at one moment: at fresh or at trained parameters."""
+
+    moment: str
+    results: tuple[TensorResult, ...]
+    #: How the remainder of the data loss shrinks along a random direction.
+    taylor: TaylorTest | None = dataclasses.field(default=None, compare=False, repr=False)
+    #: What a reader should know of the points and samples it was made at.
+    notes: tuple[str, ...] = ()
+    #: What was looked at so that a mistake can show.
+    preconditions: tuple[Precondition, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return all(result.status != FAILED for result in self.results)
+
+
+@dataclass(frozen=True)
+class GradcheckReport:
+    """All sections of a check."""
+
+    sections: tuple[Section, ...]
+    #: What is wrong, where it was looked into.
+    diagnosis: Diagnosis | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether no tensor failed. Raises ValueError for an empty report, which has shown nothing."""
+        if not self.sections:
+            raise ValueError("a report without a section has checked nothing")
+        return all(section.passed for section in self.sections)
+
+    @property
+    def preconditions(self) -> list[Summary]:
+        """What was looked at so that a mistake can show, over all points."""
+        points = [(section.moment, section.preconditions) for section in self.sections if section.preconditions]
+        moments = [moment for moment, _ in points if moment != ALONE]
+        several = Summary("several points", len(moments) > 1, ", ".join(moments))
+        return [*summarised(points), *([several] if moments else [])]
+
+    @property
+    def failures(self) -> list[tuple[Section, TensorResult]]:
+        return [
+            (section, result)
+            for section in self.sections
+            for result in section.results
+            if result.status == FAILED
+        ]
+
+    @property
+    def max_relative_error(self) -> float:
+        """Over all tensors that were compared, float32 arithmetic apart; 0 where none was."""
+        errors = [
+            result.relative_error
+            for section in self.sections
+            for result in section.results
+            if result.oracle != LOWER and result.status != UNTESTED
+        ]
+        return max(errors, default=0.0)
+
+    def flat_metrics(self) -> dict[str, float]:
+        """`gradcheck/max_relative_error`, `gradcheck/W1/relative_error`, ... and the log10 of each: the largest
+        over the moments and over loss and penalty; `gradcheck/float32/...` for the arithmetic in float32."""
+        worst = {"max": self.max_relative_error}
+        for section in self.sections:
+            for result in section.results:
+                if result.status != UNTESTED:
+                    name = f"{result.part}/{result.tensor}" if result.oracle == LOWER else result.tensor
+                    worst[name] = max(worst.get(name, 0.0), result.relative_error)
+        metrics: dict[str, float] = {}
+        for name, error in worst.items():
+            prefix, key = (
+                ("gradcheck/", "max_relative_error")
+                if name == "max"
+                else (f"gradcheck/{name}/", "relative_error")
+            )
+            metrics[prefix + key] = error
+            metrics[f"{prefix}log10_{key}"] = math.log10(error) if error > 0 else LOG10_OF_ZERO
+        return metrics
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON stores it."""
+        return {
+            "schema": SCHEMA,
+            "passed": self.passed,
+            "max_relative_error": _plain(self.max_relative_error),
+            "preconditions": [vars(each) for each in self.preconditions],
+            "diagnosis": None if self.diagnosis is None else self.diagnosis.to_dict(),
+            "sections": [
+                {
+                    "moment": section.moment,
+                    "passed": section.passed,
+                    "notes": list(section.notes),
+                    "preconditions": [vars(each) for each in section.preconditions],
+                    "taylor": None if section.taylor is None else section.taylor.to_dict(),
+                    "results": [result.to_dict() for result in section.results],
+                }
+                for section in self.sections
+            ],
+        }
+
+    def summary(self) -> str:
+        """One line: `passed: 8 comparisons of 4 tensors, largest relative error 6.1e-16`."""
+        results = [result for section in self.sections for result in section.results]
+        tensors = {result.tensor for result in results}
+        if not self.passed:
+            wrong = {result.tensor: None for _, result in self.failures}
+            return f"failed: {', '.join(wrong)} of {len(tensors)} tensors"
+        untested = sum(result.status == UNTESTED for result in results)
+        if untested == len(results):
+            return f"untested: none of {len(results)} comparisons could show a mistake"
+        left = f" ({untested} untested)" if untested else ""
+        return (
+            f"passed: {len(results)} comparisons{left} of {len(tensors)} tensors, "
+            f"largest relative error {self.max_relative_error:.1e}"
+        )
+
+    def failure_message(self) -> str:
+        """Which tensors are wrong, where, what they gave and what was expected. Empty where none is."""
+        lines: list[str] = []
+        moments: dict[tuple[str, str, bool], list[str]] = {}
+        for section, result in self.failures:
+            key = result.part, result.tensor, section.moment == ALONE
+            moments.setdefault(key, []).append(section.moment)
+        for section, result in self.failures:
+            alone = section.moment == ALONE
+            where = moments.pop((result.part, result.tensor, alone), None)
+            if where is None:
+                continue
+            if alone:
+                what = f"{result.part}, {result.tensor}: it has"
+            elif result.oracle == LOWER:
+                what = f"{result.tensor}: its {result.part} gradient has"
+            else:
+                what = f"{result.tensor}: its gradient of the {result.part} has"
+            lines.append(
+                f"{what} a relative error of {result.relative_error:.2e}, allowed "
+                f"{result.tolerance:.1e} ({result.oracle}; at: {', '.join(where)})"
+            )
+            if result.worst is not None:
+                lines.append(
+                    f"    {result.name}: got {result.worst.got:.12g}, expected {result.worst.expected:.12g}"
+                )
+            if result.note:
+                lines.append(f"    {result.note}")
+        return "\n".join(lines)
+
+    def raise_if_failed(self) -> None:
+        """Raise AssertionError with the failure message; for tests."""
+        if not self.passed:
+            raise AssertionError(self.failure_message())

@@ -1,0 +1,379 @@
+"""Mistakes between the layers: in what comes back to h, and in φ'."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from backproof.contracts import Array, Trace
+from backproof.netcheck.diagnosis.fault import Apply, Here, Mistake, letters
+from backproof.netcheck.diagnosis.faults_output import units
+
+
+def fits(array: Array, shape: tuple[int, ...]) -> Array | None:
+    """The array, if it has the shape."""
+    return array if array.shape == shape else None
+
+
+def backs(trace: Trace, layer: int, depth: int) -> list[Mistake]:
+    """All mistakes in ∂Err/∂h of a hidden layer: Σ_k δ_k (W)_kh with the layer above's δ and W."""
+    up, W = layer + 1, trace.W[layer + 1]
+    count, below = W.shape
+    k = letters(depth)[up]
+
+    def mistake(name: str, says: str, apply: Apply, form: str = "") -> Mistake:
+        return Mistake("back", layer, name, says, apply, form)
+
+    # What comes back is summed over the letter of the layer above; where the W is another one, only that changes.
+    found = [
+        mistake(
+            "nothing_comes_back",
+            f"nothing comes back to h{layer}",
+            lambda here: 0 * (here.delta @ W0(here)),
+            "0",
+        ),
+        mistake(
+            "no_weights",
+            f"W{up} is missing in what comes back to h{layer}",
+            lambda here: np.repeat(here.delta.sum(1, keepdims=True), W0(here).shape[1], axis=1),
+            "1",
+        ),
+        mistake(
+            "product_of_sums",
+            f"Σ_{k} is taken of ∂Err/∂a{up} and of W{up} apart: a product of sums for a sum of products",
+            lambda here: here.delta.sum(1, keepdims=True) * W0(here).sum(0),
+            "(Σ_{k} (W{u})_{k}{h})",
+        ),
+        mistake(
+            "mean_over_units",
+            f"the sum over {k} is divided by its {count} terms",
+            lambda here: here.delta @ W0(here) / W0(here).shape[0],
+            "(W{u})_{k}{h} / " + str(count),
+        ),
+        mistake(
+            "samples_averaged",
+            f"∂Err/∂a{up} is averaged over the samples before it comes back to h{layer}",
+            lambda here: np.repeat(here.delta.mean(0, keepdims=True), here.trace.N, axis=0) @ W0(here),
+        ),
+        mistake(
+            "absolute_weights",
+            f"|W{up}| stands where W{up} belongs",
+            lambda here: here.delta @ np.abs(W0(here)),
+            "|(W{u})_{k}{h}|",
+        ),
+        mistake(
+            "weights_squared",
+            f"W{up}² stands where W{up} belongs",
+            lambda here: here.delta @ W0(here) ** 2,
+            "(W{u})_{k}{h}²",
+        ),
+    ]
+    for name, kept, form in (
+        ("last_unit_dropped", slice(0, -1), "[{k} < " + str(count - 1) + "]"),
+        ("first_unit_dropped", slice(1, None), "[{k} > 0]"),
+    ):
+        says = f"the {name.split('_')[0]} of the {count} terms of Σ_{k} is left out"
+        found.append(mistake(name, says, _some_units(kept), form + " (W{u})_{k}{h}"))
+    if count > 1:
+        says = f"the units of W{up} are in reverse order in what comes back to h{layer}"
+        found.append(mistake("weights_reversed", says, lambda here: here.delta @ W0(here)[::-1]))
+    if count > 1 and below > 1 and count != below:
+        says = f"W{up} is in the order of its transpose: reshaped, where it should be transposed"
+        found.append(
+            mistake("weights_reshaped", says, lambda here: here.delta @ W0(here).T.reshape(W0(here).shape))
+        )
+    says = f"b{up} is added to W{up} in what comes back to h{layer}"
+    found.append(mistake("bias_added_to_weights", says, _with_bias, "((W{u})_{k}{h} + (b{u})_{k})"))
+    for unit in units(count) if count > 1 else []:
+        which = f"output {unit}" if up == depth else f"unit {unit} of layer {up}"
+        says = f"Σ_{k} is missing: only {which} comes back to h{layer}, one {k} where the sum over all belongs"
+        found.append(
+            Mistake("back", layer, f"only_unit_{unit}", says, _one_unit(unit), "(W{u})_{k}{h}", (up, unit))
+        )
+    if up == depth and count > 1:
+        says = f"Σ_{k} is missing: only the true class comes back to h{layer}"
+        found.append(mistake("only_true_class", says, _true_class, "y_n{k} (W{u})_{k}{h}"))
+    if count == below:
+        says = f"W{up} is not transposed: its transpose stands in what comes back to h{layer}"
+        found.append(mistake("weights_transposed", says, lambda here: here.delta @ W0(here).T, "(W{u})_{h}{k}"))
+    for other in (m for m in trace.W if m != up):
+        name, says = f"weights_of_layer_{other}", f"W{other} stands where W{up} belongs"
+        if trace.W[other].shape == W.shape:
+            found.append(mistake(name, says, _other_weights(other), f"(W{other})_{{k}}{{h}}"))
+        if trace.W[other].T.shape == W.shape:
+            says = f"W{other}, transposed, stands where W{up} belongs"
+            apply = _other_weights(other, transposed=True)
+            found.append(mistake(name + "_transposed", says, apply, f"(W{other})_{{h}}{{k}}"))
+    return found + _skips(trace, layer, depth)
+
+
+def W0(here: Here) -> Array:
+    """The weights of the layer above."""
+    return here.trace.W[here.layer + 1]
+
+
+def _true_class(here: Here) -> Array:
+    return (here.delta * here.trace.y) @ W0(here)
+
+
+def _with_bias(here: Here) -> Array:
+    return here.delta @ (W0(here) + here.trace.b[here.layer + 1][:, None])
+
+
+def _some_units(kept: slice) -> Apply:
+    return lambda here: here.delta[:, kept] @ W0(here)[kept]
+
+
+def _one_unit(unit: int) -> Apply:
+    return lambda here: here.delta[:, unit : unit + 1] * W0(here)[unit]
+
+
+def _other_weights(other: int, *, transposed: bool = False) -> Apply:
+    def apply(here: Here) -> Array:
+        W = here.trace.W[other]
+        return here.delta @ (W.T if transposed else W)
+
+    return apply
+
+
+def _skips(trace: Trace, layer: int, depth: int) -> list[Mistake]:
+    """What passes over a layer, where the shapes let it."""
+    found: list[Mistake] = []
+    up, two = layer + 1, layer + 2
+    if two > depth:
+        return found
+    if trace.b[two].shape == trace.b[up].shape:
+        says = f"∂Err/∂a{two} stands where ∂Err/∂a{up} belongs: a layer too high"
+        found.append(Mistake("back", layer, "delta_of_layer_above", says, _from_above))
+    if trace.b[up].shape == trace.b[layer].shape:
+        says = f"layer {up} is passed over: what comes back to h{up} is taken for what comes back to h{layer}"
+        found.append(Mistake("back", layer, "layer_skipped", says, _skip))
+    return found
+
+
+def _from_above(here: Here) -> Array | None:
+    return None if here.above is None else here.above @ W0(here)
+
+
+def _skip(here: Here) -> Array | None:
+    return None if here.above is None else here.above @ here.trace.W[here.layer + 2]
+
+
+def _at(place: Callable[[Trace, int], Array]) -> Apply:
+    """φ' at another place, if it has the shape of a."""
+
+    def apply(here: Here) -> Array | None:
+        at = fits(place(here.trace, here.layer), here.trace.a[here.layer].shape)
+        return None if at is None else here.trace.dphi(np.ascontiguousarray(at))
+
+    return apply
+
+
+def _is(values: Callable[[Array, Array], Array]) -> Apply:
+    """Another function of a and h in the place of φ'(a)."""
+
+    def apply(here: Here) -> Array:
+        with np.errstate(all="ignore"):
+            return values(here.trace.a[here.layer], here.trace.h[here.layer])
+
+    return apply
+
+
+def _times_slope(values: Callable[[Array, Trace, int], Array]) -> Apply:
+    def apply(here: Here) -> Array:
+        with np.errstate(all="ignore"):
+            return values(here.trace.dphi(here.trace.a[here.layer]), here.trace, here.layer)
+
+    return apply
+
+
+def _sigmoid(a: Array) -> Array:
+    return 1 / (1 + np.exp(-a))
+
+
+def _each(array: Array, trace: Trace) -> Array:
+    """The same for every sample."""
+    return np.repeat(array[None], trace.N, axis=0)
+
+
+def _summand(here: Here, *, bias: bool) -> Array:
+    """φ' at W_hd x_d + b_h, (N, H, D): a slope for each d."""
+    trace, layer = here.trace, here.layer
+    single = trace.W[layer][None] * trace.h[layer - 1][:, None, :]
+    return trace.dphi(single + trace.b[layer][None, :, None] if bias else single)
+
+
+#: name -> what stands where φ'(a) belongs in words, its form, its numbers
+_SLOPES: dict[str, tuple[str, str, Apply]] = {
+    "phi_prime_omitted": ("φ'(a{l}) is missing", "1", _is(lambda a, h: np.ones_like(a))),
+    "phi_for_phi_prime": ("φ stands where φ' belongs", "φ((a{l})_n{h})", _is(lambda a, h: h)),
+    "phi_prime_at_h": (
+        "φ' is taken at h{l} = φ(a{l}), not at a{l}",
+        "φ'((h{l})_n{h})",
+        _at(lambda t, layer: t.h[layer]),
+    ),
+    "phi_prime_at_z": ("φ' is taken at z, not at a{l}", "φ'(z_n{h})", _at(lambda t, layer: t.z)),
+    "phi_prime_at_input": (
+        "φ' is taken at the layer's input, not at a{l}",
+        "φ'({below}_n{h})",
+        _at(lambda t, layer: t.h[layer - 1]),
+    ),
+    "phi_prime_without_bias": (
+        "φ' is taken at a{l} − b{l}: the bias is missing in the pre-activation",
+        "φ'((a{l})_n{h} − (b{l})_{h})",
+        _at(lambda t, layer: t.a[layer] - t.b[layer]),
+    ),
+    "phi_prime_at_bias": (
+        "φ' is taken at b{l} alone, not at a{l}",
+        "φ'((b{l})_{h})",
+        _at(lambda t, layer: _each(t.b[layer], t)),
+    ),
+    "phi_prime_at_minus_a": ("φ' is taken at −a{l}", "φ'(−(a{l})_n{h})", _at(lambda t, layer: -t.a[layer])),
+    "phi_prime_at_mean": (
+        "φ' is taken at the mean of a{l} over the samples",
+        "φ'(Σ_n (a{l})_n{h} / N)",
+        _at(lambda t, layer: _each(t.a[layer].mean(0), t)),
+    ),
+    "phi_prime_at_first_sample": (
+        "φ' is taken at the first sample's a{l} for every sample",
+        "φ'((a{l})_1{h})",
+        _at(lambda t, layer: _each(t.a[layer][0], t)),
+    ),
+    "phi_prime_at_last_sample": (
+        "φ' is taken at the last sample's a{l} for every sample",
+        "φ'((a{l})_N{h})",
+        _at(lambda t, layer: _each(t.a[layer][-1], t)),
+    ),
+    "phi_prime_twice": (
+        "φ'(a{l}) stands there twice",
+        "φ'((a{l})_n{h})²",
+        _times_slope(lambda s, t, layer: s * s),
+    ),
+    "phi_prime_times_phi": (
+        "φ'(a{l}) is multiplied by φ(a{l})",
+        "φ'((a{l})_n{h}) φ((a{l})_n{h})",
+        _times_slope(lambda s, t, layer: s * t.h[layer]),
+    ),
+    "phi_prime_inverted": (
+        "1/φ'(a{l}) stands where φ'(a{l}) belongs",
+        "(1 / φ'((a{l})_n{h}))",
+        _times_slope(lambda s, t, layer: 1 / s),
+    ),
+    "phi_prime_averaged": (
+        "φ'(a{l}) is averaged over the samples",
+        "(Σ_n φ'((a{l})_n{h}) / N)",
+        _times_slope(lambda s, t, layer: _each(s.mean(0), t)),
+    ),
+    "phi_prime_of_next_unit": (
+        "the slope of the unit before stands there: the units of φ'(a{l}) are shifted by one",
+        "φ'((a{l})_n,{h}−1)",
+        _times_slope(lambda s, t, layer: np.roll(s, 1, axis=1)),
+    ),
+    "a_for_phi_prime": ("a{l} stands where φ'(a{l}) belongs", "(a{l})_n{h}", _is(lambda a, h: a)),
+    "step_for_phi_prime": (
+        "the slope is 1 at a{l} > 0 and 0 elsewhere, which is that of ReLU",
+        "[(a{l})_n{h} > 0]",
+        _is(lambda a, h: (a > 0).astype(a.dtype)),
+    ),
+    "reversed_step_for_phi_prime": (
+        "the slope is 1 at a{l} < 0 and 0 elsewhere: the branches of ReLU's are exchanged",
+        "[(a{l})_n{h} < 0]",
+        _is(lambda a, h: (a < 0).astype(a.dtype)),
+    ),
+    "sigmoid_slope": (
+        "the slope is σ(a{l}) (1 − σ(a{l})), which is that of a sigmoid",
+        "σ((a{l})_n{h}) (1 − σ((a{l})_n{h}))",
+        _is(lambda a, h: _sigmoid(a) * (1 - _sigmoid(a))),
+    ),
+    "tanh_slope": (
+        "the slope is 1 − tanh²(a{l}), which is that of tanh",
+        "(1 − tanh²((a{l})_n{h}))",
+        _is(lambda a, h: 1 - np.tanh(a) ** 2),
+    ),
+    "h_times_1_minus_h": (
+        "the slope is h{l} (1 − h{l}), which is that of a sigmoid",
+        "(h{l})_n{h} (1 − (h{l})_n{h})",
+        _is(lambda a, h: h * (1 - h)),
+    ),
+    "1_minus_h_squared": (
+        "the slope is 1 − h{l}², which is that of tanh",
+        "(1 − (h{l})_n{h}²)",
+        _is(lambda a, h: 1 - h * h),
+    ),
+    "1_plus_h_squared": (
+        "the slope is 1 + h{l}²: tanh's 1 − h² with the wrong sign",
+        "(1 + (h{l})_n{h}²)",
+        _is(lambda a, h: 1 + h * h),
+    ),
+    "h_squared": ("the slope is h{l}²", "(h{l})_n{h}²", _is(lambda a, h: h * h)),
+    "phi_over_a": (
+        "the slope is φ(a{l}) / a{l}: of a product a g(a) only the first term of its derivative, g(a)",
+        "φ((a{l})_n{h}) / (a{l})_n{h}",
+        _is(lambda a, h: h / a),
+    ),
+    "without_phi_over_a": (
+        "φ(a{l}) / a{l} is missing in the slope: of a product a g(a) only the second term of its derivative, "
+        "a g'(a)",
+        "(φ'((a{l})_n{h}) − φ((a{l})_n{h}) / (a{l})_n{h})",
+        _times_slope(lambda s, t, layer: s - t.h[layer] / t.a[layer]),
+    ),
+    "product_rule_sign": (
+        "the two terms of the derivative of a product a g(a) are subtracted: g(a) − a g'(a)",
+        "(2 φ((a{l})_n{h}) / (a{l})_n{h} − φ'((a{l})_n{h}))",
+        _times_slope(lambda s, t, layer: 2 * t.h[layer] / t.a[layer] - s),
+    ),
+    "phi_prime_at_2a": ("φ' is taken at 2 a{l}", "φ'(2 (a{l})_n{h})", _at(lambda t, layer: 2 * t.a[layer])),
+    "phi_prime_at_absolute_a": (
+        "φ' is taken at |a{l}|",
+        "φ'(|(a{l})_n{h}|)",
+        _at(lambda t, layer: np.abs(t.a[layer])),
+    ),
+    "phi_prime_with_bias_twice": (
+        "φ' is taken at a{l} + b{l}: the bias is added twice",
+        "φ'((a{l})_n{h} + (b{l})_{h})",
+        _at(lambda t, layer: t.a[layer] + t.b[layer]),
+    ),
+    "1_minus_h": ("the slope is 1 − h{l}: a square is missing", "(1 − (h{l})_n{h})", _is(lambda a, h: 1 - h)),
+    "1_minus_a_squared": (
+        "the slope is 1 − a{l}²: tanh's 1 − h² with a in the place of h",
+        "(1 − (a{l})_n{h}²)",
+        _is(lambda a, h: 1 - a * a),
+    ),
+    "a_times_1_minus_a": (
+        "the slope is a{l} (1 − a{l}): the sigmoid's h (1 − h) with a in the place of h",
+        "(a{l})_n{h} (1 − (a{l})_n{h})",
+        _is(lambda a, h: a * (1 - a)),
+    ),
+}
+
+
+def slopes(trace: Trace, layer: int, depth: int) -> list[Mistake]:
+    """All mistakes in φ' of a hidden layer."""
+    found = [
+        Mistake("slope", layer, name, says.replace("{l}", str(layer)), apply, form)
+        for name, (says, form, apply) in _SLOPES.items()
+    ]
+    d, h = letters(depth)[layer - 1], letters(depth)[layer]
+    whole = f"(a{layer})_{h} = Σ_{d} (W{layer})_{h}{d} {_below(layer)}_{d} + (b{layer})_{h}"
+    for name, bias in (("phi_prime_at_summand", True), ("phi_prime_at_summand_without_bias", False)):
+        added = f" + (b{layer})_{h}" if bias else ""
+        single = f"(W{layer})_{h}{d} {_below(layer)}_{d}{added}"
+        says = f"φ' is taken at the single summand {single}, not at the whole pre-activation {whole}"
+        form = "φ'((W{l})_{h}{d} {below}_n{d}" + (" + (b{l})_{h})" if bias else ")")
+        apply = _at_summand(bias)
+        found.append(Mistake("slope", layer, name, says, apply, form, only=f"W{layer}"))
+    for other in (m for m in trace.h if m not in (0, layer) and trace.h[m].shape == trace.h[layer].shape):
+        says = f"φ' is taken at a{other}, not at a{layer}: the slope of another layer"
+        apply = _at(lambda t, _, other=other: t.a[other])
+        name = f"phi_prime_of_layer_{other}"
+        found.append(Mistake("slope", layer, name, says, apply, f"φ'((a{other})_n{{h}})"))
+    return found
+
+
+def _at_summand(bias: bool) -> Apply:
+    return lambda here: _summand(here, bias=bias)
+
+
+def _below(layer: int) -> str:
+    return "x" if layer == 1 else f"(h{layer - 1})"

@@ -1,0 +1,322 @@
+"""Mistakes in ∂Err/∂z, and of sign and size anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from backproof.contracts import Array, Trace
+from backproof.netcheck.diagnosis.fault import Apply, Here, Mistake
+
+#: Of so many units each one is tried in the place of the sum over them; of more, the first and the last.
+EACH_UNIT = 16
+
+
+def units(count: int) -> list[int]:
+    """The units that are tried in the place of a sum."""
+    return list(range(count)) if count <= EACH_UNIT else [0, count - 1]
+
+
+def _mean(numbers: Callable[[Trace], Array]) -> Apply:
+    def apply(here: Here) -> Array:
+        with np.errstate(all="ignore"):
+            return numbers(here.trace) / here.trace.N
+
+    return apply
+
+
+def _softmax(z: Array, axis: int) -> Array:
+    e = np.exp(z - z.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def _hard(p: Array) -> Array:
+    return (p == p.max(axis=1, keepdims=True)).astype(p.dtype)
+
+
+#: name -> what it says, its form, N times its numbers
+_SEEDS: dict[str, tuple[str, str, Callable[[Trace], Array]]] = {
+    "no_target": ("p stands where p − y belongs: the target is missing", "p_n{k}", lambda t: t.p),
+    "no_prediction": (
+        "−y stands where p − y belongs: the prediction is missing",
+        "(− y_n{k})",
+        lambda t: -t.y,
+    ),
+    "prediction_minus_target": (
+        "p − y stands there without the loss's own weights",
+        "(p_n{k} − y_n{k})",
+        lambda t: t.p - t.y,
+    ),
+    "logits": (
+        "z − y stands where p − y belongs: the logits were not turned into probabilities",
+        "(z_n{k} − y_n{k})",
+        lambda t: t.z - t.y,
+    ),
+    "no_normalisation": (
+        "exp(z) − y stands there: the softmax is not divided by Σ_k exp(z_k)",
+        "(exp(z_n{k}) − y_n{k})",
+        lambda t: np.exp(t.z) - t.y,
+    ),
+    "squared_loss": (
+        "(p − y) p (1 − p) stands there: the slope of a squared loss behind a sigmoid",
+        "(p_n{k} − y_n{k}) p_n{k} (1 − p_n{k})",
+        lambda t: (t.p - t.y) * t.p * (1 - t.p),
+    ),
+    "link_slope": (
+        "p (1 − p) stands there: the slope of the probability, not of the loss",
+        "p_n{k} (1 − p_n{k})",
+        lambda t: t.p * (1 - t.p),
+    ),
+    "not_through_link": (
+        "−y / p stands there: ∂Err/∂p, not yet multiplied by ∂p/∂z",
+        "(− y_n{k} / p_n{k})",
+        lambda t: -t.y / t.p,
+    ),
+    "over_link_slope": (
+        "(p − y) / (p (1 − p)) stands there: ∂Err/∂p of the cross-entropy, not ∂Err/∂z",
+        "(p_n{k} − y_n{k}) / (p_n{k} (1 − p_n{k}))",
+        lambda t: (t.p - t.y) / (t.p * (1 - t.p)),
+    ),
+    "sigmoid_for_softmax": (
+        "σ(z) − y stands there: a sigmoid of each output, where the loss has another link",
+        "(σ(z_n{k}) − y_n{k})",
+        lambda t: 1 / (1 + np.exp(-t.z)) - t.y,
+    ),
+    "softmax": (
+        "softmax(z) − y stands there, where the loss has another link",
+        "(softmax(z)_n{k} − y_n{k})",
+        lambda t: _softmax(t.z, 1) - t.y,
+    ),
+    "softmax_over_samples": (
+        "the softmax is normalised over the samples, not over the classes",
+        "(exp(z_n{k}) / Σ_n exp(z_n{k}) − y_n{k})",
+        lambda t: _softmax(t.z, 0) - t.y,
+    ),
+    "hard_prediction": (
+        "the class predicted stands there as 0 or 1 in the place of its probability",
+        "([k = argmax p_n] − y_n{k})",
+        lambda t: _hard(t.p) - t.y,
+    ),
+    "sign_of_difference": (
+        "only the sign of p − y stands there",
+        "sign(p_n{k} − y_n{k})",
+        lambda t: np.sign(t.p - t.y),
+    ),
+    "squared_difference": (
+        "(p − y)² stands there: the loss, not its slope",
+        "(p_n{k} − y_n{k})²",
+        lambda t: (t.p - t.y) ** 2,
+    ),
+    "absolute_difference": (
+        "|∂Err/∂z| stands where ∂Err/∂z belongs",
+        "|p_n{k} − y_n{k}|",
+        lambda t: np.abs(t.dloss()) * t.N,
+    ),
+    "difference_times_prediction": (
+        "(p − y) p stands there: p is multiplied in once more",
+        "(p_n{k} − y_n{k}) p_n{k}",
+        lambda t: (t.p - t.y) * t.p,
+    ),
+    "softmax_twice": (
+        "∂Err/∂z went through the softmax's Jacobian once more: p (g − Σ_k p g) with g = p − y",
+        "p_n{k} (p_n{k} − y_n{k} − Σ_j p_nj (p_nj − y_nj))",
+        lambda t: t.p * (t.p - t.y - (t.p * (t.p - t.y)).sum(1, keepdims=True)),
+    ),
+    "loss_of_each": (
+        "−y log p stands there: the loss, not its slope",
+        "(− y_n{k} log p_n{k})",
+        lambda t: -t.y * np.log(t.p),
+    ),
+    "shifted_target_up": (
+        "the target is that of the class below: class indices are counted from another number",
+        "(p_n{k} − y_n,{k}−1)",
+        lambda t: t.p - np.roll(t.y, 1, 1),
+    ),
+    "shifted_target_down": (
+        "the target is that of the class above: class indices are counted from another number",
+        "(p_n{k} − y_n,{k}+1)",
+        lambda t: t.p - np.roll(t.y, -1, 1),
+    ),
+    "targets_of_other_samples": (
+        "the targets are those of the samples before: x and y are not in the same order",
+        "(p_n{k} − y_n−1,{k})",
+        lambda t: t.p - np.roll(t.y, 1, 0),
+    ),
+}
+
+
+def seeds(trace: Trace, depth: int) -> list[Mistake]:
+    """All mistakes in ∂Err/∂z itself."""
+    found = [
+        Mistake("seed", depth, name, says, _mean(numbers), form)
+        for name, (says, form, numbers) in _SEEDS.items()
+    ]
+    K = trace.z.shape[1]
+    found.append(
+        Mistake(
+            "classes",
+            depth,
+            "only_true_class",
+            "∂Err/∂z is kept for the true class alone and zero for the others, as where only the diagonal of the "
+            "softmax's Jacobian is taken",
+            lambda here: here.trace.y,
+            "y_n{k}",
+        )
+    )
+    for k in units(K) if K > 1 else []:
+        says = f"∂Err/∂z is kept for output {k} alone and zero for the others"
+        found.append(Mistake("classes", depth, f"only_output_{k}", says, _only(k), f"[k = {k}]"))
+    return found
+
+
+def _only(k: int) -> Apply:
+    def apply(here: Here) -> Array:
+        only = np.zeros_like(here.trace.z)
+        only[:, k] = 1
+        return only
+
+    return apply
+
+
+def _weights_of_samples(kept: slice, over: Callable[[int], float], rest: float = 0.0) -> Apply:
+    def apply(here: Here) -> Array:
+        weights = np.full((here.trace.N, 1), rest)
+        if over is _all_but_one and here.trace.N == 1:
+            # A mean over N − 1 of one sample is none: whoever takes it has to keep the sample.
+            return np.ones((1, 1))
+        weights[kept] = over(here.trace.N)
+        return weights
+
+    return apply
+
+
+def _all_but_one(N: int) -> float:
+    return N / (N - 1) if N > 1 else 1.0
+
+
+def _half(*, first: bool) -> Apply:
+    def apply(here: Here) -> Array:
+        N = here.trace.N
+        return ((np.arange(N) < N // 2) == first).astype(np.float64)[:, None]
+
+    return apply
+
+
+_SAMPLES: dict[str, tuple[str, str, Apply]] = {
+    "last_sample_dropped": (
+        "the last sample is left out of the sum",
+        "Σ_{n<N}",
+        _weights_of_samples(slice(0, -1), lambda N: 1.0),
+    ),
+    "first_sample_dropped": (
+        "the first sample is left out of the sum",
+        "Σ_{n>1}",
+        _weights_of_samples(slice(1, None), lambda N: 1.0),
+    ),
+    "last_sample_dropped_from_mean": (
+        "the last sample is left out, and the mean is over N − 1",
+        "Σ_{n<N} N/(N−1)",
+        _weights_of_samples(slice(0, -1), _all_but_one),
+    ),
+    "first_sample_dropped_from_mean": (
+        "the first sample is left out, and the mean is over N − 1",
+        "Σ_{n>1} N/(N−1)",
+        _weights_of_samples(slice(1, None), _all_but_one),
+    ),
+    "second_half_dropped": (
+        "only the first half of the samples stands there",
+        "Σ_{n≤N/2}",
+        _half(first=True),
+    ),
+    "first_half_dropped": (
+        "only the second half of the samples stands there",
+        "Σ_{n>N/2}",
+        _half(first=False),
+    ),
+    "first_sample_twice": (
+        "the first sample counts twice",
+        "Σ_n (1 + [n = 1])",
+        _weights_of_samples(slice(0, 1), lambda N: 2.0, rest=1.0),
+    ),
+    "last_sample_twice": (
+        "the last sample counts twice",
+        "Σ_n (1 + [n = N])",
+        _weights_of_samples(slice(-1, None), lambda N: 2.0, rest=1.0),
+    ),
+    "only_last_sample": (
+        "only the last sample stands there: there is no sum over n",
+        "[n = N]",
+        _weights_of_samples(slice(-1, None), lambda N: 1.0),
+    ),
+    "only_first_sample": (
+        "only the first sample stands there: there is no sum over n",
+        "[n = 1]",
+        _weights_of_samples(slice(0, 1), lambda N: 1.0),
+    ),
+    "only_last_sample_whole": (
+        "only the last sample stands there, without the 1/N: there is no mean over n",
+        "[n = N] N",
+        _weights_of_samples(slice(-1, None), float),
+    ),
+    "only_first_sample_whole": (
+        "only the first sample stands there, without the 1/N: there is no mean over n",
+        "[n = 1] N",
+        _weights_of_samples(slice(0, 1), float),
+    ),
+}
+
+
+def samples(kind: str, layer: int, where: str) -> list[Mistake]:
+    """Samples that are left out, at a place that is called `where`."""
+    return [
+        Mistake(kind, layer, name, f"{says}, in {where}", apply, form)
+        for name, (says, form, apply) in _SAMPLES.items()
+    ]
+
+
+_SIZES: dict[str, tuple[str, str, Callable[[Trace], float]]] = {
+    "double": ("is twice what it should be: a factor 2 too much", "2", lambda t: 2.0),
+    "half": ("is half of what it should be: a factor 1/2 too much", "½", lambda t: 0.5),
+    "no_mean": (
+        "lacks its 1/N: a sum over the samples, where the loss is their mean",
+        "N",
+        lambda t: float(t.N),
+    ),
+    "mean_twice": ("is divided by N twice", "1/N", lambda t: 1.0 / t.N),
+    "mean_over_N_minus_1": (
+        "is divided by N − 1, where the loss is a mean over N",
+        "N/(N−1)",
+        lambda t: _all_but_one(t.N),
+    ),
+    "mean_over_outputs": (
+        "is divided by K: a mean over the outputs too",
+        "1/K",
+        lambda t: 1.0 / t.z.shape[1],
+    ),
+    "times_outputs": ("is multiplied by K, the number of outputs", "K", lambda t: float(t.z.shape[1])),
+}
+
+
+def sizes(prefix: str, layer: int, where: str) -> list[Mistake]:
+    """A wrong sign or factor of what is called `where`. The places are `prefix`sign, `prefix`mean for the mean over
+    the samples, and `prefix`size."""
+    at = "" if prefix else where
+    sign = Mistake(f"{prefix}sign", layer, "sign", f"{where} has the wrong sign", lambda here: -1.0, "−", at=at)
+    scaled = [
+        Mistake(
+            prefix + ("mean" if "N" in form else "size"),
+            layer,
+            name,
+            f"{where} {says}",
+            _factor(of),
+            form,
+            at=at,
+        )
+        for name, (says, form, of) in _SIZES.items()
+    ]
+    return [sign, *scaled]
+
+
+def _factor(of: Callable[[Trace], float]) -> Apply:
+    return lambda here: of(here.trace)

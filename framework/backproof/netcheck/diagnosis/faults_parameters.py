@@ -1,0 +1,298 @@
+"""Mistakes in the last step to a tensor's gradient: δ hᵀ for weights, Σ_n δ_n for biases; and the penalty's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from backproof.contracts import Array, Trace
+from backproof.netcheck.diagnosis.fault import Apply, Here, Mistake
+from backproof.netcheck.diagnosis.faults_hidden import fits
+
+
+def _input(place: Callable[[Here, Array], Array]) -> Apply:
+    """Another input in the place of h of the layer below, if it has its shape."""
+
+    def apply(here: Here) -> Array | None:
+        h = here.trace.h[here.layer - 1]
+        other = fits(place(here, h), h.shape)
+        return None if other is None else here.delta.T @ other
+
+    return apply
+
+
+#: name -> what it says, its form, its numbers. δ is ∂Err/∂a of the layer, {in} its input.
+_WEIGHTS: dict[str, tuple[str, str, Apply]] = {
+    "no_gradient": ("the gradient of W{l} is zero", "0", lambda here: 0 * here.trace.W[here.layer]),
+    "no_input": ("the input {in} is missing", "1", _input(lambda here, h: np.ones_like(h))),
+    "pre_activation": (
+        "a{m} stands where h{m} = φ(a{m}) belongs: the input before its activation",
+        "(a{m})_n{d}",
+        _input(lambda here, h: here.trace.a[here.layer - 1]),
+    ),
+    "phi_twice": (
+        "φ(h{m}) stands where h{m} belongs: φ is applied twice",
+        "φ((h{m})_n{d})",
+        _input(lambda here, h: here.trace.phi(h)),
+    ),
+    "slope_for_input": (
+        "φ'(a{m}) stands where h{m} belongs",
+        "φ'((a{m})_n{d})",
+        _input(lambda here, h: here.trace.dphi(here.trace.a[here.layer - 1])),
+    ),
+    "network_input": (
+        "x stands where h{m} belongs: the network's input for the layer's",
+        "x_n{d}",
+        _input(lambda here, h: here.trace.x),
+    ),
+    "logits_for_input": ("z stands where {in} belongs", "z_n{d}", _input(lambda here, h: here.trace.z)),
+    "input_squared": ("{in}² stands where {in} belongs", "{below}_n{d}²", _input(lambda here, h: h * h)),
+    "input_absolute": ("|{in}| stands where {in} belongs", "|{below}_n{d}|", _input(lambda here, h: np.abs(h))),
+    "input_sign": (
+        "only the sign of {in} stands there",
+        "sign({below}_n{d})",
+        _input(lambda here, h: np.sign(h)),
+    ),
+    "input_centred": (
+        "the mean over the samples is taken off {in}",
+        "({below}_n{d} − Σ_n {below}_n{d} / N)",
+        _input(lambda here, h: h - h.mean(0)),
+    ),
+    "input_of_other_samples": (
+        "the input is that of the samples before: ∂Err/∂a{l} and {in} are not in the same order",
+        "{below}_n−1,{d}",
+        _input(lambda here, h: np.roll(h, 1, 0)),
+    ),
+    "input_reversed": (
+        "{in} is taken in the reverse order of its units",
+        "",
+        _input(lambda here, h: h[:, ::-1]),
+    ),
+    "product_of_sums": (
+        "the sums over the samples are taken of ∂Err/∂a{l} and of {in} apart: a product of sums",
+        "(Σ_n {below}_n{d})",
+        lambda here: np.outer(here.delta.sum(0), here.trace.h[here.layer - 1].sum(0)),
+    ),
+    "product_of_means": (
+        "∂Err/∂a{l} is multiplied by the mean of {in} over the samples",
+        "(Σ_n {below}_n{d} / N)",
+        lambda here: np.outer(here.delta.sum(0), here.trace.h[here.layer - 1].mean(0)),
+    ),
+    "transposed": (
+        "the gradient of W{l} is transposed",
+        "",
+        lambda here: fits((here.trace.h[here.layer - 1].T @ here.delta), here.trace.W[here.layer].shape),
+    ),
+    "reshaped": (
+        "the gradient of W{l} is in the order of its transpose: reshaped, where it should be transposed",
+        "",
+        lambda here: np.reshape(here.trace.h[here.layer - 1].T @ here.delta, here.trace.W[here.layer].shape),
+    ),
+    "one_added_to_input": (
+        "1 is added to the input {in}, as if the bias were in W{l} too",
+        "({below}_n{d} + 1)",
+        _input(lambda here, h: h + 1),
+    ),
+    "all_units_summed": (
+        "the gradient of W{l} is summed over its units: the same row for all",
+        "",
+        lambda here: np.repeat(
+            (here.delta.T @ here.trace.h[here.layer - 1]).sum(0, keepdims=True), here.delta.shape[1], axis=0
+        ),
+    ),
+    "all_inputs_summed": (
+        "the gradient of W{l} is summed over its inputs: the same column for all",
+        "(Σ_{d} {below}_n{d})",
+        lambda here: (
+            here.delta.T
+            @ np.repeat((h := here.trace.h[here.layer - 1]).sum(1, keepdims=True), h.shape[1], axis=1)
+        ),
+    ),
+    "times_weights": (
+        "the gradient of W{l} is multiplied by W{l}",
+        "{below}_n{d} (W{l})_{h}{d}",
+        lambda here: here.delta.T @ here.trace.h[here.layer - 1] * here.trace.W[here.layer],
+    ),
+    "delta_of_layer_above": (
+        "∂Err/∂a{u} stands where ∂Err/∂a{l} belongs",
+        "",
+        lambda here: (
+            None
+            if here.above is None
+            else fits(here.above.T @ here.trace.h[here.layer - 1], here.trace.W[here.layer].shape)
+        ),
+    ),
+}
+
+_BIASES: dict[str, tuple[str, str, Apply]] = {
+    "no_gradient": (
+        "the gradient of b{l} is zero: the bias is forgotten",
+        "0",
+        lambda here: 0 * here.delta.sum(0),
+    ),
+    "times_bias": (
+        "the gradient of b{l} is multiplied by b{l}",
+        "(b{l})_{h}",
+        lambda here: here.delta.sum(0) * here.trace.b[here.layer],
+    ),
+    "times_output": (
+        "∂Err/∂a{l} is multiplied by its own {out}, where a bias has the input 1",
+        "{own}_n{h}",
+        lambda here: (here.delta * here.trace.h.get(here.layer, here.trace.z)).sum(0),
+    ),
+    "times_pre_activation": (
+        "∂Err/∂a{l} is multiplied by a{l}, where a bias has the input 1",
+        "(a{l})_n{h}",
+        lambda here: (here.delta * here.trace.a[here.layer]).sum(0),
+    ),
+    "all_units_summed": (
+        "the gradient of b{l} is summed over its units too: one number for all",
+        "",
+        lambda here: np.full_like(here.delta[0], here.delta.sum()),
+    ),
+    "all_units_averaged": (
+        "the gradient of b{l} is averaged over its units: one number for all",
+        "",
+        lambda here: np.full_like(here.delta[0], here.delta.sum(0).mean()),
+    ),
+    "summed_over_inputs": (
+        "the gradient of b{l} is that of W{l} summed over the inputs",
+        "(Σ_{d} {below}_n{d})",
+        lambda here: (here.delta.T @ here.trace.h[here.layer - 1]).sum(1),
+    ),
+    "absolute_sum": (
+        "|∂Err/∂a{l}| is summed, not ∂Err/∂a{l}",
+        "",
+        lambda here: np.abs(here.delta).sum(0),
+    ),
+    "delta_of_layer_above": (
+        "∂Err/∂a{u} stands where ∂Err/∂a{l} belongs",
+        "",
+        lambda here: None if here.above is None else fits(here.above.sum(0), here.delta[0].shape),
+    ),
+}
+
+
+def weights(trace: Trace, layer: int) -> list[Mistake]:
+    """All mistakes in the gradient of W of a layer, given its δ."""
+    skipped = {"pre_activation", "phi_twice", "slope_for_input", "network_input"} if layer == 1 else set[str]()
+    if layer == 2:
+        skipped |= {"network_input"} if trace.x.shape != trace.h[1].shape else set[str]()
+    W = trace.W[layer]
+    if W.shape[0] != W.shape[1]:
+        skipped |= {"transposed"}
+    else:
+        skipped |= {"reshaped"}
+    found = [
+        Mistake("weights", layer, name, _said(says, layer), apply, form)
+        for name, (says, form, apply) in _WEIGHTS.items()
+        if name not in skipped
+    ]
+    below = trace.h[layer - 1]
+    for other in (m for m in trace.h if m not in (0, layer - 1) and trace.h[m].shape == below.shape):
+        says = _said(f"h{other} stands where {{in}} belongs: the output of another layer", layer)
+        apply = _input(lambda here, _, other=other: here.trace.h[other])
+        found.append(Mistake("weights", layer, f"input_of_layer_{other}", says, apply, f"(h{other})_n{{d}}"))
+    return found + _swapped("weights", "W", layer, dict(trace.W))
+
+
+def biases(trace: Trace, layer: int) -> list[Mistake]:
+    """All mistakes in the gradient of b of a layer, given its δ."""
+    found = [
+        Mistake("biases", layer, name, _said(says, layer), apply, form)
+        for name, (says, form, apply) in _BIASES.items()
+    ]
+    return found + _swapped("biases", "b", layer, dict(trace.b))
+
+
+def ends(kind: str, layer: int, where: str) -> list[Mistake]:
+    """Mistakes with the finished gradient of a tensor that is called `where`; it stands in the place of δ.
+    `kind` is weights or biases."""
+    end, units = f"{kind}_end", f"{kind}_units"
+    found = [Mistake(end, layer, name, f"{where} {says}", _finished(of)) for name, (says, of) in _ENDS.items()]
+    says = f"{where} has its units in reverse order"
+    found.append(Mistake(units, layer, "reversed", says, _finished(lambda g: g[::-1])))
+    if kind == "weights":
+        found += [
+            Mistake(
+                units, layer, f"{which}_input_forgotten", f"{where} is zero for the {which} input", _without(at)
+            )
+            for which, at in (("first", 0), ("last", -1))
+        ]
+    return found
+
+
+_ENDS: dict[str, tuple[str, Callable[[Array], Array]]] = {
+    "only_signs": ("is reduced to its signs", np.sign),
+    "scaled_to_norm_1": ("is scaled to norm 1", lambda g: g / (np.linalg.norm(g) or 1.0)),
+    "rounded_to_float16": ("is rounded to float16", lambda g: g.astype(np.float16).astype(g.dtype)),
+    "rounded_to_float32": ("is rounded to float32", lambda g: g.astype(np.float32).astype(g.dtype)),
+}
+
+
+def _finished(of: Callable[[Array], Array]) -> Apply:
+    return lambda here: of(here.delta)
+
+
+def _without(at: int) -> Apply:
+    def apply(here: Here) -> Array:
+        gradient = here.delta.copy()
+        gradient[:, at] = 0
+        return gradient
+
+    return apply
+
+
+def _swapped(kind: str, letter: str, layer: int, tensors: dict[int, Array]) -> list[Mistake]:
+    """The gradient of another layer's tensor of the same shape."""
+    found: list[Mistake] = []
+    for other in (m for m in tensors if m != layer and tensors[m].shape == tensors[layer].shape):
+        says = f"the gradient of {letter}{other} stands where that of {letter}{layer} belongs"
+        name = f"gradient_of_{letter}{other}"
+        found.append(Mistake(kind, layer, name, says, _gradient_of(f"{letter}{other}")))
+    return found
+
+
+def _gradient_of(tensor: str) -> Apply:
+    return lambda here: here.expected[tensor]
+
+
+def _said(says: str, layer: int) -> str:
+    h = "x" if layer == 1 else f"h{layer - 1}"
+    parts = {"{l}": layer, "{m}": layer - 1, "{u}": layer + 1, "{in}": h, "{out}": "output"}
+    for key, value in parts.items():
+        says = says.replace(key, str(value))
+    return says
+
+
+_PENALTIES: dict[str, tuple[str, str, Callable[[Trace], float]]] = {
+    "penalty_twice": (
+        "is in the gradient of the data loss: it is added apart, so it counts twice",
+        " + ∂Ω/∂{T}",
+        lambda t: 1.0,
+    ),
+    "penalty_cancelled": (
+        "is taken off the gradient of the data loss: what is added apart is lost",
+        " − ∂Ω/∂{T}",
+        lambda t: -1.0,
+    ),
+    "penalty_over_N": (
+        "is in the gradient of the data loss, divided by N: it is added apart",
+        " + ∂Ω/∂{T} / N",
+        lambda t: 1.0 / t.N,
+    ),
+}
+
+
+def penalties(depth: int) -> list[Mistake]:
+    """The penalty's gradient in the gradient of the data loss, where it does not belong: it is added apart."""
+    return [
+        Mistake("penalty", depth, name, f"the penalty's gradient {says}", _part(of), form)
+        for name, (says, form, of) in _PENALTIES.items()
+    ]
+
+
+def _part(of: Callable[[Trace], float]) -> Apply:
+    """The share of the penalty's gradient that is added to that of the loss."""
+    return lambda here: of(here.trace)

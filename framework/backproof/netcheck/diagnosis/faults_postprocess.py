@@ -1,0 +1,124 @@
+"""What is done with a finished gradient and depends on its own numbers: clipped entries, a norm that is set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from backproof.contracts import Array
+from backproof.netcheck.diagnosis.case import Case, same
+from backproof.netcheck.diagnosis.fault import Apply, Here, Mistake
+
+#: So many entries must be right, and so many cut off, in all: one may be at the limit by chance.
+LEAST = 3
+
+
+def clipped(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list[Mistake]:
+    """The gradients of a tensor are `numbers`, but where these pass the largest or the smallest entry given: of all
+    cases, or of each."""
+    given = [case.given[tensor] for case in cases]
+    low, high = ([float(of(one)) for one in given] for of in (np.min, np.max))
+    lowest, highest = min(low), max(high)
+    count = len(cases)
+    if _cut_off(given, numbers, [lowest] * count, [highest] * count) >= LEAST:
+        return [
+            _clipped(tensor, cases, [lowest] * count, [highest] * count, f" to {lowest:.6g} … {highest:.6g}")
+        ]
+    # With limits of its own, a case shows nothing unless some entries keep within them.
+    kept = sum(
+        int((~np.isin(one, (least, most))).sum()) for one, least, most in zip(given, low, high, strict=True)
+    )
+    if kept >= LEAST and _cut_off(given, numbers, low, high) >= LEAST:
+        return [_clipped(tensor, cases, low, high, ", within other limits at each point")]
+    return []
+
+
+def _cut_off(
+    given: Sequence[Array], numbers: Sequence[Array], low: Sequence[float], high: Sequence[float]
+) -> int:
+    """How many entries are cut off to the limits; 0 where one is not as these limits make it."""
+    count = 0
+    for one, right, least, most in zip(given, numbers, low, high, strict=True):
+        cut = np.clip(right, least, most)
+        if not same(one, cut):
+            return 0
+        count += int((np.abs(cut - right) > 1e-9 * np.abs(right).max()).sum())
+    return count
+
+
+def _clipped(
+    tensor: str, cases: Sequence[Case], low: Sequence[float], high: Sequence[float], where: str
+) -> Mistake:
+    limits = {id(case.trace): (one, other) for case, one, other in zip(cases, low, high, strict=True)}
+
+    def apply(here: Here) -> Array:
+        least, most = limits.get(id(here.trace), (low[0], high[0]))
+        return np.clip(here.delta, least, most)
+
+    return _end(tensor, "clipped", f"the gradient of {tensor} is clipped{where}", apply)
+
+
+def fixed_norm(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list[Mistake]:
+    """The gradients of a tensor, or of all together, are scaled to one norm, or down to one where they pass it."""
+    given = [case.given[tensor] for case in cases]
+    sizes = [float(np.linalg.norm(each)) for each in numbers]
+    if not all(sizes) or not all(np.isfinite(one).all() for one in given):
+        return []
+    ratios = [float(np.linalg.norm(one)) / size for one, size in zip(given, sizes, strict=True)]
+    if not all(same(one, c * right) for one, c, right in zip(given, ratios, numbers, strict=True)):
+        return []
+    own = [c * size for c, size in zip(ratios, sizes, strict=True)]
+    whole = [_norm(case) for case in cases]
+    found: list[Mistake] = []
+    c = _limit(ratios, own)
+    if c is not None:
+        clip = _clip(ratios)
+        says = f"the gradient of {tensor} is scaled to norm {c:.6g}{clip}"
+        found.append(_end(tensor, "scaled_to_norm", says, _scaled(c, clip=bool(clip)), f"{c:.6g}"))
+    c = _limit(ratios, whole)
+    if c is not None and _clip(ratios):
+        factors = {id(case.trace): ratio for case, ratio in zip(cases, ratios, strict=True)}
+        depth = cases[0].depth
+        says = f"all gradients together are scaled down to norm {c:.6g} where they pass it: clipped by norm"
+        found.append(
+            Mistake(
+                "factor",
+                depth,
+                "clipped_by_norm",
+                says,
+                lambda here: factors.get(id(here.trace), 1.0),
+                number=f"{c:.6g}",
+                at="∂Err/∂z",
+            )
+        )
+    return found
+
+
+def _limit(ratios: Sequence[float], norms: Sequence[float]) -> float | None:
+    """The norm that all have whose ratio is not 1, and none passes."""
+    scaled = [norm for ratio, norm in zip(ratios, norms, strict=True) if abs(ratio - 1) > 1e-9]
+    if len(scaled) < 2 or max(scaled) - min(scaled) > 1e-9 * max(scaled):
+        return None
+    return scaled[0] if max(norms) <= scaled[0] * (1 + 1e-9) else None
+
+
+def _clip(ratios: Sequence[float]) -> str:
+    return " where it passes it" if max(ratios) <= 1 + 1e-12 and max(ratios) - min(ratios) > 1e-9 else ""
+
+
+def _norm(case: Case) -> float:
+    return float(np.sqrt(sum(float(np.vdot(each, each)) for each in case.given.values())))
+
+
+def _scaled(c: float, *, clip: bool) -> Apply:
+    def apply(here: Here) -> Array:
+        size = float(np.linalg.norm(here.delta)) or 1.0
+        return here.delta * (min(1.0, c / size) if clip else c / size)
+
+    return apply
+
+
+def _end(tensor: str, name: str, says: str, apply: Apply, number: str = "limits") -> Mistake:
+    kind = "weights_end" if tensor[0] == "W" else "biases_end"
+    return Mistake(kind, int(tensor[1:]), name, says, apply, number=number)

@@ -1,0 +1,251 @@
+"""From cases to findings: locate, name, explain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from backproof.netcheck.diagnosis.backward import Judge, Mistakes, ledger
+from backproof.netcheck.diagnosis.case import Case, same
+from backproof.netcheck.diagnosis.counterexample import Evaluate, counterexample
+from backproof.netcheck.diagnosis.error_pattern import follows, structure, wrong_delta
+from backproof.netcheck.diagnosis.fault import Mistake
+from backproof.netcheck.diagnosis.formula_text import formula
+from backproof.netcheck.diagnosis.localize import WRONG, locate
+from backproof.netcheck.diagnosis.plugins import plugin_findings
+from backproof.netcheck.diagnosis.results import Alternative, Diagnosis, Finding
+from backproof.netcheck.diagnosis.search import Explanation, Search, tensors_down
+
+#: Ties that are listed.
+LISTED = 8
+
+
+def diagnose(cases: Sequence[Case], evaluate: Evaluate | None = None, probes: Sequence[Case] = ()) -> Diagnosis:
+    """What is wrong with the gradients that were given, by mistakes that give the same numbers at every case.
+
+    cases     at least three points; sizes that differ from one another, and a case of a single sample, keep apart
+              what looks alike
+    evaluate  computes the network and the derivation at other sizes, for a counterexample
+    probes    single samples that differ in their targets only, to locate what is wrong
+
+    A mistake is named only where nothing is left of the error in any tensor at any case. What no mistake of the
+    ledger explains is `unknown`, with what the numbers show of it. Raises ValueError for fewer than three cases, or
+    cases whose tensors are not the same.
+    """
+    _check(cases)
+    return _Diagnosing(cases, evaluate, probes)()
+
+
+def _check(cases: Sequence[Case]) -> None:
+    if len(cases) < 3:
+        raise ValueError(f"a diagnosis needs at least 3 cases, got {len(cases)}")
+    names = set(tensors_down(cases[0].depth))
+    for case in cases:
+        if set(case.given) != names or set(case.expected) != names:
+            raise ValueError(
+                f"every case must give the gradients of {', '.join(sorted(names))}, "
+                f"got {', '.join(case.given)} and expected {', '.join(case.expected)}"
+            )
+
+
+class _Diagnosing:
+    def __init__(self, cases: Sequence[Case], evaluate: Evaluate | None, probes: Sequence[Case]) -> None:
+        self.cases, self.evaluate, self.depth = list(cases), evaluate, cases[0].depth
+        self.steps = locate(probes)
+        self.judge = Judge(self.cases)
+        has_penalty = any(np.any(each) for case in self.cases for each in case.penalty.values())
+        self.search = Search(self.judge, ledger(self.cases[0].trace, penalty=has_penalty), self.depth)
+        standard = all(same(c.trace.dloss(), (c.trace.p - c.trace.y) / c.trace.N) for c in self.cases)
+        self.seed = "(p_n{k} − y_n{k})" if standard else "(N ∂Err/∂z)_n{k}"
+
+    def __call__(self) -> Diagnosis:
+        with np.errstate(all="ignore"):
+            plugins = plugin_findings(self.judge, self.depth)
+            if plugins:
+                return Diagnosis(tuple(plugins), points=len(self.cases))
+            equivalent = tuple(_alternative(each) for each in self.search.without_harmless())
+            if all(self.judge.right.values()):
+                return Diagnosis(equivalent=equivalent, points=len(self.cases))
+            found = self.search.throughout() or self.search.apart()
+            return self._diagnosis(found, equivalent)
+
+    def _diagnosis(self, found: Sequence[Explanation], equivalent: tuple[Alternative, ...]) -> Diagnosis:
+        first, *others = found
+        findings = self._findings(first, others)
+        wrong = [tensor for tensor in reversed(tensors_down(self.depth)) if not self.judge.right[tensor]]
+        order = list(dict.fromkeys([tensor for each in findings for tensor in each.tensors[:1]] + wrong))
+        example, notes = None, tuple[str, ...]()
+        if self.evaluate is not None:
+            example = counterexample(self.evaluate, self.cases, order, first.mistakes)
+            if example is None:
+                notes = ("no example: the rule cannot be used on tiny networks, or is right on those tried",)
+        return Diagnosis(
+            tuple(findings),
+            tuple(_ties(first, others)),
+            equivalent,
+            example,
+            notes,
+            len(self.cases),
+            self.steps,
+        )
+
+    def _findings(self, chosen: Explanation, others: Sequence[Explanation]) -> list[Finding]:
+        ordered = sorted(chosen.all, key=lambda each: each.order)
+        findings: list[Finding] = []
+        for group in _grouped(ordered):
+            touched = {tensor for each in group for tensor in self._touched(chosen, each)}
+            touched = touched or set(group[0].scope(self.depth))
+            tensors = [each for each in reversed(tensors_down(self.depth)) if each in touched]
+            findings.append(self._finding(chosen, group, tensors, others))
+        return findings + self._unknowns(chosen)
+
+    def _touched(self, chosen: Explanation, mistake: Mistake) -> list[str]:
+        """The tensors whose gradient this mistake changes."""
+        tensors: list[str] = []
+        for tensor, mistakes in chosen.mistakes.items():
+            if mistake in mistakes and not self.judge.explains(tensor, mistakes - {mistake}):
+                tensors.append(tensor)
+        return tensors
+
+    def _finding(
+        self, chosen: Explanation, group: list[Mistake], tensors: list[str], others: Sequence[Explanation]
+    ) -> Finding:
+        mistake, shown = group[0], _shown(tensors)
+        left = max((self._left(tensor, chosen.mistakes[tensor]) for tensor in tensors), default=0.0)
+        sentence = mistake.says
+        if mistake.kind != "penalty" and not mistake.kind.endswith("_added"):
+            sentence += f"; the same for {_and([each.where for each in group[1:]])}" if group[1:] else ""
+            missing = self._missing(chosen, group, tensors)
+            sentence += f", in the gradient of {_and(tensors)} but not of {_and(missing)}" if missing else ""
+        return Finding(
+            name=mistake.name,
+            place=mistake.where,
+            layer=mistake.layer,
+            tensors=tuple(tensors),
+            sentence=sentence,
+            right=formula(shown, self.depth, (), self.seed),
+            given=formula(shown, self.depth, chosen.mistakes[shown], self.seed),
+            ties=tuple(_swaps(chosen, group, others)),
+            residual=left,
+        )
+
+    def _missing(self, chosen: Explanation, group: list[Mistake], tensors: list[str]) -> list[str]:
+        """The tensors that the places of these mistakes lead to, and that are without them."""
+        return [
+            tensor
+            for tensor in reversed(tensors_down(self.depth))
+            if tensor not in tensors and tensor not in chosen.unknown
+            if any(tensor in each.scope(self.depth) and each not in chosen.mistakes[tensor] for each in group)
+        ]
+
+    def _left(self, tensor: str, mistakes: Mistakes) -> float:
+        numbers = self.judge.numbers(tensor, mistakes)
+        if numbers is None:
+            return float("inf")
+        pairs = zip(self.judge.cases, numbers, strict=True)
+        return max(case.left(tensor, each) for case, each in pairs)
+
+    def _unknowns(self, chosen: Explanation) -> list[Finding]:
+        """What nothing explains, layer by layer from the loss down."""
+        findings: list[Finding] = []
+        left = list(chosen.unknown)
+        for layer in range(self.depth, 0, -1):
+            tensors = [each for each in (f"W{layer}", f"b{layer}") if each in left]
+            if not tensors:
+                continue
+            place, sentence = self._located(layer, tensors, bool(findings))
+            facts = [fact for tensor in tensors for fact in structure(tensor, self.cases)]
+            right = formula(_shown(tensors), self.depth, (), self.seed)
+            below = [each for each in left if int(each[1:]) < layer]
+            if (
+                below
+                and len(tensors) == 2
+                and wrong_delta(self.cases, layer)
+                and follows(self.cases, layer, below)
+            ):
+                sentence += "; what is wrong below follows from it"
+                tensors, left = [*sorted(below, key=lambda each: (each[1:], each)), *tensors], []
+            findings.append(
+                Finding("unknown", place, layer, tuple(tensors), sentence, right, structure=tuple(facts))
+            )
+        return findings
+
+    def _located(self, layer: int, tensors: list[str], below_unknown: bool) -> tuple[str, str]:
+        what = "∂Err/∂z" if layer == self.depth else f"∂Err/∂a{layer}"
+        if len(tensors) == 1:
+            other = f"b{layer}" if tensors[0][0] == "W" else f"W{layer}"
+            good = "right" if self.judge.right[other] else "explained"
+            step = "its product with the layer's input" if tensors[0][0] == "W" else "its sum over the samples"
+            return tensors[0], f"unknown mistake in {tensors[0]} alone: {other} is {good}, so look at {step}"
+        wrong = [step.place for step in self.steps if step.state == WRONG]
+        if f"∂Err/∂h{layer}" in wrong:
+            return f"∂Err/∂h{layer}", f"unknown mistake in what comes back to h{layer}, ∂Err/∂h{layer}"
+        if f"φ'(a{layer})" in wrong:
+            return (
+                f"φ'(a{layer})",
+                f"unknown mistake in φ'(a{layer}): what comes back to h{layer} is as it should be",
+            )
+        after = ", which may come from the layer above" if below_unknown else ""
+        if wrong_delta(self.cases, layer):
+            return (
+                what,
+                f"unknown mistake in {what}: W{layer} and b{layer} both follow from the same wrong {what}{after}",
+            )
+        if wrong_delta(self.cases, layer) is None:
+            return what, f"unknown mistake in {what}, or in W{layer} and b{layer} each{after}"
+        return (
+            f"W{layer}, b{layer}",
+            f"unknown mistake in W{layer} and b{layer}: no one {what} gives them both{after}",
+        )
+
+
+def _grouped(mistakes: Sequence[Mistake]) -> list[list[Mistake]]:
+    """What counts as one mistake, together."""
+    groups: dict[object, list[Mistake]] = {}
+    for each in mistakes:
+        groups.setdefault(each.group, []).append(each)
+    return list(groups.values())
+
+
+def _shown(tensors: Sequence[str]) -> str:
+    """The tensor whose formula is shown: weights tell more than biases; the uppermost that is wrong."""
+    weights = [each for each in tensors if each[0] == "W"]
+    return max(weights or list(tensors), key=lambda each: int(each[1:]))
+
+
+def _alternative(mistake: Mistake) -> Alternative:
+    return Alternative(mistake.name, mistake.where, mistake.says)
+
+
+def _swaps(chosen: Explanation, group: Sequence[Mistake], others: Sequence[Explanation]) -> list[Alternative]:
+    """What may stand in the place of one mistake, the others being the same."""
+    found: dict[Alternative, None] = {}
+    for other in others:
+        if _swapped(chosen, other) == frozenset(group):
+            new = sorted(other.all - chosen.all, key=lambda each: each.order)
+            found[_alternative(new[0])] = None
+    return list(found)
+
+
+def _swapped(chosen: Explanation, other: Explanation) -> frozenset[Mistake] | None:
+    """The one mistake of the chosen explanation in whose place the other has another one; None if it is not one."""
+    gone, new = chosen.all - other.all, other.all - chosen.all
+    one = len({each.group for each in gone}) == 1 and len({each.group for each in new}) == 1
+    return gone if one else None
+
+
+def _ties(chosen: Explanation, others: Sequence[Explanation]) -> list[tuple[Alternative, ...]]:
+    """Explanations that differ from the chosen one in more than one mistake, or in where they are made."""
+    found: list[tuple[Alternative, ...]] = []
+    for other in others:
+        if _swapped(chosen, other) is None and other.all != chosen.all:
+            ordered = sorted(other.all, key=lambda each: each.order)
+            tie = tuple(_alternative(group[0]) for group in _grouped(ordered))
+            if tie not in found:
+                found.append(tie)
+    return found[:LISTED]
+
+
+def _and(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,96 @@
+"""Floor 3: predictions of a saved model, in original units, for data that it has not seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backproof.contracts import CLASSIFICATION, MULTILABEL, Array
+from backproof.data import Part, SplitData
+from backproof.discovery.registry import registry
+from backproof.nn import model_io
+from backproof.nn.evaluation import ROOM, Predictions
+from backproof.nn.model_io import SavedModel
+
+#: About how many samples are worked on at a time.
+CHUNK = 1 << 16
+
+
+class Predictor:
+    """A trained stack of networks that predicts; its members' predictions are averaged."""
+
+    def __init__(self, model: SavedModel) -> None:
+        self.model = model
+        self._net = model.network(registry())
+        nothing = Part(np.empty((0, model.sizes[0])), np.empty(0), np.empty(0, np.int64))
+        self._data = SplitData(
+            nothing, None, None, model.scaler, model.task, model.feature_names, model.target_names
+        )
+        # Whole multiples of the rows that an evaluation takes at a time: the same products, the same bits.
+        rows = max(1, ROOM // (len(model.theta) * max(model.sizes)))
+        self._chunk = rows * max(1, CHUNK // rows)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Predictor:
+        """From a folder that `model_file.save` wrote. Raises ModelFileError or PluginError."""
+        return cls(model_io.load(Path(folder)))
+
+    def predict(self, X: Any) -> Array:
+        """(N, K) float64: probabilities or scores of all classes or labels, or real values in original units.
+
+        X (N, D) in original units: an array with the features in the order of training, or a DataFrame that
+        has them as columns, in any order. Raises ValueError for anything else.
+        """
+        table = self._table(X)
+        out = np.empty((len(table), len(self.model.target_names)))
+        for start in range(0, len(table), self._chunk):
+            rows = slice(start, start + self._chunk)
+            out[rows] = self._members(table[rows]).mean(axis=0)
+        return out
+
+    def predict_members(self, X: Any) -> Array:
+        """(R, N, K): what `predict` averages, one for each member of the stack."""
+        table = self._table(X)
+        out = np.empty((len(self.model.theta), len(table), len(self.model.target_names)))
+        for start in range(0, len(table), self._chunk):
+            rows = slice(start, start + self._chunk)
+            out[:, rows] = self._members(table[rows])
+        return out
+
+    def predict_labels(self, X: Any) -> Array:
+        """Names of the likeliest classes (N,); or (N, L) of 0 and 1, whether each label holds."""
+        return self.labels(self.predict(X))
+
+    def labels(self, prediction: Array) -> Array:
+        """The labels for what `predict` gave: the largest, or those above one half."""
+        if self.model.task == CLASSIFICATION:
+            return np.array(self.model.target_names)[prediction.argmax(axis=1)]
+        if self.model.task == MULTILABEL:
+            return (prediction > 0.5).astype(np.int64)
+        raise ValueError("a regression has no labels: use predict")
+
+    def _members(self, table: Array) -> Array:
+        X = self.model.scaler.transform(table)
+        return Predictions(self._net, self.model.theta, X, self._data)()
+
+    def _table(self, X: Any) -> Array:
+        """(N, D) float64, the features in the order of training."""
+        names = self.model.feature_names
+        if hasattr(X, "columns"):
+            missing = [name for name in names if name not in X.columns]
+            if missing:
+                shown = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
+                raise ValueError(f"{len(missing)} of {len(names)} features are missing: {shown}")
+        values = X[list(names)].to_numpy() if hasattr(X, "columns") else X
+        try:
+            table = np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"X must be numbers: {error}") from None
+        if table.ndim != 2 or table.shape[1] != len(names):
+            raise ValueError(f"X must be (N, {len(names)}), got {table.shape}")
+        if not np.isfinite(table).all():
+            row, column = np.argwhere(~np.isfinite(table))[0]
+            raise ValueError(f"X must be finite, row {row} has {table[row, column]} for {names[column]!r}")
+        return table

@@ -1,0 +1,236 @@
+"""The pictures of the page, as SVG. Elements of one run or point carry its number, by which the page's script
+lights them up together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from backproof.report.effects import Effect
+from backproof.report.points import Objective, Stat
+from backproof.report.svg import Places, Scale, drawing, element, figure, label, line, path, shorter, text
+from backproof.report.varying import number
+
+#: Okabe and Ito's colours, as in framework/backproof/render/plots.py: they are told apart by everyone.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+#: From worst to best: light to dark, so that good runs stand out also in grey.
+SHADES = ("#f2d7a0", "#e3a35f", "#c66a5a", "#8b4376", "#3b2a74")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the charts need of a run."""
+
+    point: int  # the rank of its point, from 0
+    name: str
+    params: Mapping[str, str | None]
+    value: float  # the objective
+
+
+def shade(share: float) -> str:
+    """A colour between the worst (0) and the best (1)."""
+    if math.isnan(share):
+        return "#bbbbbb"
+    place = min(1.0, max(0.0, share)) * (len(SHADES) - 1)
+    low = min(int(place), len(SHADES) - 2)
+    parts = [
+        round(
+            int(SHADES[low][i : i + 2], 16) * (low + 1 - place)
+            + int(SHADES[low + 1][i : i + 2], 16) * (place - low)
+        )
+        for i in (1, 3, 5)
+    ]
+    return "#" + "".join(f"{each:02x}" for each in parts)
+
+
+def goodness(values: Sequence[float], objective: Objective) -> list[float]:
+    """The share of the runs that each is better than, from 0 (worst) to 1: by rank, so that one that is far off
+    does not take all colours."""
+    order = sorted({value for value in values if math.isfinite(value)}, reverse=not objective.greater)
+    place = {value: index / (len(order) - 1) if len(order) > 1 else 1.0 for index, value in enumerate(order)}
+    return [place.get(value, math.nan) for value in values]
+
+
+def parallel(runs: Sequence[Drawn], keys: Sequence[str], objective: Objective) -> str:
+    """Parallel coordinates: an axis for each parameter and one for the objective, a line for each run."""
+    step, top, bottom = max(118.0, min(440.0, 1000 / max(1, len(keys)))), 44.0, 340.0
+    left = 108.0
+    width = left + step * len(keys) + 70
+    columns = [Places.over([run.params.get(key) for run in runs], bottom, top) for key in keys]
+    values = Scale.over([run.value for run in runs], *((bottom, top) if objective.greater else (top, bottom)))
+    lines: list[tuple[float, str]] = []
+    for run, good in zip(runs, goodness([run.value for run in runs], objective), strict=True):
+        # Runs that go through one place lie side by side there, the better ones above.
+        aside = 0.0 if math.isnan(good) else 8 * (1 - 2 * good)
+        heights = [
+            place(run.params.get(key)) + (aside if place.scale is None else 0.0)
+            for key, place in zip(keys, columns, strict=True)
+        ]
+        heights.append(values(run.value) if math.isfinite(run.value) else bottom + 16)
+        d = path([(left + step * index, y) for index, y in enumerate(heights)])
+        own = element(
+            "path",
+            d=d,
+            stroke=shade(good),
+            class_="run",
+            data_p=run.point if run.point >= 0 else None,
+            data_y=" ".join(f"{y:.1f}" for y in heights),
+            data_tip=f"{run.name}\n{objective.name} {figure(run.value)}",
+        )
+        lines.append((-1.0 if math.isnan(good) else good, own))
+    axes: list[str] = []
+    for index, name in enumerate([*keys, objective.name]):
+        x = left + step * index
+        last = index == len(keys)
+        ticks = [(values(v), words) for v, words in values.ticks(7)] if last else columns[index].ticks()
+        side = (x + 9, "start") if last else (x - 8, "end")
+        axes += [
+            line(x, top, x, bottom, "axis"),
+            label(x, top - 20, shorter(name, 22), "name"),
+            *(line(x - 3, y, x + 3, y, "axis") for y, _ in ticks),
+            *(label(side[0], y + 4, shorter(words, 14), "tick halo", side[1]) for y, words in ticks),
+            element(
+                "rect", x=x - 12, y=top - 6, width=24, height=bottom - top + 12, class_="grip", data_axis=index
+            ),
+            element("rect", x=x - 7, y=0, width=14, height=0, class_="chosen", data_axis=index),
+        ]
+    what = "Parallel coordinates of all runs"
+    # The best are drawn last, on top.
+    drawn = element("g", *(own for _, own in sorted(lines)), class_="lines")
+    return drawing(width, bottom + 24, drawn, *axes, what=what, class_="parallel")
+
+
+def effect_panel(
+    found: Effect, runs: Mapping[str, Drawn], objective: Objective, bounds: Sequence[float]
+) -> str:
+    """The objective by one parameter: a dot for each run, a line through the means."""
+    width, left, right, top, bottom = 370.0, 52.0, 364.0, 16.0, 190.0
+    across = Places.over([value for value, _, _ in found.pairs], left + 6, right - 6)
+    up = Scale.over(bounds, bottom, top)
+    parts = _frame(up, left, right, bottom)
+    ticks = across.ticks()
+    tilt = len(ticks) > 1 and max(len(words) for _, words in ticks) * 6.4 > (right - left) / len(ticks)
+    for x, words in ticks:
+        if tilt:
+            turned = f"rotate(-32 {x:.1f} {bottom + 14})"
+            parts.append(
+                element(
+                    "text",
+                    text(shorter(words, 16)),
+                    x=x,
+                    y=bottom + 14,
+                    class_="tick",
+                    text_anchor="end",
+                    transform=turned,
+                )
+            )
+        else:
+            parts.append(label(x, bottom + 16, shorter(words, 16), "tick"))
+    for index, (value, y, run_id) in enumerate(found.pairs):
+        run = runs[run_id]
+        # Runs of one value stand side by side, always in the same way.
+        aside = 0.0 if found.many else ((index * 0.618) % 1 - 0.5) * min(34.0, 160 / max(1, len(across.levels)))
+        parts.append(
+            element(
+                "circle",
+                cx=across(value) + aside,
+                cy=up(y),
+                r=3,
+                class_="dot",
+                data_p=run.point,
+                data_tip=f"{run.name}\n{objective.name} {figure(y)}",
+            )
+        )
+    means = [] if found.many else found.means()
+    ordered = means and all(number(level) is not None for level, _ in means)
+    at = [(across(level), up(mean)) for level, mean in means]
+    if ordered and len(at) > 1:
+        parts.append(element("path", d=path(at), class_="means"))
+    parts += [
+        element(
+            "path", d=path([(x - 13, y), (x + 13, y)]), class_="mean", data_tip=f"{level}: mean {figure(mean)}"
+        )
+        for (x, y), (level, mean) in zip(at, means, strict=True)
+    ]
+    return drawing(width, bottom + (62 if tilt else 28), *parts, what=f"{objective.name} by {found.key}")
+
+
+def curve_panel(name: str, curves: Sequence[Mapping[int, Stat]], names: Sequence[str]) -> str:
+    """A metric by epoch: a line for each point, and a band of one standard deviation over its seeds."""
+    width, left, right, top, bottom = 370.0, 52.0, 364.0, 16.0, 230.0
+    means = [stat.mean for curve in curves for stat in curve.values()]
+    low, high = min(means), max(means)
+    log = low > 0 and high > 20 * low
+    ends = [] if log else [s.mean + k * (s.std or 0) for c in curves for s in c.values() for k in (-1, 1)]
+    # One wild seed shall not flatten the others.
+    span = (high - low) or abs(high) or 1.0
+    up = Scale.over(
+        [*means, *(e for e in ends if low - span / 2 <= e <= high + span / 2)], bottom, top, log=log
+    )
+    epochs = [step for curve in curves for step in curve]
+    across = Scale(min(epochs), max(max(epochs), min(epochs) + 1), left + 4, right - 4)
+    parts = _frame(up, left, right, bottom)
+    parts += [label(across(v), bottom + 16, words, "tick") for v, words in across.ticks(6) if v == int(v)]
+    parts.append(label((left + right) / 2, bottom + 32, "epoch", "tick"))
+    for index in reversed(range(len(curves))):
+        colour, curve = COLOURS[index % len(COLOURS)], curves[index]
+        banded = [
+            (step, s.mean, s.std) for step, s in curve.items() if s.std is not None and math.isfinite(s.std)
+        ]
+        if banded:
+            edge = [(across(step), up(mean + std)) for step, mean, std in banded]
+            edge += [(across(step), up(mean - std)) for step, mean, std in reversed(banded)]
+            parts.append(element("path", d=path(edge) + "Z", fill=colour, class_="band", data_p=index))
+        points = [(across(step), up(stat.mean)) for step, stat in curve.items()]
+        if not points:
+            continue
+        last = figure([*curve.values()][-1].mean)
+        tip = f"{names[index]}\n{name} {last} at the end"
+        if len(points) == 1:
+            parts.append(element("circle", cx=points[0][0], cy=points[0][1], r=4, fill=colour, data_tip=tip))
+        else:
+            parts.append(
+                element("path", d=path(points), stroke=colour, class_="curve", data_p=index, data_tip=tip)
+            )
+    return drawing(width, bottom + 40, *parts, what=f"{name} by epoch")
+
+
+def check_panel(tensors: Mapping[str, Sequence[tuple[Drawn, float, str]]]) -> str:
+    """The relative errors of the gradient checks: a row for each tensor, a dot for each run."""
+    left, right, row, top = 96.0, 880.0, 26.0, 12.0
+    bottom = top + row * len(tensors)
+    across = Scale(-17.5, 1.0, left, right)
+    parts: list[str] = []
+    for power in range(-16, 2, 2):
+        parts += [
+            line(across(power), top, across(power), bottom, "grid"),
+            label(across(power), bottom + 16, f"1e{power}" if power else "1", "tick"),
+        ]
+    for index, (tensor, dots) in enumerate(tensors.items()):
+        y = top + row * (index + 0.5)
+        parts.append(label(left - 10, y + 4, shorter(tensor, 14), "tick", "end"))
+        for at, (run, error, state) in enumerate(dots):
+            parts.append(
+                element(
+                    "circle",
+                    cx=across(math.log10(error) if error > 0 else -17.5),
+                    cy=y + ((at * 0.618) % 1 - 0.5) * row * 0.6,
+                    r=2.6,
+                    class_=f"check {'wrong' if state == 'failed' else 'right'}",
+                    data_p=run.point if run.point >= 0 else None,
+                    data_tip=f"{run.name}\n{tensor}: relative error {error:.1e}, check {state}",
+                )
+            )
+    return drawing(right + 20, bottom + 26, *parts, what="Relative errors of the gradient checks")
+
+
+def _frame(up: Scale, left: float, right: float, bottom: float) -> list[str]:
+    """Grid lines with their values at the left, and the lower axis."""
+    parts = [line(left, bottom, right, bottom, "axis")]
+    for value, words in up.ticks():
+        parts += [
+            line(left, up(value), right, up(value), "grid"),
+            label(left - 7, up(value) + 4, words, "tick", "end"),
+        ]
+    return parts

@@ -1,0 +1,1 @@
+"""Sweeps: many runs, planned, trained in any order and place, and resumed."""

@@ -1,0 +1,309 @@
+"""`hydra/launcher=dask`: jobs on processes of this machine, or on an existing Dask cluster.
+
+A thin layer over dask.distributed. It hands back each job as it ends; which jobs there are, and what happens to one
+whose worker has died, is for the sweeper to say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import logging
+import os
+import queue
+import secrets
+import socket
+import time
+import warnings
+from collections.abc import Generator, Sequence
+from multiprocessing import active_children
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from backproof.app import config as configs
+from backproof.contracts import hyper
+from backproof.contracts.fields import InvalidValue, check_fields
+from backproof.discovery.registry import ENVIRONMENT
+from backproof.sweeps import worker
+from backproof.sweeps.engines.streaming import Ended, StreamingLauncher
+from backproof.sweeps.worker import LauncherError, Setup
+from backproof.tracking import TrackingOptions
+
+#: Seconds that running jobs are given to end when the sweep is stopped.
+PATIENCE = 5.0
+#: Of the environment, what decides a run; `hydra.job.env_copy` names more.
+COPIED = (ENVIRONMENT, "MLFLOW_TRACKING_URI")
+
+
+@dataclasses.dataclass(frozen=True)
+class DaskOptions:
+    """Where jobs run."""
+
+    address: str | None = hyper(None, "of a scheduler, as tcp://host:8786; null: processes of this machine")
+    n_workers: int | None = hyper(None, "processes of this machine; null: one for each core", ge=1)
+    threads_per_worker: int = hyper(1, "threads of each job's matrix products", ge=1)
+    memory_limit: str | None = hyper(None, "of each process, as 2GB, which is restarted beyond; null: none")
+    timeout: float = hyper(30.0, "seconds to wait for a scheduler, and for a first worker", gt=0)
+    dashboard: str | None = hyper(None, "where Dask's own pages are shown, as 127.0.0.1:8787; needs bokeh")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        scheme, found, rest = (self.address or "tcp://here").partition("://")
+        if not (found and rest and scheme in ("tcp", "tls", "ws", "wss")):
+            raise InvalidValue("address", self.address, "that of a scheduler, as tcp://host:8786")
+
+
+class ClusterLost(RuntimeError):
+    """The scheduler, or all workers, have gone away."""
+
+
+class DaskJobs(StreamingLauncher):
+    """Runs jobs with Dask."""
+
+    def __init__(self, **given: Any) -> None:
+        self.given, self.options = given, DaskOptions()
+        self.config = self.task = self.context = None
+        self.client: Any = None
+        self.cluster: Any = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Hydra's call before `launch`. Raises InvalidValue for an option out of bounds."""
+        self.options = configs.construct(DaskOptions, self.given, "hydra.launcher.")
+        self.config, self.context, self.task = config, hydra_context, task_function
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """All jobs at once, as Hydra's own sweepers ask for them."""
+        found: dict[int, JobReturn] = {}
+        with self.at_work(len(job_overrides), TrackingOptions(enabled=False), "."):
+            for i, overrides in enumerate(job_overrides):
+                self.submit(list(overrides), initial_job_idx + i)
+            while len(found) < len(job_overrides):
+                for ended in self.ended():
+                    found[ended.number] = ended.job
+                    print(ended.shown, end="", flush=True)
+        return [found[number] for number in sorted(found)]
+
+    @contextlib.contextmanager
+    def at_work(self, most: int | None, tracking: TrackingOptions, outputs: str) -> Generator[None, None, None]:
+        """Connect to the workers, or start them. Raises LauncherError for what can be seen to go wrong."""
+        try:
+            distributed: Any = importlib.import_module("distributed")  # It is optional.
+        except ImportError:
+            raise LauncherError(
+                "hydra/launcher=dask needs the package distributed: pip install 'backproof[dask]'"
+            ) from None
+        self._setup = self._describe()
+        self._ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._flying: dict[int, Any] = {}
+        marker = self._setup.marker(-1)
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        for left in marker.parent.glob("*.begun"):
+            left.unlink()  # Of an earlier go that was killed.
+        marker.touch()
+        try:
+            with contextlib.ExitStack() as stack:
+                self._connect(distributed, stack, most)
+                self._check(tracking, outputs)
+                self._seen = time.monotonic()
+                yield
+        finally:
+            self.client = self.cluster = None
+            for left in marker.parent.glob("*.begun"):
+                left.unlink()
+
+    @property
+    def width(self) -> int:
+        """The number of workers, as it is now."""
+        return max(1, self._workers())
+
+    def submit(self, overrides: list[str], number: int) -> None:
+        """Start a job."""
+        setup = self._setup
+        future = self.client.submit(
+            worker.run, setup, overrides, number, pure=False, key=f"backproof-{setup.sweep}-{number}"
+        )
+        self._flying[number] = future
+        ended = self._ended
+
+        def tell(_: Any) -> None:
+            ended.put(number)
+
+        future.add_done_callback(tell)
+
+    def ended(self, timeout: float = 0.2) -> list[Ended]:
+        """The jobs that have ended since the last call; none within `timeout` seconds is an empty list."""
+        numbers: list[int] = []
+        with contextlib.suppress(queue.Empty):
+            numbers.append(self._ended.get(timeout=timeout))
+            while True:
+                numbers.append(self._ended.get_nowait())
+        if not numbers:
+            self._watch()
+        return [self._result(number) for number in numbers]
+
+    def stop(self) -> list[Ended]:
+        """End all jobs, within a few seconds; those that had come to their end. No process of ours is left."""
+        found: list[Ended] = []
+        try:
+            if self.client.status == "running":
+                self.client.run(worker.stop, self._setup.sweep, on_error="ignore")
+                until = time.monotonic() + PATIENCE
+                while self._flying and time.monotonic() < until:
+                    found += self.ended()
+                self.client.cancel(list(self._flying.values()), force=True)
+        except ClusterLost:
+            pass  # There is nobody left to be told.
+        finally:
+            self._flying.clear()
+            self._close()
+        return found
+
+    def _close(self) -> None:
+        """End the processes of this machine. Dask alone waits for ever where one is just being started again."""
+        if self.cluster is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            self.cluster.close(timeout=PATIENCE)
+        for process in active_children():
+            if process not in self._others:
+                process.kill()
+        self.cluster = None
+
+    def _result(self, number: int) -> Ended:
+        future = self._flying.pop(number)
+        if future.status in ("cancelled", "lost"):
+            raise self._lost()
+        error = future.exception()
+        if isinstance(error, LauncherError):
+            raise error
+        if error is not None:
+            # Dask's own word for a job that has cost several workers their lives, or what it could not send.
+            return Ended(number, JobReturn(status=JobStatus.FAILED, _return_value=error), "")
+        job, shown = future.result()
+        with contextlib.suppress(OSError):
+            self._setup.marker(number).unlink()
+        return Ended(number, job, shown)
+
+    def _watch(self) -> None:
+        """Raise ClusterLost where nobody is left to work."""
+        if self.client.status != "running":
+            raise self._lost()
+        now = time.monotonic()
+        if self._flying and now - self._seen > 2:
+            if self._workers():
+                self._seen = now
+            elif now - self._seen > self.options.timeout:
+                raise self._lost()
+
+    def _workers(self) -> int:
+        try:
+            return len(self.client.nthreads())
+        except OSError:
+            raise self._lost() from None
+
+    def _lost(self) -> ClusterLost:
+        where = self.options.address or "this machine"
+        return ClusterLost(
+            f"the Dask cluster of {where} has gone away: its scheduler, or all of its workers\n"
+            "What was finished is recorded; the same command goes on with the rest"
+        )
+
+    def _connect(self, distributed: Any, stack: contextlib.ExitStack, most: int | None) -> None:
+        from dask import config
+        from dask.system import CPU_COUNT
+
+        options = self.options
+        # What goes wrong is said once, by us; each of Dask's loggers has a level of its own.
+        for name in [each for each in logging.root.manager.loggerDict if each.startswith("distributed")]:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        stack.enter_context(warnings.catch_warnings())
+        # What differs between the hosts is said by `_check`, in words of ours.
+        warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
+        if options.address is None:
+            threads = dict.fromkeys(worker.THREADS, str(options.threads_per_worker))
+            quiet: dict[str, Any] = {
+                "distributed.scheduler.http.routes": [],
+                "distributed.worker.http.routes": [],
+            }
+            self._others = active_children()
+            stack.callback(self._close)
+            with config.set({} if options.dashboard else quiet):
+                self.cluster = distributed.LocalCluster(
+                    n_workers=options.n_workers or min(CPU_COUNT, most or CPU_COUNT),
+                    threads_per_worker=1,
+                    memory_limit=options.memory_limit or 0,
+                    host="127.0.0.1",
+                    # Who can reach the port must not be able to run code: keys that live as long as the sweep.
+                    security=True,
+                    protocol="tls",
+                    dashboard_address=options.dashboard,
+                    scheduler_kwargs={"dashboard_address": options.dashboard or "127.0.0.1:0"},
+                    silence_logs=logging.CRITICAL,
+                    env=threads,
+                    preload=[worker.__name__],
+                )
+        try:
+            self.client = stack.enter_context(
+                distributed.Client(
+                    self.cluster or options.address, timeout=options.timeout, set_as_default=False
+                )
+            )
+            self.client.wait_for_workers(1, timeout=options.timeout)
+        except (OSError, TimeoutError) as error:
+            wait, where = f"{options.timeout:g} s", options.address or "this machine"
+            if self.client is None:
+                raise LauncherError(
+                    f"no Dask scheduler answers at {where} within {wait} ({type(error).__name__})\n"
+                    "Start one (dask scheduler), or leave hydra.launcher.address out to use this machine"
+                ) from None
+            raise LauncherError(
+                f"the Dask scheduler at {where} has had no workers for {wait}\n"
+                f"Start some: dask worker {where} --nthreads 1"
+            ) from None
+
+    def _check(self, tracking: TrackingOptions, outputs: str) -> None:
+        """Ask a cluster's workers whether they can do it. Those that join later say so with their first job."""
+        if self.cluster is not None:
+            return
+        host = socket.gethostname()
+        answers: dict[str, Any] = self.client.run(
+            worker.check, self._setup, worker.parts(), host, tracking, outputs, on_error="return"
+        )
+        for address, answer in answers.items():
+            if isinstance(answer, ImportError):
+                answer = f"{answer}\nInstall backproof there: pip install 'backproof[dask]'"
+            if not isinstance(answer, int):
+                raise LauncherError(f"the worker {address} cannot run this sweep: {answer}")
+
+    def _describe(self) -> Setup:
+        if self.config is None or self.context is None:
+            raise RuntimeError("setup() must be called before launch()")
+        setup_globals()
+        hydra = self.config.hydra
+        plugins = os.environ.get(ENVIRONMENT)
+        copied = [*COPIED, *hydra.job.env_copy]
+        environment = {key: os.environ[key] for key in copied if key in os.environ}
+        if plugins:
+            folders = [str(Path(each).absolute()) for each in plugins.split(os.pathsep) if each]
+            environment[ENVIRONMENT] = os.pathsep.join(folders)
+        return Setup(
+            sweep=secrets.token_hex(4),
+            folder=str(Path(hydra.sweep.dir).absolute()),
+            cwd=os.getcwd(),
+            environment=environment,
+            threads=self.options.threads_per_worker,
+            paths=[
+                (each.provider, None if each.provider == "main" else each.path)
+                for each in self.context.config_loader.get_search_path().get_path()
+            ],
+            name=hydra.job.config_name,
+            overrides=list(hydra.overrides.hydra),
+            cache=dict(OmegaConf.get_cache(self.config)),
+            task=self.task,
+            fingerprint=worker.fingerprint(),
+        )

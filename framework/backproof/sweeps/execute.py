@@ -1,0 +1,246 @@
+"""A sweep at work: what is left to run is run, and the run above it tells what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.plugins.launcher import Launcher
+
+from backproof.app.session import Session, processors
+from backproof.app.sweep_options import NO_PRUNER
+from backproof.experiment.describe import counted
+from backproof.render.terminal import say
+from backproof.report import build
+from backproof.sweeps import resume, search
+from backproof.sweeps.engines.batch import Runner, in_this_process, line, packed
+from backproof.sweeps.engines.streaming import StreamingLauncher, StreamRunner
+from backproof.sweeps.plan import Plan, Planner
+from backproof.sweeps.result import FAILED, NOT_RUN, Outcome, Planned, Point
+from backproof.tracking import Run, Store, TrackingError
+from backproof.tracking.query import runs
+from backproof.tracking.recorder import draw
+
+
+@dataclass(frozen=True)
+class Work:
+    """One go at a sweep: the first, or one that continues an earlier one."""
+
+    planner: Planner
+    plan: Plan
+    folder: Path
+    store: Store | None
+    parent: Run | None
+    earlier: resume.Earlier | None
+
+    @property
+    def session(self) -> Session:
+        return self.planner.session
+
+    def run(self, launcher: Launcher, most: int | None) -> Any:
+        """Run what is left, `most` at once, and tell the parent what there is, however it ends."""
+        plan, parent, runner = self.plan, self.parent, self._runner(launcher, most)
+        points = runner.points
+        try:
+            if plan.adaptive:
+                self._search(runner, self._study(runner), points)
+            else:
+                if plan.options.pruner != NO_PRUNER:
+                    self._study(runner)
+                self._enumerate(runner, points)
+            # While the last runs are still being written.
+            self._draw([points[i] for i in sorted(points)])
+        finally:
+            self.session.settle()
+            points |= {i: self._recorded(point) for i, point in points.items()}
+            # What was interrupted is told as far as it came.
+            points |= self._missing(points)
+            outcome = Outcome(plan.space.swept, [points[i] for i in sorted(points)], plan.wanted)
+            self.session.outcome = outcome
+            outcome.write(self.folder)
+            if parent is not None:
+                _tell(parent, outcome, self.folder)
+        if parent is not None and self.store is not None:
+            if outcome.ranked:
+                self._complete(self.store, outcome.ranked[0])
+            parent.flush()
+            parent.text(build(self.store, parent.id), "report.html")
+            if outcome.failed and (runner.stopped or not outcome.ranked):
+                parent.finish("FAILED")
+        return runner.returns
+
+    def _recorded(self, point: Point) -> Point:
+        """The point, failed if its run could not be recorded: what is not recorded has not been done."""
+        lost = self.session.lost.get(point.values.get("folder", ""))
+        return point if lost is None else Point(point.overrides, FAILED, {}, line(lost))
+
+    def _missing(self, points: dict[int, Point]) -> dict[int, Point]:
+        """The points that no job has brought back: some of a stack may be recorded as finished all the same."""
+        missing = [i for i in range(len(self.plan.points)) if i not in points]
+        matched: dict[int, Any] = {}
+        if missing and self.parent is not None and self.store is not None:
+            known = {point.values.get("run_id") for point in points.values()}
+            with contextlib.suppress(TrackingError):  # Without the store nothing more is known of them.
+                children = [run for run in runs(self.store, self.parent.id) if run.id not in known]
+                now = resume.Earlier(resume.get(self.store, self.parent.id), children)
+                matched = now.match([self.plan.points[i] for i in missing])
+        overrides = [self.plan.points[i].overrides for i in missing]
+        return {
+            i: resume.point_of(matched[j], own, self.plan.wanted) if j in matched else Point(own, NOT_RUN)
+            for j, (i, own) in enumerate(zip(missing, overrides, strict=True))
+        }
+
+    def _study(self, runner: Runner) -> search.Study:
+        """The study of a search, that of an earlier go where its file is within reach; or of runs to be pruned."""
+        plan = self.plan
+        left = self.earlier.parent.tags.get(resume.STUDY) if self.earlier and plan.adaptive else None
+        file = Path(left) if left and Path(left).is_file() else self.folder / "study.journal"
+        study = search.Study(file, plan.space, plan.options, [each.direction for each in plan.wanted])
+        if self.parent is not None:
+            self.parent.tags({resume.STUDY: str(study.file)})
+            self.parent.flush()
+        runner.study = study
+        return study
+
+    def _enumerate(self, runner: Runner, points: dict[int, Point]) -> None:
+        """Run the points that are not done yet."""
+        plan = self.plan
+        matched = self.earlier.match(plan.points) if self.earlier else {}
+        for i, run in matched.items():
+            points[i] = resume.point_of(run, plan.points[i].overrides, plan.wanted)
+        left = [i for i in range(len(plan.points)) if i not in matched]
+        self.session.jobs = len(left)
+        swept = ", ".join(plan.space.swept)
+        planned = [plan.points[i] for i in left]
+        stacks = [pack for pack in packed(enumerate(planned), runner.most) if len(pack) > 1]
+        say(
+            counted(len(left), "run")
+            + (f" over {swept}" if swept else "")
+            + (f", {len(matched)} more are done" if matched else "")
+            + (
+                f"; {sum(map(len, stacks))} of {len(left)} points as {len(stacks)} stack{'s' * (len(stacks) > 1)}"
+                if stacks
+                else ""
+            )
+        )
+        self._supersede(planned)
+        runner.run(planned, lambda j, point: points.__setitem__(left[j], point))
+
+    def _search(self, runner: Runner, study: search.Study, points: dict[int, Point]) -> None:
+        """Ask for points and tell what came of them, until there are enough."""
+        plan, most = self.plan, self.plan.options.n_trials
+        again = self._recall(study, points)
+        self.session.jobs = None if most is None else max(0, most - len(points))
+        number = "any number of runs" if self.session.jobs is None else counted(self.session.jobs, "run")
+        say(f"{number} over {', '.join(plan.space.swept)}, chosen by {plan.options.sampler}")
+        places: list[int] = []
+
+        def asked() -> Generator[Planned, None, None]:
+            """Points, each chosen when there is room for it."""
+            for place in itertools.count(len(points)) if most is None else range(len(points), most):
+                if runner.over():
+                    return
+                trial, params = study.ask(again.pop(0) if again else None)
+                overrides = plan.space.at(params)
+                try:
+                    _, _, planned = self.planner.prepare(overrides, params, trial)
+                except Exception as error:  # noqa: BLE001
+                    # Choices may exclude each other; that costs this trial alone.
+                    study.tell(trial, None)
+                    points[place] = Point(overrides, FAILED, {}, f"{type(error).__name__}: {error}")
+                    continue
+                self._supersede([planned])
+                places.append(place)
+                yield planned
+
+        runner.run(asked(), lambda j, point: points.__setitem__(places[j], point))
+
+    def _recall(self, study: search.Study, points: dict[int, Point]) -> list[dict[str, Any]]:
+        """The points of an earlier go that are done; the parameters of those that are to be run again."""
+        if self.earlier is None:
+            return []
+        known: list[search.Known] = []
+        for run in self.earlier.finished:
+            if (params := resume.params_of(run)) is not None:
+                point = resume.point_of(run, self.plan.space.at(params), self.plan.wanted)
+                points[len(points)] = point
+                known.append(search.Known(params, point.numbers(self.plan.wanted), run.pruned))
+        again = study.settle(known)
+        tried = [*again, *(each.params for each in known)]
+        for run in self.earlier.children:
+            # Of a run that failed, where its study is lost.
+            if (params := resume.params_of(run)) and params not in tried:
+                again.append(params)
+                tried.append(params)
+        return again
+
+    def _most(self, launcher: Launcher) -> int:
+        """Points of a stack: not so many that a launcher's workers are left without one."""
+        most = self.plan.options.stack_size
+        if in_this_process(launcher):
+            return most
+        workers = launcher.width if isinstance(launcher, StreamingLauncher) else processors()
+        return max(1, min(most, len(self.plan.points) // (2 * workers)))
+
+    def _draw(self, points: list[Point]) -> None:
+        """The pictures of the best point, which single runs have and points have not; unless an earlier go at the
+        sweep has made them, or it was run on another machine, whose files are not within reach."""
+        ranked = Outcome(self.plan.space.swept, points, self.plan.wanted).ranked
+        if ranked and self.plan.settings.tracking.plots and self.store is not None:
+            folder = Path(ranked[0].values["folder"])
+            if (folder / "weights").is_dir() and not (folder / "plots").is_dir():
+                draw(self.planner.prepare(ranked[0].overrides)[1], folder)
+
+    def _complete(self, store: Store, best: Point) -> None:
+        """Add to the best point's run its pictures and its model, where its files are within reach."""
+        tracking, folder = self.plan.settings.tracking, Path(best.values["folder"])
+        if not (folder / "weights").is_dir():
+            return
+        run = store.resume(best.values["run_id"])
+        if (folder / "plots").is_dir():
+            run.folder(folder / "plots", "plots")
+        if tracking.model and not resume.has_model(store, run.id):
+            run.model(folder / "weights")
+
+    def _supersede(self, again: list[Planned]) -> None:
+        if self.earlier is not None and self.store is not None:
+            resume.supersede(self.store, self.earlier, again)
+
+    def _runner(self, launcher: Launcher, most: int | None) -> Runner:
+        width = self.plan.options.batch or most
+        streams = isinstance(launcher, StreamingLauncher)
+        if width is None and not streams and (self.plan.adaptive or in_this_process(launcher)):
+            width = 1
+        numbers = [int(each.name) for each in self.folder.iterdir() if each.name.isdecimal()]
+        return (StreamRunner if streams else Runner)(
+            launcher,
+            self.plan.options,
+            self.plan.wanted,
+            self.plan.space.swept,
+            number=max(numbers, default=-1) + 1,
+            width=width,
+            folder=self.folder,
+            most=self._most(launcher),
+            store=self.store,
+            parent=self.parent.id if self.parent else None,
+            folder_of=self.planner.folder_of,
+        )
+
+
+def _tell(parent: Run, outcome: Outcome, folder: Path) -> None:
+    """What the parent run tells of its points."""
+    parent.metrics(outcome.aggregates(), step=0)
+    parent.file(folder / "points.csv")
+    parent.file(folder / "multirun.yaml")
+    if outcome.ranked:
+        best = outcome.ranked[0]
+        tags = {"backproof.best_run": str(best.values["run_id"]), "backproof.best": " ".join(best.overrides)}
+        if len(outcome.objectives) > 1:
+            tags["backproof.front"] = ",".join(str(point.values["run_id"]) for point in outcome.front)
+        parent.tags(tags)
+    if outcome.failed:
+        parent.tags({"backproof.failed": str(len(outcome.failed))})

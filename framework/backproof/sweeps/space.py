@@ -1,0 +1,278 @@
+"""The space of a sweep: what is fixed, and the axes along which points differ."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+
+from backproof.contracts import Space as SpacePlugin
+from backproof.contracts.fields import InvalidValue
+from backproof.discovery.registry import Registry, near
+from backproof.sweeps.suggest import Domain, Interval, Suggestions, Take, explore, point
+
+LOG = "log"
+#: Points of a grid; each is composed and built before the first one runs.
+MOST = 100_000
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One direction of the space: overrides to choose from, of one key or of several that are walked together; or
+    an interval for one key. A range is both."""
+
+    keys: tuple[str, ...]
+    text: str  # as it was written
+    choices: tuple[tuple[str, ...], ...] | None
+    interval: Interval | None = None
+
+    @property
+    def name(self) -> str:
+        """`optimizer.lr`, or `optimizer.lr,train.batch_size` for a zip."""
+        return ",".join(self.keys)
+
+    def labels(self) -> list[str]:
+        """What the choices are called in a study: the values, without their keys."""
+        return [" ".join(each.partition("=")[2] for each in choice) for choice in self.choices or ()]
+
+    def overrides(self, value: Any) -> list[str]:
+        """The overrides for a value: a number of the interval, or the label of a choice."""
+        if self.interval is not None:
+            return [f"{self.keys[0]}={int(value) if self.interval.integer else float(value)!r}"]
+        return list((self.choices or ())[self.labels().index(value)])
+
+
+@dataclass(frozen=True)
+class Conditional:
+    """A space that a plugin describes, as it was explored: a point's values are known by the plugin's names."""
+
+    plugin: SpacePlugin
+    text: str  # the plugin with its hyperparameters
+    found: tuple[
+        tuple[tuple[str, ...], dict[str, Domain]], ...
+    ]  # overrides and domains of the points looked at
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the config that it gives, in any of its points."""
+        return list(dict.fromkeys(each.partition("=")[0] for overrides, _ in self.found for each in overrides))
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """What there is to choose from, by name."""
+        return {
+            name: str(domain) if isinstance(domain, Interval) else ", ".join(map(str, domain))
+            for _, domains in self.found
+            for name, domain in domains.items()
+        }
+
+    def point(self, take: Take) -> tuple[list[str], Suggestions]:
+        """A point with values from `take`."""
+        return point(self.plugin, take)
+
+    def again(self, params: dict[str, Any]) -> tuple[list[str], Suggestions]:
+        """The point that was made with these values. Raises PluginError where the plugin asks for others now."""
+
+        def take(name: str, domain: Domain) -> Any:
+            if name not in params:
+                raise InvalidValue(name, None, "a value that the sweep has recorded: the file has changed")
+            return params[name]
+
+        return self.point(take)
+
+
+def conditional(given: Any, plugins: Registry) -> Conditional:
+    """The space that `sweep.space` names. Raises PluginError or InvalidValue for what is none."""
+    values: dict[str, Any] = {"name": given}
+    if isinstance(given, Mapping):
+        values = dict(cast("Mapping[str, Any]", given))
+    name = values.pop("name", None)
+    if not isinstance(name, str):
+        known = ", ".join(plugins.names(SpacePlugin.kind))
+        raise InvalidValue(
+            "sweep.space", cast("object", given), f"the name of a space, or {{name: NAME, KEY: VALUE}}: {known}"
+        )
+    built: SpacePlugin = plugins.build(SpacePlugin.kind, name, values)
+    found = tuple((tuple(overrides), asked.domains) for overrides, asked in explore(built))
+    text = name + "".join(f", {key} {value}" for key, value in values.items())
+    return Conditional(built, text, found)
+
+
+@dataclass(frozen=True)
+class Space:
+    """Overrides in the order they were given: those that every point has, and the axes; and what a plugin adds."""
+
+    parts: tuple[str | Axis, ...]
+    conditional: Conditional | None = None
+
+    @property
+    def axes(self) -> list[Axis]:
+        return [each for each in self.parts if isinstance(each, Axis)]
+
+    @property
+    def swept(self) -> list[str]:
+        """The keys that differ."""
+        more = self.conditional.keys if self.conditional else []
+        return [*(key for axis in self.axes for key in axis.keys), *more]
+
+    @property
+    def title(self) -> str:
+        """A short name: the keys of the axes, and the plugin's."""
+        keys = [key for axis in self.axes for key in axis.keys]
+        return "-".join([*keys, *([self.conditional.plugin.name] if self.conditional else [])]) or "one"
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """What there is to choose from, by the name of the axis or of the suggestion."""
+        return {axis.name: axis.text for axis in self.axes} | (
+            self.conditional.texts if self.conditional else {}
+        )
+
+    def with_plugin(self, added: Conditional) -> Space:
+        """Its points have what the plugin gives too. Raises for keys and names that are taken."""
+        for part in self.parts:
+            keys = (part.lstrip("+~").partition("=")[0],) if isinstance(part, str) else part.keys
+            for key in set(keys) & set(added.keys):
+                raise InvalidValue(
+                    "sweep.space", added.text, f"a space without {key}, which is given beside it"
+                )
+        for name in {axis.name for axis in self.axes} & added.texts.keys():
+            raise InvalidValue(
+                "sweep.space", added.text, f"a space that calls nothing {name!r}: that is an axis"
+            )
+        return dataclasses.replace(self, conditional=added)
+
+    def grid(self) -> list[list[str]]:
+        """Every combination, the last axis running fastest. Raises InvalidValue for an interval."""
+        lists: list[list[tuple[str, ...]]] = []
+        for part in self.parts:
+            if isinstance(part, str):
+                lists.append([(part,)])
+                continue
+            if part.choices is None:
+                raise InvalidValue(
+                    part.name,
+                    part.text,
+                    "a list or a range, since a grid takes every value\n"
+                    "Intervals are for the samplers: sweep.sampler=tpe sweep.n_trials=50",
+                )
+            lists.append(list(part.choices))
+        if (count := math.prod(map(len, lists))) > MOST:
+            name = max(self.axes, key=lambda axis: len(axis.choices or ())).name
+            expected = f"at most {MOST:,} in a grid\nSome of them: sweep.sampler=random sweep.n_trials=200"
+            raise InvalidValue(name, f"a space of {count:,} points", expected)
+        return [list(itertools.chain(*each)) for each in itertools.product(*lists)]
+
+    def at(self, params: dict[str, Any]) -> list[str]:
+        """The overrides of the point with these values, by the names of the axes."""
+        found: list[str] = []
+        for part in self.parts:
+            found += [part] if isinstance(part, str) else part.overrides(params[part.name])
+        return [*found, *(self.conditional.again(params)[0] if self.conditional else [])]
+
+    def probes(self) -> list[list[str]]:
+        """Points that touch every choice and both ends of every interval: what is wrong with one of them shows."""
+        ends = {
+            axis.name: [axis.interval.low, axis.interval.high] if axis.interval else axis.labels()
+            for axis in self.axes
+        }
+        first: dict[str, Any] = {name: values[0] for name, values in ends.items()}
+        others = [first | {name: value} for name, values in ends.items() for value in values[1:]]
+        alone = dataclasses.replace(self, conditional=None)
+        found = [alone.at(each) for each in (first, *others)]
+        if self.conditional is None:
+            return found
+        added = [list(overrides) for overrides, _ in self.conditional.found]
+        return [*([*found[0], *each] for each in added), *([*each, *added[0]] for each in found[1:])]
+
+
+def parse(parsed: Sequence[Override], groups: list[list[str]], integer: Callable[[str], bool]) -> Space:
+    """The space of parsed overrides; `groups` are the keys that are walked together, and `integer` tells whether a
+    key's value is a whole number. The options of the sweep itself are not part of its points.
+
+    Raises InvalidValue for what is no space.
+    """
+    by_key: dict[str, str | Axis] = {}
+    for override in parsed:
+        key = override.get_key_element()
+        if key.lstrip("+~").startswith("sweep."):
+            if override.is_sweep_override():
+                raise InvalidValue(key, override.input_line, "one value: a sweep has one way to be run")
+            continue
+        if override.is_sweep_override():
+            by_key[key] = _axis(override, integer)
+        else:
+            by_key[key] = cast("str", override.input_line)  # as it was typed
+    for group in groups:
+        zipped = _zipped(group, by_key)
+        by_key = {
+            key: zipped if key == group[0] else part for key, part in by_key.items() if key not in group[1:]
+        }
+    return Space(tuple(by_key.values()))
+
+
+def _zipped(group: list[str], by_key: dict[str, str | Axis]) -> Axis:
+    """The axes of a group as one."""
+    axes: list[Axis] = []
+    swept = [key for key, part in by_key.items() if isinstance(part, Axis)]
+    if len(set(group)) < max(2, len(group)):
+        raise InvalidValue("sweep.zip", group, "two or more different keys, each in one group")
+    for key in group:
+        axis = by_key.get(key)
+        if not isinstance(axis, Axis) or axis.keys != (key,) or axis.choices is None:
+            raise InvalidValue(
+                "sweep.zip",
+                key,
+                f"a key that is given a list, in one group: {', '.join(swept) or 'none is'}{near(key, swept)}",
+            )
+        axes.append(axis)
+    lengths = {axis.name: len(axis.choices or ()) for axis in axes}
+    if len(set(lengths.values())) > 1:
+        shown = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise InvalidValue("sweep.zip", shown, "lists of one length")
+    choices: tuple[tuple[str, ...], ...] = tuple(
+        tuple(each for axis in axes for each in (axis.choices or ())[i])
+        for i in range(len(axes[0].choices or ()))
+    )
+    return Axis(tuple(group), " with ".join(axis.text for axis in axes), choices)
+
+
+def _axis(override: Override, integer: Callable[[str], bool]) -> Axis:
+    key = override.get_key_element()
+    text = (override.input_line or "").partition("=")[2]
+    given = override.value()
+    tags: set[str] = getattr(given, "tags", set())
+    for tag in tags - {LOG}:
+        raise InvalidValue(key, text, f"the tag log, or none{near(tag, [LOG])}")
+    if isinstance(given, IntervalSweep):
+        return Axis((key,), text, None, _interval(key, text, given, integer(key)))
+    if isinstance(given, RangeSweep) and given.step == 0:
+        raise InvalidValue(key, text, "a range whose step is not 0")
+    values = list(override.sweep_iterator())
+    if not values:
+        raise InvalidValue(key, text, "one value or more")
+    choices = tuple((f"{key}={each}",) for each in override.sweep_string_iterator())
+    if isinstance(given, RangeSweep) and not given.shuffle and len(values) > 1 and given.step > 0:
+        numbers = cast("list[float]", values)
+        if LOG in tags and (given.step != 1 or numbers[0] <= 0):
+            raise InvalidValue(key, text, "a range from 1 or more in steps of 1, where it is tagged log")
+        whole = all(isinstance(each, int) for each in numbers)
+        between = Interval(numbers[0], numbers[-1], LOG in tags, None if LOG in tags else given.step, whole)
+        return Axis((key,), text, choices, between)
+    return Axis((key,), text, choices)
+
+
+def _interval(key: str, text: str, given: IntervalSweep, integer: bool) -> Interval:
+    low, high = given.start, given.end
+    if low is None or high is None or not low < high:
+        raise InvalidValue(key, text, "an interval whose first end is the lower one")
+    if LOG in given.tags and low <= 0:
+        raise InvalidValue(key, text, "an interval above 0, where it is tagged log")
+    # Hydra makes both ends floats, unless `int(interval(1, 10))` says otherwise.
+    whole = (integer and low == int(low) and high == int(high)) or isinstance(low, int)
+    return Interval(low, high, LOG in given.tags, None, whole)

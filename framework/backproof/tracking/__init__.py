@@ -1,0 +1,24 @@
+"""Floor 4: runs recorded in MLflow. The only room that imports MLflow, and only where it is used: that takes
+almost two seconds."""
+
+from backproof.tracking.environment import environment
+from backproof.tracking.options import TrackingError, TrackingOptions
+from backproof.tracking.run import Run
+from backproof.tracking.run_writer import Sink, Starter
+from backproof.tracking.signals import Terminated, check_terminated, terminate_on_sigterm
+from backproof.tracking.store import Store
+from backproof.tracking.writer_process import Writer
+
+__all__ = [
+    "Run",
+    "Sink",
+    "Starter",
+    "Store",
+    "Terminated",
+    "TrackingError",
+    "TrackingOptions",
+    "Writer",
+    "check_terminated",
+    "environment",
+    "terminate_on_sigterm",
+]

@@ -1,0 +1,38 @@
+"""How runs are recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from backproof.contracts import hyper
+from backproof.contracts.fields import InvalidValue, check_fields
+
+
+class TrackingError(Exception):
+    """Runs cannot be recorded; the message says where, why, and what to do."""
+
+
+@dataclass(frozen=True)
+class TrackingOptions:
+    """Where and under which name runs are recorded."""
+
+    enabled: bool = hyper(True, "record runs in MLflow (tracking=off unsets this)")
+    uri: str | None = hyper(
+        None, "of the MLflow store; null: MLFLOW_TRACKING_URI if it is set, else SQLite in the outputs folder"
+    )
+    experiment: str = hyper("backproof", "the MLflow experiment, made when it is not there")
+    run_name: str | None = hyper(None, "null: a name made of the choices")
+    parent: str | None = hyper(None, "id of the run under which it is nested, as a sweep sets it")
+    model: bool = hyper(
+        True, "log the network as an MLflow model, of single runs and of the best point of a sweep"
+    )
+    plots: bool = hyper(
+        True, "draw learning curves and predictions, of single runs and of the best point of a sweep"
+    )
+    tags: dict[str, str] = field(default_factory=dict[str, str])
+    flush_seconds: float = hyper(1.0, "metrics are written together, about this often", gt=0)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not self.experiment.strip():
+            raise InvalidValue("experiment", self.experiment, "a name")

@@ -1,0 +1,307 @@
+"""Floor 4: one run, trained and recorded: in its own folder, and in MLflow if that is asked for.
+
+The folder has everything; MLflow gets a copy. So what was computed is there even when the store goes away.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+
+from backproof import __version__
+from backproof.contracts import CLASSIFICATION, MULTILABEL, Array
+from backproof.experiment import describe
+from backproof.experiment.experiment import Prepared
+from backproof.experiment.run import GradcheckFailedError, Observer, Result
+from backproof.gradcheck import GradcheckReport
+from backproof.nn import model_io
+from backproof.nn.training import DivergedError, Pruned
+from backproof.render import check_page, plots
+from backproof.tracking import Sink, Starter, TrackingError, TrackingOptions, check_terminated
+
+PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+#: How the overrides begin that a sweeper gives its jobs beyond the user's own.
+OF_THE_SWEEPER = (
+    "tracking.parent=",
+    "++tracking.run_name=",
+    "++tracking.tags={backproof.point:",
+    "hydra.mode=",
+    "hydra.sweep.",
+    "sweep.",
+)
+
+
+class Shown(Observer, Protocol):
+    """An observer that may hold the terminal, and lets go of it."""
+
+    def close(self) -> None: ...
+
+
+class Recording:
+    """One run as it is recorded: `with` it around the run whose observer it is.
+
+    What happens goes to the run's folder, to MLflow (if there is a store) and to `shown`. However the run ends, it
+    is closed with all that there is until then: FINISHED, also where it was pruned, FAILED or KILLED.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        tracking: TrackingOptions,
+        store: Starter | None,
+        folder: Path,
+        overrides: Sequence[str],
+        shown: Shown,
+        surroundings: Mapping[str, Any],
+    ) -> None:
+        self.prepared, self.tracking, self.store, self.folder = prepared, tracking, store, folder
+        self.overrides, self.shown, self.surroundings = overrides, shown, surroundings
+        self.run: Sink | None = None
+        self._checks = 0
+        self._report: GradcheckReport | None = None
+        self._closed = False
+
+    def __enter__(self) -> Recording:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _write_json(self.folder / "environment.json", self.surroundings)
+        if self.store is None:
+            return self
+        prepared, tracking = self.prepared, self.tracking
+        parameters = describe.parameters(prepared)
+        self.run = self.store.start(
+            tracking.run_name or describe.run_name(prepared),
+            params=parameters,
+            tags={
+                "backproof.kind": "run",
+                "backproof.version": __version__,
+                "backproof.config_hash": describe.config_hash(parameters),
+                "backproof.gradcheck": SKIPPED,
+                "backproof.folder": str(self.folder.absolute()),
+                "mlflow.note.content": _note(prepared, self.overrides),
+                **({"backproof.sweep": tracking.parent} if tracking.parent else {}),
+                **tracking.tags,
+            },
+            parent=tracking.parent,
+        )
+        try:
+            _dataset(prepared, self.run)
+        except BaseException as error:
+            self.run.end(error)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shown.close()
+        if not self._closed:
+            self._close(error)
+
+    def ready(self, prepared: Prepared) -> None:
+        """The run is about to start."""
+        self.shown.ready(prepared)
+
+    def checked(self, report: GradcheckReport) -> None:
+        """A gradient check: its numbers at step 0 for fresh parameters, and at the next for trained ones."""
+        self._report = report
+        if not report.passed:
+            facts = [("dataset", describe.dataset(self.prepared)), ("network", describe.network(self.prepared))]
+            (self.folder / "gradcheck.html").write_text(check_page.page(report, "Gradient check", facts))
+        if self.run is not None:
+            self.run.metrics(report.flat_metrics(), step=self._checks)
+            self.run.tags({"backproof.gradcheck": PASSED if report.passed else FAILED})
+        self._checks += 1
+        self.shown.checked(report)
+
+    def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
+        """The metrics of an epoch."""
+        check_terminated()
+        if self.run is not None:
+            self.run.metrics(metrics, step=epoch)
+        self.shown.epoch(epoch, metrics)
+
+    def ended(self, outcome: Result | Exception) -> None:
+        """Everything that the run leaves, and its end in MLflow. Raises what keeps a result from being recorded."""
+        self.shown.ended(outcome)
+        if isinstance(outcome, Exception):
+            self._close(outcome)
+            return
+        try:
+            _write(outcome, self.folder, pictures=self.tracking.plots)
+            if self.run is not None:
+                self.run.metrics(outcome.summary, step=int(outcome.epochs.max()))
+                if outcome.stacked > 1:
+                    self.run.tags({"backproof.stacked": str(outcome.stacked)})
+                if self.tracking.model:
+                    self.run.model(self.folder / "weights")
+        except BaseException as error:
+            self._close(error)
+            raise
+        self._close(None)
+
+    def _close(self, error: BaseException | None) -> None:
+        """End the run in MLflow, with its folder and with what ended it."""
+        self._closed = True
+        if self._report is not None:
+            _write_json(self.folder / "gradcheck.json", self._report.to_dict())
+        if error is not None and not isinstance(error, Pruned):
+            _write_error(error, self.folder)
+        if self.run is None:
+            return
+        if isinstance(error, Pruned):
+            error.run_id = self.run.id
+        try:
+            self.run.tags(_tags(error))
+            self.run.folder(self.folder)
+        except TrackingError as lost:
+            self.run.end(error or lost)
+            if error is None:
+                raise
+            # The first error is the one to be told.
+            error.add_note(f"The run could not be recorded to its end either: {lost}")
+        else:
+            self.run.end(None if isinstance(error, Pruned) else error)
+
+
+def _tags(error: BaseException | None) -> dict[str, str]:
+    """What tells at a glance how a run ended."""
+    if isinstance(error, Pruned):
+        return {"backproof.pruned": "true"}
+    if isinstance(error, DivergedError):
+        return {"backproof.diverged": "true"}
+    return {"backproof.gradcheck": FAILED} if isinstance(error, GradcheckFailedError) else {}
+
+
+def _write(result: Result, folder: Path, *, pictures: bool) -> None:
+    """Everything that a finished run leaves."""
+    prepared = result.prepared
+    model_io.save(folder / "weights", model_io.SavedModel.of(prepared.net, result.theta, prepared.data))
+    _write_history(result, folder / "metrics.csv")
+    _write_json(folder / "summary.json", _summary(result))
+    if pictures:
+        _draw(result, folder)
+
+
+def _draw(result: Result, folder: Path) -> None:
+    for name, png in _pictures(result):
+        file = folder / "plots" / f"{name}.png"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(png)
+
+
+def draw(prepared: Prepared, folder: Path) -> None:
+    """The pictures of a run that has none, from the weights and the history in its folder."""
+    theta = model_io.load(folder / "weights").theta
+    with (folder / "metrics.csv").open(newline="") as rows:
+        table = list(csv.DictReader(rows))
+    R = len(theta)
+    history = {
+        name: [np.array([float(row[name]) for row in table[i : i + R]]) for i in range(0, len(table), R)]
+        for name in table[0].keys() - {"epoch", "seed"}
+    }
+    epochs = np.full(R, len(table) // R)
+    _draw(Result(prepared, theta, dict(sorted(history.items())), {}, None, epochs, epochs, 0.0), folder)
+
+
+def _summary(result: Result) -> dict[str, Any]:
+    """The final metrics: means, and each seed's own."""
+    seed = result.prepared.experiment.run.seed
+    return {
+        "metrics": result.summary,
+        "seeds": [
+            {
+                "seed": seed + r,
+                "epochs": int(result.epochs[r]),
+                "kept_epoch": int(result.best_epochs[r]),
+                **{name: float(values[r]) for name, values in result.final.items()},
+            }
+            for r in range(len(result.theta))
+        ],
+        "seconds": result.seconds,
+    }
+
+
+def _write_history(result: Result, file: Path) -> None:
+    """A row for each epoch and seed."""
+    seed = result.prepared.experiment.run.seed
+    with file.open("w", newline="") as out:
+        rows = csv.writer(out)
+        rows.writerow(["epoch", "seed", *result.history])
+        for epoch, values in enumerate(zip(*result.history.values(), strict=True), start=1):
+            for r in range(len(result.theta)):
+                rows.writerow([epoch, seed + r, *(float(each[r]) for each in values)])
+
+
+def _pictures(result: Result) -> list[tuple[str, bytes]]:
+    """Learning curves, and how predictions compare with the truth on the test part (or the best there is)."""
+    data = result.prepared.data
+    curves: dict[str, list[tuple[float, float | None]]] = {
+        name: [(float(np.mean(v)), float(np.std(v, ddof=1)) if len(v) > 1 else None) for v in values]
+        for name, values in result.history.items()
+    }
+    pictures = [("learning_curves", plots.learning_curves(curves))]
+    name, part = next((name, data.parts[name]) for name in ("test", "val", "train") if name in data.parts)
+    prediction = result.predict(name)
+    if data.task == CLASSIFICATION:
+        # Of all seeds together: each of them has seen the same samples.
+        chosen = prediction.argmax(axis=-1)
+        matrix = np.zeros((data.targets, data.targets), dtype=int)
+        np.add.at(matrix, (np.broadcast_to(part.y, chosen.shape), chosen), 1)
+        pictures.append(("confusion_matrix", plots.confusion_matrix(matrix, data.target_names)))
+    elif data.task == MULTILABEL:
+        pictures.append(("labels", _label_picture(prediction, part.y, data.target_names)))
+    else:
+        pictures.append(("residuals", plots.residuals(prediction.mean(axis=0), part.y, data.target_names)))
+    return pictures
+
+
+def _label_picture(prediction: Array, y: Array, names: tuple[str, ...]) -> bytes:
+    return plots.label_rates(prediction.mean(axis=0) > 0.5, y, names)
+
+
+def _dataset(prepared: Prepared, run: Sink) -> None:
+    """Name the dataset in MLflow, with the sizes of its parts and a digest of its numbers."""
+    data, loader = prepared.data, prepared.experiment.dataset
+    parameters = {key: str(value) for key, value in describe.fields_of(loader).items()}
+    run.dataset(
+        loader.name,
+        data.digest,
+        source={"plugin": loader.name, **parameters},
+        profile={"features": data.features, "targets": data.targets, "task": data.task, **data.sizes},
+        context="train",
+    )
+
+
+def _note(prepared: Prepared, overrides: Sequence[str]) -> str:
+    """What the UI shows as the run's description."""
+    return (
+        f"{describe.network(prepared)} on {describe.dataset(prepared)}; {describe.training(prepared)}\n\n"
+        f"```\n{command(overrides)}\n```"
+    )
+
+
+def command(overrides: Sequence[str], *, sweep: bool = False) -> str:
+    """The command that runs this again."""
+    own = overrides if sweep else given(overrides)
+    return shlex.join(["backproof", "train", *(["-m"] if sweep else []), *own])
+
+
+def given(overrides: Sequence[str]) -> list[str]:
+    """The overrides of a point without those that the sweeper adds."""
+    return [each for each in overrides if not each.startswith(OF_THE_SWEEPER)]
+
+
+def _write_error(error: BaseException, folder: Path) -> None:
+    (folder / "error.txt").write_text("".join(traceback.format_exception(error)))
+
+
+def _write_json(file: Path, values: Any) -> None:
+    file.write_text(json.dumps(values, indent=2, default=str) + "\n")

@@ -1,0 +1,236 @@
+"""One run that is being recorded. Metrics are gathered and written together, about once a second."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import tempfile
+import time
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backproof.tracking.options import TrackingError
+from backproof.tracking.run_writer import FAILED, FINISHED, Sink
+from backproof.tracking.signals import held_back
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, RunInfo
+
+#: What one request to MLflow may hold, and one value.
+BATCH, BATCH_OF_PARAMS, PARAM_LENGTH, TAG_LENGTH = 1000, 100, 6000, 5000
+INSTEAD = "Correct tracking.uri (or MLFLOW_TRACKING_URI), or train without a record: tracking=off"
+#: Seconds after which a store that has failed is tried again.
+PAUSE = 30.0
+
+
+class Run(Sink):
+    """A run in MLflow, written by this process."""
+
+    def __init__(self, client: MlflowClient, uri: str, info: RunInfo, flush_seconds: float) -> None:
+        self.client, self.uri, self.info = client, uri, info
+        self.flush_seconds = flush_seconds
+        self._waiting: list[Metric] = []
+        self._tags: dict[str, str] = {}
+        self._next_flush = time.monotonic() + flush_seconds
+        self._paused_until = 0.0
+        self._last = 0  # when the latest metrics were known
+        self._repository: Any = None
+
+    @property
+    def id(self) -> str:
+        return self.info.run_id
+
+    @property
+    def name(self) -> str:
+        return str(self.info.run_name)
+
+    @property
+    def waiting(self) -> int:
+        """Metrics that could be written now; none while a store that has failed is given time."""
+        return len(self._waiting) if time.monotonic() >= self._paused_until else 0
+
+    def begin(self, params: Mapping[str, Any]) -> None:
+        """Write the parameters, a hundred at once."""
+        from mlflow.entities import Param
+
+        listed = [Param(key, _cut(_text(value), PARAM_LENGTH)) for key, value in params.items()]
+        for start in range(0, len(listed), BATCH_OF_PARAMS):
+            self.client.log_batch(self.id, params=listed[start : start + BATCH_OF_PARAMS])
+
+    def metrics(self, values: Mapping[str, float], step: int, at: int | None = None) -> None:
+        """Numbers of one epoch. They are written when `flush_seconds` have passed since the last time.
+
+        NaN is stored as such. An infinite number is left out: MLflow would store 1.8e308 in its place.
+        """
+        from mlflow.entities import Metric
+
+        # Of two numbers of one step MLflow takes the later one for the last, and of one millisecond the larger one.
+        self._last = now = max(milliseconds() if at is None else at, self._last + 1)
+        self._waiting += [
+            Metric(name, float(value), now, step) for name, value in values.items() if not math.isinf(value)
+        ]
+        if time.monotonic() >= self._next_flush:
+            self.flush_or_keep()
+
+    def flush_or_keep(self) -> None:
+        """Write what is waiting; where that fails, say so and keep it."""
+        try:
+            self.flush()
+        except TrackingError as error:
+            # A run of hours is not given up for a server that is restarted: what was measured is kept.
+            logging.getLogger("backproof").warning(
+                "%s; nothing is lost so far, it is tried again", str(error).partition("\n")[0]
+            )
+            self._next_flush = self._paused_until = time.monotonic() + PAUSE
+
+    def flush(self) -> None:
+        """Write what is waiting. Raises TrackingError, and keeps it, where that fails."""
+        from mlflow.entities import RunTag
+
+        with recording_fails(self.uri):
+            while self._waiting or self._tags:
+                tags = [RunTag(key, value) for key, value in tag_values(self._tags).items()]
+                self.client.log_batch(self.id, metrics=self._waiting[:BATCH], tags=tags)
+                del self._waiting[:BATCH]
+                self._tags = {}
+        self._next_flush = time.monotonic() + self.flush_seconds
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags; they are written with the metrics that are waiting, or at the next `flush`."""
+        self._tags |= values
+
+    def dict(self, values: Any, path: str) -> None:
+        """A JSON artifact."""
+        self.text(json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n", path)
+
+    def text(self, text: str, path: str) -> None:
+        """A text artifact."""
+        self._artifact(text.encode(), path)
+
+    def figure(self, png: bytes, path: str) -> None:
+        """A picture."""
+        self._artifact(png, path)
+
+    def file(self, local: Path, folder: str | None = None) -> None:
+        """A local file as an artifact, in a folder of the artifacts."""
+        with recording_fails(self.uri):
+            self._repo().log_artifact(str(local), folder)
+
+    def folder(self, local: Path, folder: str | None = None) -> None:
+        """All files of a local folder as artifacts, in a folder of the artifacts."""
+        with recording_fails(self.uri):
+            self._repo().log_artifacts(str(local), folder)
+
+    def dataset(
+        self, name: str, digest: str, source: Mapping[str, Any], profile: Mapping[str, Any], context: str
+    ) -> None:
+        """The dataset that was used, for `context` (as train or test)."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        entity = Dataset(
+            name=name,
+            digest=digest,
+            source_type="backproof",
+            source=json.dumps(source, default=str),
+            profile=json.dumps(profile, default=str),
+        )
+        with recording_fails(self.uri):
+            self.client.log_inputs(self.id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
+
+    def model(self, folder: Path) -> str:
+        """Log the network that `model_file.save` wrote into `folder` as the run's model; its id in MLflow.
+
+        `mlflow.pyfunc.load_model("runs:/RUN_ID/model")` loads it.
+        """
+        from backproof.tracking.model import log_model
+
+        with recording_fails(self.uri):
+            return log_model(self.client, self.info, folder)
+
+    def finish(self, status: str = FINISHED) -> None:
+        """Write what is waiting and end the run as FINISHED, FAILED or KILLED.
+
+        The run is ended also where its last metrics cannot be written, as FAILED: one that is not recorded has not
+        been done. Raises TrackingError for either.
+        """
+        self.finished = True
+        try:
+            self.flush()
+        except TrackingError:
+            status = FAILED if status == FINISHED else status
+            raise
+        finally:
+            with recording_fails(self.uri):
+                self.client.set_terminated(self.id, status)
+
+    def settle(self) -> None:
+        """Nothing is left to wait for."""
+
+    def _artifact(self, content: bytes, path: str) -> None:
+        folder, _, name = path.rpartition("/")
+        with tempfile.TemporaryDirectory() as temporary:
+            local = Path(temporary, name)
+            local.write_bytes(content)
+            self.file(local, folder or None)
+
+    def _repo(self) -> Any:
+        """Where artifacts go; MLflow's client would ask the store again for each of them."""
+        if self._repository is None:
+            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+            self._repository = get_artifact_repository(str(self.info.artifact_uri), tracking_uri=self.uri)
+        return self._repository
+
+
+def milliseconds() -> int:
+    """The time, as MLflow has it."""
+    return int(time.time() * 1000)
+
+
+def tag_values(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags as MLflow takes them."""
+    return {key: _cut(value, TAG_LENGTH) for key, value in tags.items()}
+
+
+@contextlib.contextmanager
+def recording_fails(uri: str) -> Generator[None, None, None]:
+    """Whatever MLflow, its database or its server raise becomes a TrackingError that names the store."""
+    try:
+        with held_back():
+            yield
+    except TrackingError:
+        raise
+    except Exception as error:
+        if not isinstance(error, _failures()):
+            raise
+        raise TrackingError(f"cannot record in {uri}: {reason(error)}\n{INSTEAD}") from error
+
+
+def reason(error: Exception) -> str:
+    """What lies under the layers of a failed request, or the first line of another error."""
+    text = str(error).strip()
+    for known in ("Connection refused", "Name or service not known", "Read timed out", "Connect timed out"):
+        if known.lower() in text.lower():
+            return known
+    return text.partition("\n")[0] or type(error).__name__
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    # OSError: files, and all that `requests` raises. ImportError: a database whose driver is not installed.
+    return MlflowException, SQLAlchemyError, OSError, ImportError
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, bool | list | tuple) or value is None else str(value)
+
+
+def _cut(text: str, length: int) -> str:
+    mark = " … [cut]"
+    return text if len(text) <= length else text[: length - len(mark)] + mark

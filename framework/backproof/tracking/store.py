@@ -1,0 +1,225 @@
+"""The MLflow store that runs are recorded in: opened once in a process, by address and experiment."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import getpass
+import os
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+from backproof.tracking.environment import git_state
+from backproof.tracking.logging import quiet
+from backproof.tracking.options import TrackingError, TrackingOptions
+from backproof.tracking.run import INSTEAD, Run, milliseconds, reason, recording_fails, tag_values
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+#: What MLflow reads from the environment, unless the user has set it: by its own defaults a run waits four
+#: minutes for a server that has gone away.
+DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_UV_AUTO_DETECT": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+#: Seconds that a server is given to answer at all.
+PATIENCE = 3.0
+SQLITE = "sqlite:///"
+SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
+
+
+@dataclass(frozen=True)
+class Store:
+    """An MLflow experiment to record runs in."""
+
+    client: MlflowClient
+    uri: str
+    experiment: str
+    experiment_id: str
+    flush_seconds: float = 1.0
+
+    @classmethod
+    def open(cls, options: TrackingOptions, outputs: Path) -> Store:
+        """Find the store and the experiment, or make them. Nothing depends on the working directory afterwards.
+
+        Raises TrackingError that names the folder or the address, and what to do.
+        """
+        uri = resolve_uri(options.uri, outputs)
+        if urlsplit(uri).scheme in ("http", "https"):
+            _probe(uri)
+        folder = Path(uri.removeprefix(SQLITE)).parent if uri.startswith(SQLITE) else None
+        with _locked(folder), recording_fails(uri), quiet():
+            client = import_mlflow()(tracking_uri=uri, registry_uri=uri)
+            artifacts = (folder / "mlartifacts").as_uri() if folder else None
+            experiment_id = _experiment(client, options.experiment, artifacts)
+        return cls(client, uri, options.experiment, experiment_id, options.flush_seconds)
+
+    @classmethod
+    def again(cls, uri: str, experiment: str, experiment_id: str, flush_seconds: float) -> Store:
+        """A store that another process has opened."""
+        with recording_fails(uri), quiet():
+            client = import_mlflow()(tracking_uri=uri, registry_uri=uri)
+        return cls(client, uri, experiment, experiment_id, flush_seconds)
+
+    @classmethod
+    def find(cls, options: TrackingOptions, outputs: Path) -> Store:
+        """The store and the experiment to read runs from; neither is made.
+
+        Raises TrackingError where there is no such store, or no such experiment in it.
+        """
+        uri = resolve_uri(options.uri, outputs)
+        if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
+            raise TrackingError(
+                f"there are no runs yet in {uri.removeprefix(SQLITE)}\n"
+                "Train first (backproof train experiment=cs446), or name another place: --outputs DIR, --uri URI"
+            )
+        # The experiment "Default" is in every store, so that nothing is made here.
+        store = cls.open(dataclasses.replace(options, experiment="Default"), outputs)
+        with recording_fails(uri):
+            found = store.client.get_experiment_by_name(options.experiment)
+            if found is None or found.lifecycle_stage == "deleted":
+                names = sorted(each.name for each in cast("Any", store.client).search_experiments())
+                raise TrackingError(
+                    f"there is no experiment {options.experiment!r} in {uri}\nIt has: {', '.join(names)}"
+                )
+        return dataclasses.replace(store, experiment=found.name, experiment_id=found.experiment_id)
+
+    def start(
+        self, run_name: str, params: dict[str, Any], tags: dict[str, str], parent: str | None = None
+    ) -> Run:
+        """A new run, whose parameters and tags are written. Use it in a `with`, which ends it."""
+        own = {
+            "mlflow.user": _user(),
+            "mlflow.source.name": "backproof",
+            "mlflow.source.type": "LOCAL",
+            "mlflow.source.git.commit": git_state(os.getcwd())[0],
+            "mlflow.parentRunId": parent,
+        }
+        tags = {key: value for key, value in own.items() if value} | tags
+        with recording_fails(self.uri):
+            # With its tags from its first moment: a process that is killed now leaves no stray run.
+            created = self.client.create_run(self.experiment_id, milliseconds(), tag_values(tags), run_name)
+            run = Run(self.client, self.uri, created.info, self.flush_seconds)
+            try:
+                run.begin(params)
+            except BaseException as error:
+                run.end(error)
+                raise
+        return run
+
+    def slower(self, times: int) -> Store:
+        """The same store, whose runs write that many times more seldom."""
+        return dataclasses.replace(self, flush_seconds=self.flush_seconds * times)
+
+    def resume(self, run_id: str) -> Run:
+        """A run that exists, to add to."""
+        with recording_fails(self.uri):
+            return Run(self.client, self.uri, self.client.get_run(run_id).info, self.flush_seconds)
+
+
+def import_mlflow() -> type[MlflowClient]:
+    """MLflow's client, with our defaults for what it reads from the environment. It takes a second or two."""
+    for key, value in DEFAULTS.items():
+        os.environ.setdefault(key, value)
+    with quiet():
+        from mlflow import MlflowClient
+
+    return MlflowClient
+
+
+def resolve_uri(given: str | None, outputs: Path) -> str:
+    """The tracking URI: the one given, that of MLFLOW_TRACKING_URI, or SQLite in `outputs`; the path in it made
+    absolute. Raises TrackingError for one that MLflow cannot use."""
+    uri = given or os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        return f"{SQLITE}{outputs.expanduser().resolve() / 'mlflow.db'}"
+    scheme, separator, _ = uri.partition("://")
+    if not separator and uri != "databricks":
+        raise TrackingError(
+            f"the tracking URI {uri!r} is a folder, into which MLflow no longer records: "
+            f"use sqlite:///path/to/mlflow.db or http://host:port\n{INSTEAD}"
+        )
+    if separator and scheme.partition("+")[0] not in SCHEMES:
+        raise TrackingError(
+            f"the tracking URI {uri!r} has the scheme {scheme!r}, MLflow records into {', '.join(SCHEMES)}\n"
+            f"{INSTEAD}"
+        )
+    if uri.startswith(SQLITE):
+        return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).expanduser().resolve()}"
+    return uri
+
+
+def _probe(uri: str) -> None:
+    """Raise TrackingError unless the server answers within a few seconds, whatever it answers."""
+    import requests
+
+    try:
+        requests.get(f"{uri.rstrip('/')}/health", timeout=PATIENCE, stream=True).close()
+    except requests.exceptions.SSLError:
+        return  # It does answer; which certificates are trusted is between MLflow and the user.
+    except (requests.RequestException, ValueError) as error:
+        why = f"no answer within {PATIENCE:g} s" if isinstance(error, requests.Timeout) else reason(error)
+        raise TrackingError(
+            f"no MLflow server answers at {uri}: {why}\nStart one (mlflow server --port ...). {INSTEAD}"
+        ) from None
+
+
+@contextlib.contextmanager
+def _locked(folder: Path | None) -> Generator[None, None, None]:
+    """Alone in the folder of a SQLite store: processes that make one at the same time would break it."""
+    if folder is None:
+        yield
+        return
+    from filelock import FileLock
+
+    lock = FileLock(folder / "mlflow.lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=60)
+    except TimeoutError:
+        raise TrackingError(
+            f"{lock.lock_file} has been held by another process for a minute: end that process"
+        ) from None
+    except OSError as error:
+        raise TrackingError(
+            f"the folder {folder} cannot be written: {error.strerror or error}\n"
+            "Name another (outputs=DIR), or train without a record: tracking=off"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
+    """The id of the experiment of that name, which is made, or taken back from the deleted ones."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return client.create_experiment(name, artifacts)
+        except MlflowException:
+            # On a server another process may have been quicker.
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return found.experiment_id
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"  # A container's user that has no name.

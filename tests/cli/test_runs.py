@@ -1,0 +1,326 @@
+"""`backproof runs` and `backproof report` on what real runs have recorded."""
+
+import csv
+import io
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from backproof.cli.main import main
+from backproof.cli.ui import MLFLOW_SERVER
+from backproof.tracking import TrackingError, TrackingOptions
+from backproof.tracking.query import find, get, history, members, runs
+from backproof.tracking.store import Store
+
+from tests.cli.test_ui import free_port
+from tests.helpers.recorded import parent, run
+
+QUICK = ["dataset=iris", "train.epochs=3", "model.hidden=[5]", "tracking.model=false", "tracking.plots=false"]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A folder with three sweeps and a single run: over activation and seed; with a failure; with repeats."""
+    place = tmp_path_factory.mktemp("recorded")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        assert main(["train", "-m", *QUICK, "activation=relu,tanh", "seed=0,1", "tracking.run_name=first"]) == 0
+        assert main(["train", "-m", *QUICK, "optimizer.lr=0.05,1e300", "tracking.run_name=broken"]) == 1
+        assert (
+            main(["train", "-m", *QUICK, "repeats=3", "optimizer.lr=0.01,0.1", "tracking.run_name=stacks"]) == 0
+        )
+        assert main(["train", *QUICK, "dataset=wine", "tracking.run_name=alone"]) == 0
+    return place
+
+
+@pytest.fixture
+def place(recorded, monkeypatch, capsys):
+    monkeypatch.chdir(recorded)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    capsys.readouterr()
+    return recorded
+
+
+@pytest.fixture
+def shown(place, capsys):
+    """What a command prints, as text."""
+
+    def call(*args, code=0):
+        assert main([*args]) == code
+        captured = capsys.readouterr()
+        return captured.err if code else captured.out
+
+    return call
+
+
+def store():
+    return Store.find(TrackingOptions(), Path("outputs"))
+
+
+class TestRuns:
+    def test_sweeps_and_single_runs_the_newest_first(self, shown):
+        head, *rows = shown("runs").splitlines()
+        assert head.split() == ["run", "name", "best", "check", "status", "when", "took"]
+        assert [re.split(r"  +", row)[1] for row in rows] == ["alone", "stacks", "broken", "first"]
+        assert re.search(r"val/accuracy 0\.\d+ +–  +done, 4 points", rows[3])
+        assert "passed" in rows[0]
+
+    def test_a_sweeps_points_the_best_first(self, shown):
+        head, *rows = shown("runs", "first").splitlines()
+        assert head.split()[:6] == ["run", "activation", "seed", "val/accuracy", "test/accuracy", "val/loss"]
+        values = [float(row.split()[3]) for row in rows]
+        assert len(values) == 4
+        assert values == sorted(values, reverse=True)
+        assert not any(row.endswith(" ") or "\x1b" in row for row in rows)
+
+    def test_repeats_have_a_deviation(self, shown):
+        assert shown("runs", "last").count(" ± ") == 3 * 2
+
+    def test_a_failure_has_its_reason(self, shown):
+        done, failed = shown("runs", "broken").splitlines()[1:]
+        assert "done" in done
+        assert re.search(r"1e\+?300 .* failed .*DivergedError: the loss became", failed)
+
+    def test_json(self, shown):
+        found = json.loads(shown("runs", "first", "--format", "json"))
+        assert len(found) == 4
+        assert {(each["differs"]["activation"], each["differs"]["seed"]) for each in found} == {
+            (a, s) for a in ("relu", "tanh") for s in "01"
+        }
+        first = found[0]
+        assert len(first["id"]) == 32
+        assert first["status"] == "done"
+        assert first["gradcheck"] == "passed"
+        assert first["seconds"] > 0
+        assert time.strptime(first["started"], "%Y-%m-%dT%H:%M:%S%z")
+        assert {"val/accuracy", "test/loss", "gradcheck/max_relative_error"} <= first["metrics"].keys()
+        assert first["command"].startswith("backproof train dataset=iris")
+        # Numbers that JSON does not have are null.
+        assert "NaN" not in shown("runs", "broken", "--format", "json")
+
+    def test_csv(self, shown):
+        rows = list(csv.DictReader(io.StringIO(shown("runs", "stacks", "--format", "csv"))))
+        assert [row["optimizer.lr"] for row in rows] == ["0.1", "0.01"]
+        assert float(rows[0]["val/accuracy_std"]) >= 0
+        assert not [key for key in rows[0] if key.startswith("gradcheck/")]
+        assert len(list(csv.DictReader(io.StringIO(shown("runs", "--format", "csv", "--limit", "2"))))) == 2
+
+    def test_sort(self, shown):
+        found = json.loads(shown("runs", "first", "--format", "json", "--sort", "train/loss"))
+        losses = [each["metrics"]["train/loss"] for each in found]
+        assert losses == sorted(losses)
+        error = shown("runs", "first", "--sort", "val/acuracy", code=2)
+        assert "no run has the metric 'val/acuracy'" in error
+        assert "val/accuracy" in error.splitlines()[1]
+
+    def test_best_is_the_point_with_the_best_mean_over_its_seeds(self, shown):
+        best = json.loads(shown("runs", "first", "--best", "--format", "json"))
+        every = json.loads(shown("runs", "first", "--format", "json"))
+        means = {}
+        for a in ("relu", "tanh"):
+            means[a] = np.mean([e["metrics"]["val/accuracy"] for e in every if e["differs"]["activation"] == a])
+        assert best["value"] == pytest.approx(max(means.values()))
+        assert best["params"] == {"activation": max(means, key=means.get)}
+        assert best["seeds"] == [0, 1]
+        assert len(best["runs"]) == 2
+        line = shown("runs", "first", "--best")
+        assert line.count("\n") == 1
+        assert line.rstrip().endswith(best["command"])
+        assert " ± " in line
+        assert "over 2 seeds" in line
+
+    def test_the_best_points_command_makes_the_same_runs(self, shown, tmp_path, monkeypatch):
+        best = json.loads(shown("runs", "first", "--best", "--format", "json"))
+        before = [get(store(), run_id) for run_id in best["runs"]]
+        words = shlex.split(best["command"])
+        assert words[:3] == ["backproof", "train", "-m"]
+        monkeypatch.chdir(tmp_path)
+        assert main([*words[1:], "tracking.plots=false"]) == 0
+        after = [each for each in runs(store()) if not each.is_sweep]
+        tag = "backproof.config_hash"
+        assert {each.tags[tag] for each in after} == {each.tags[tag] for each in before}
+        key = "val/loss"
+        assert sorted(each.metrics[key] for each in after) == sorted(each.metrics[key] for each in before)
+
+    def test_a_command_made_of_parameters_alone_makes_the_same_run(self, place, tmp_path, monkeypatch):
+        from backproof.report.points import own_words
+
+        found = find(runs(store()), "alone")
+        found.tags["mlflow.note.content"] = "somebody's own words"
+        monkeypatch.chdir(tmp_path)
+        assert main([*own_words(found)[1:], "tracking.plots=false"]) == 0
+        (again,) = runs(store())
+        assert again.tags["backproof.config_hash"] == found.tags["backproof.config_hash"]
+        assert again.metrics["val/loss"] == found.metrics["val/loss"]
+
+    def test_best_of_all_runs_must_be_comparable(self, shown):
+        assert "2 datasets (iris, wine)" in shown("runs", "--best", code=2)
+
+    def test_a_pipe_that_closes(self, place):
+        script = f"{sys.executable} -m backproof runs first --format json | head -1"
+        done = subprocess.run(
+            ["bash", "-c", script],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PYTHONPATH": str(Path(__file__).parents[2] / "framework"), "PATH": "/usr/bin:/bin", "HOME": str(place)},
+        )
+        assert done.stdout == "[\n"
+        assert done.stderr == ""
+
+
+class TestWhichRun:
+    def test_by_id_prefix_name_and_last(self, shown):
+        every = json.loads(shown("runs", "--format", "json"))
+        first = next(each for each in every if each["name"] == "first")
+        for given in (first["id"], first["id"][:9], "first"):
+            assert shown("runs", given) == shown("runs", "first")
+        assert shown("runs", "last") == shown("runs", "stacks")
+
+    @pytest.mark.parametrize(
+        ("given", "words"),
+        [
+            ("nowhere", "no run has the id or the name 'nowhere'; the latest sweeps are"),
+            ("alone", "not a sweep: it was trained alone"),
+        ],
+    )
+    @pytest.mark.parametrize("command", ["runs", "report"])
+    def test_what_is_no_sweep(self, shown, command, given, words):
+        assert words in shown(command, given, code=2)
+
+    def test_a_point_names_its_sweep(self, shown):
+        point = json.loads(shown("runs", "first", "--format", "json"))[0]
+        assert "it is a point of the sweep" in shown("runs", point["id"], code=2)
+
+    def test_a_prefix_of_several(self):
+        sweep = parent()
+        with pytest.raises(TrackingError, match="begins the ids of 2 runs"):
+            find([run(1), run(2), sweep], "000")
+        assert find([run(1), run(2), sweep], "ff") is sweep
+        with pytest.raises(TrackingError, match="no sweep is recorded"):
+            find([run(1)], "last")
+        with pytest.raises(TrackingError, match="no run has"):
+            find([run(1)], "")
+
+    @pytest.mark.parametrize("command", ["runs", "report"])
+    def test_where_nothing_is(self, tmp_path, monkeypatch, capsys, command):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        assert main([command]) == 2
+        assert "there are no runs yet" in capsys.readouterr().err
+        assert list(tmp_path.iterdir()) == []
+
+    def test_another_experiment(self, shown):
+        error = shown("runs", "--experiment", "mine", code=2)
+        assert "no experiment 'mine'" in error
+        assert "backproof" in error
+        # Asking has not made it.
+        assert "no experiment 'mine'" in shown("report", "--experiment", "mine", code=2)
+
+    @pytest.mark.parametrize("given", [["--limit", "-1"], ["--format", "xml"], ["--limit", "x"]])
+    def test_bad_options(self, place, given):
+        with pytest.raises(SystemExit) as left:
+            main(["runs", *given])
+        assert left.value.code == 2
+
+
+class TestReport:
+    def test_it_has_the_sweep(self, shown, tmp_path):
+        file = tmp_path / "deep" / "page.html"
+        assert str(file) in shown("report", "first", "--out", str(file))
+        text = file.read_text()
+        assert "first</h1>" in text
+        assert text.count('<tr data-p="') == 2
+        assert text.count('class="run"') == 4
+        assert text.count("paired t-test") == 1
+        assert "activation=relu,tanh seed=0,1" in text
+        assert text.count('class="curve"') == 3 * 2
+        assert 'class="band"' in text
+        assert not re.search(r"https?:", text)
+
+    def test_stacks_are_compared_by_their_members(self, shown, tmp_path):
+        shown("report", "stacks", "--out", str(tmp_path / "page.html"))
+        text = (tmp_path / "page.html").read_text()
+        assert "paired t-test" in text
+        assert 'class="band"' in text
+
+    def test_failures_have_their_reasons(self, shown, tmp_path):
+        shown("report", "broken", "--out", str(tmp_path / "page.html"))
+        text = (tmp_path / "page.html").read_text()
+        assert "Runs that did not finish" in text
+        assert "DivergedError: the loss became" in text
+        assert "before their run was recorded" not in text
+
+    def test_a_place_that_cannot_be_written(self, shown, tmp_path):
+        (tmp_path / "file").write_text("")
+        assert "cannot be written" in shown("report", "--out", str(tmp_path / "file" / "x.html"), code=2)
+
+    def test_the_name_of_the_file(self, shown, tmp_path, monkeypatch, recorded):
+        monkeypatch.chdir(tmp_path)
+        out = shown("report", "--outputs", str(recorded / "outputs"))
+        (file,) = tmp_path.iterdir()
+        assert re.fullmatch(r"report-[0-9a-f]{8}\.html", file.name)
+        assert file.name in out
+
+
+class TestReading:
+    def test_members_are_the_seeds(self, place):
+        stack = next(each for each in runs(store()) if each.repeats == 3)
+        found = members(store(), stack)
+        assert sorted(found) == [0, 1, 2]
+        mean = np.mean([own["val/loss"] for own in found.values()])
+        assert mean == pytest.approx(stack.metrics["val/loss"])
+
+    def test_history_has_the_epochs(self, place):
+        alone = find(runs(store()), "alone")
+        folder = Path(alone.tags["backproof.folder"])
+        rows = list(csv.DictReader(io.StringIO((folder / "metrics.csv").read_text())))
+        assert history(store(), alone.id, "val/loss") == {
+            int(row["epoch"]): pytest.approx(float(row["val/loss"])) for row in rows
+        }
+
+    def test_more_runs_than_a_request_gives(self, place, monkeypatch):
+        from backproof.tracking import query
+
+        before = [each.id for each in runs(store())]
+        monkeypatch.setattr(query, "PAGE", 3)
+        assert [each.id for each in runs(store())] == before
+        assert len(before) == 4 + 2 + 2 + 3 + 1
+
+
+@pytest.mark.slow
+def test_it_is_the_same_through_a_server(shown, place, tmp_path):
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    database = f"sqlite:///{place / 'outputs' / 'mlflow.db'}"
+    server = subprocess.Popen(
+        [*MLFLOW_SERVER, "--backend-store-uri", database, "--host", "127.0.0.1", "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"{address}/health", timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        for args in (["stacks"], ["first", "--best"], ["--format", "json"]):
+            assert shown("runs", *args, "--uri", address) == shown("runs", *args)
+        shown("report", "stacks", "--out", str(tmp_path / "a.html"), "--uri", address)
+        shown("report", "stacks", "--out", str(tmp_path / "b.html"))
+        assert (tmp_path / "a.html").read_text() == (tmp_path / "b.html").read_text()
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()

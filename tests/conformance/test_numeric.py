@@ -1,0 +1,40 @@
+"""Derivatives from values alone, as the conformance checks take them."""
+
+import numpy as np
+import pytest
+from backproof.conformance import numeric
+
+
+@pytest.mark.parametrize(
+    ("f", "slope"),
+    [(np.sin, np.cos), (np.exp, np.exp), (lambda x: x**3, lambda x: 3 * x**2)],
+)
+def test_derivatives(f, slope):
+    x = np.linspace(-2, 2, 41)
+    np.testing.assert_allclose(numeric.complex_step(f, x), slope(x), rtol=1e-15, atol=1e-16)
+    np.testing.assert_allclose(numeric.central(f, x), slope(x), rtol=1e-10, atol=1e-11)
+    for h in (-1e-4, 1e-4):
+        np.testing.assert_allclose(numeric.one_sided(f, x, h), slope(x), rtol=1e-6, atol=1e-7)
+
+
+def test_central_is_of_fourth_order():
+    x = np.array([1.0])
+    coarse, fine = (abs(numeric.central(np.exp, x, h) - np.e)[0] for h in (0.2, 0.1))
+    assert np.log2(coarse / fine) == pytest.approx(4, abs=0.05)
+
+
+def test_either_side_of_a_kink():
+    x = np.array([0.0])
+    assert numeric.one_sided(np.abs, x, 1e-4) == pytest.approx(1)
+    assert numeric.one_sided(np.abs, x, -1e-4) == pytest.approx(-1)
+
+
+def test_jumps():
+    grid = np.linspace(-1, 1, 201)
+    assert not len(numeric.jumps(lambda x: np.sin(50 * x), grid, 1e-3))
+    found = numeric.jumps(lambda x: (x > 0.123) + 2.0 * (x > 0.7771), grid, 0.5)
+    np.testing.assert_allclose(found, [0.123, 0.7771], atol=1e-8)
+
+
+def test_a_nan_is_a_jump():
+    assert len(numeric.jumps(lambda x: np.where(x == 0, np.nan, x), np.linspace(-1, 1, 201), 0.5))

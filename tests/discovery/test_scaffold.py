@@ -1,0 +1,163 @@
+"""`backproof new`: what it writes works as it is, its tests have teeth, and nothing is overwritten."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from backproof.cli.main import main
+from backproof.contracts import KINDS
+from backproof.discovery.registry import registry
+
+ROOT = Path(__file__).parents[2]
+#: Each kind's file, and a mistake to plant in it: what stands there, and what is put in its place.
+FORMS = {
+    "activation": ("py", "np.add(slope, 1, slope)", "np.add(slope, 2, slope)"),
+    "loss": ("py", "const(1 / z.shape[1]", "const(2 / z.shape[1]"),
+    "optimizer": ("py", "like(lr, grad)", "like(1.001 * lr, grad)"),
+    "schedule": ("py", "** self.power", "** (self.power + 1)"),
+    "initializer": ("py", "limit = self.gain", "limit = 1.05 * self.gain"),
+    "penalty": ("py", "like(self.eps, work) ** 2", "like(self.eps, work)"),
+    "metric": ("py", "axis=-1) == y", "axis=-1) <= y"),
+    "dataset": ("py", "np.pi * y", "3 * y"),
+    "space": ("py", "range(1, depth + 1)", "range(1, depth)"),
+    "derivation": ("yaml", " * dphi(a1[n,h]) * x[n,d]", " * x[n,d]"),
+    "derivation --code": ("py", " * trace.dphi(trace.a[1])", ""),
+}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty working directory, and no directory of plugins."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BACKPROOF_PLUGINS", raising=False)
+    yield tmp_path
+    registry.cache_clear()
+
+
+def files(form):
+    kind, name = form.split()[0], f"own{len(form.split())}"
+    return (
+        kind,
+        name,
+        Path("mine", kind, f"{name}.{FORMS[form][0]}"),
+        Path("mine", kind, f"test_{kind}_{name}.py"),
+    )
+
+
+def test_there_is_a_template_of_every_kind():
+    assert {form.split()[0] for form in FORMS} == set(KINDS)
+
+
+@pytest.mark.slow
+def test_what_is_written_verifies_and_passes_its_own_test_which_finds_a_mistake(place, capsys, monkeypatch):
+    for form in FORMS:
+        kind, name, file, test = files(form)
+        assert main(["new", kind, name, *form.split()[1:]]) == 0
+        shown = capsys.readouterr().out
+        for each in (file, test, f"export BACKPROOF_PLUGINS={place / 'mine'}", f"verify {kind} {name}"):
+            assert str(each) in shown
+    results = own_tests()
+    assert results == {(f.name, name): "PASSED" for f in written() for name in functions(f)}
+    assert len(results) == 2 * len(FORMS)
+    monkeypatch.setenv("BACKPROOF_PLUGINS", str(place / "mine"))
+    registry.cache_clear()
+    for form in FORMS:
+        kind, name, _, _ = files(form)
+        assert main(["verify", kind, name]) == 0, capsys.readouterr()
+    for form, (_, right, wrong) in FORMS.items():
+        text = files(form)[2].read_text()
+        assert text.count(right) == 1
+        files(form)[2].write_text(text.replace(right, wrong))
+    results = own_tests()
+    for form in FORMS:
+        test = files(form)[3]
+        _, oracle = functions(test)
+        assert results[test.name, oracle] == "FAILED"
+
+
+def written():
+    return sorted(Path("mine").rglob("test_*.py"))
+
+
+def functions(test):
+    return re.findall(r"^def (test_\w+)", test.read_text(), re.MULTILINE)
+
+
+def own_tests():
+    """The outcome of each test in the files written, by file and name."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "mine", "-v", "-p", "no:cacheprovider", "--tb=no", "-W", "error"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.findall(r"/(\w+\.py)::(\w+) (PASSED|FAILED|ERROR)", done.stdout)
+    assert found, done.stdout + done.stderr
+    return {(file, name): outcome for file, name, outcome in found}
+
+
+def test_what_is_written_is_used_from_the_command(place, monkeypatch, capsys):
+    assert main(["new", "activation", "bent", "--dir", "some where"]) == 0
+    export = next(line for line in capsys.readouterr().out.splitlines() if "export" in line)
+    assert export.strip() == f"export BACKPROOF_PLUGINS='{place / 'some where'}'"
+    monkeypatch.setenv("BACKPROOF_PLUGINS", str(place / "some where"))
+    registry.cache_clear()
+    assert main(["train", "activation=bent", "dataset=iris", "train.epochs=2", "tracking=off"]) == 0
+    assert "✓ passed" in capsys.readouterr().out
+    # With the variable set it is where the next one goes, and nothing needs to be exported.
+    assert main(["new", "loss", "bent"]) == 0
+    shown = capsys.readouterr().out
+    assert "some where/loss/bent.py" in shown
+    assert "export" not in shown
+
+
+BAD = {
+    "kind": (["activaton", "bent"], ["no kind of plugin is called 'activaton', did you mean activation"]),
+    "keyword": (["activation", "class"], ["'class' cannot be a plugin's name"]),
+    "dash": (["activation", "my-own"], ["'my-own' cannot be a plugin's name", "letters, digits and _"]),
+    "path": (["activation", "../bent"], ["cannot be a plugin's name"]),
+    "digit": (["activation", "3rd"], ["cannot be a plugin's name"]),
+    "not found as a plugin": (["activation", "test_it"], ["cannot be a plugin's name"]),
+    "of Hydra": (["activation", "null"], ["cannot be a plugin's name"]),
+    "taken": (["activation", "relu"], ["an activation is called 'relu' already", "relu.py", "another name"]),
+    "there already": (["activation", "there"], ["there.py is there already; nothing was written"]),
+    "test there already": (["activation", "tested"], ["test_activation_tested.py is there already"]),
+    "other form there": (["derivation", "rule", "--code"], ["rule.yaml is there already"]),
+    "unwritable": (["activation", "bent", "--dir", "file"], ["file/activation cannot be written"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_block_and_writes_nothing(place, capsys, name):
+    arguments, parts = BAD[name]
+    there = (
+        "file",
+        "mine/activation/there.py",
+        "mine/activation/test_activation_tested.py",
+        "mine/derivation/rule.yaml",
+    )
+    for each in there:
+        Path(each).parent.mkdir(parents=True, exist_ok=True)
+        Path(each).write_text("mine")
+    before = sorted(Path().rglob("*"))
+    assert main(["new", *arguments]) == 2
+    captured = capsys.readouterr()
+    for part in parts:
+        assert part in captured.err
+    assert captured.err.startswith("backproof: ")
+    assert len(captured.err.strip().splitlines()) <= 3
+    assert captured.out == ""
+    assert sorted(Path().rglob("*")) == before
+    assert all(Path(each).read_text() == "mine" for each in there)
+
+
+@pytest.mark.parametrize("arguments", [[], ["activation"], ["activation", "bent", "--directory", "x"]])
+def test_missing_arguments_show_how_it_is_used(place, capsys, arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(["new", *arguments])
+    assert ended.value.code == 2
+    assert "usage: backproof new" in capsys.readouterr().err

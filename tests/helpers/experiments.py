@@ -1,0 +1,91 @@
+"""Experiments for tests, built without Hydra."""
+
+import numpy as np
+from backproof.contracts import Dataset
+from backproof.data import DataOptions, split
+from backproof.discovery.registry import registry
+from backproof.experiment.experiment import Experiment, ModelOptions, RunOptions
+from backproof.experiment.run import run as run_prepared
+from backproof.gradcheck import CheckOptions
+from backproof.nn import model_io
+from backproof.nn.mlp import MLP
+from backproof.nn.predictor import Predictor
+from backproof.nn.training import EarlyStopping, TrainOptions
+
+KINDS = {
+    "dataset": "iris",
+    "activation": "relu",
+    "optimizer": "sgd",
+    "schedule": "constant",
+    "initializer": "he_normal",
+    "penalty": "none",
+    "derivation": "backprop",
+}
+
+
+def experiment(**given):
+    """An experiment; plugins by name or (name, hyperparameters), options by their own names."""
+    plugins = registry()
+
+    def built(kind, chosen):
+        if not isinstance(chosen, str | tuple):
+            return chosen
+        name, params = chosen if isinstance(chosen, tuple) else (chosen, {})
+        return plugins.build(kind, name, params)
+
+    chosen = {kind: built(kind, given.pop(kind, name)) for kind, name in KINDS.items()}
+    loss = given.pop("loss", None)
+    metrics = given.pop("metrics", None)
+    stopping = EarlyStopping(**given.pop("stopping", {}))
+    options = {
+        "model": ModelOptions(given.pop("hidden", (8,))),
+        "train": TrainOptions(
+            **{"epochs": 3, "batch_size": 16, **given.pop("train", {})}, early_stopping=stopping
+        ),
+        "data": DataOptions(**given.pop("data", {})),
+        "gradcheck": CheckOptions(**given.pop("gradcheck", {})),
+        "run": RunOptions(given.pop("seed", 0), given.pop("repeats", 1)),
+    }
+    assert not given, given
+    return Experiment(
+        **chosen,
+        loss=built("loss", loss) if loss else None,
+        metrics=None if metrics is None else tuple(built("metric", each) for each in metrics),
+        **options,
+    )
+
+
+class Watcher:
+    """An observer that keeps what it is told."""
+
+    def __init__(self):
+        self.reports, self.epochs = [], []
+
+    def ready(self, prepared):
+        self.prepared = prepared
+
+    def checked(self, report):
+        self.reports.append(report)
+
+    def epoch(self, epoch, metrics):
+        self.epochs.append((epoch, metrics))
+
+    def ended(self, outcome):
+        self.outcome = outcome
+
+
+def run(**given):
+    return run_prepared(experiment(**given).prepare(registry()), Watcher())
+
+
+def saved_model(folder):
+    """A model in a folder, and what it predicts for some samples."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)), np.arange(60) % 2
+    data = split(Dataset(X, y, "classification", ("a", "b c", "d"), ("no", "yes")), DataOptions())
+    net = MLP(
+        (3, 4, 2), registry().build("activation", "relu"), registry().build("loss", "softmax_cross_entropy")
+    )
+    theta = rng.normal(size=(2, net.layout.P))
+    model_io.save(folder / "network", model_io.SavedModel.of(net, theta, data))
+    return folder / "network", X, Predictor.load(folder / "network").predict(X)

@@ -1,0 +1,148 @@
+"""Adding a plugin is one file: in a directory named by a variable, or in an installed distribution."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "backproof"]
+QUICK = ["dataset=iris", "train.epochs=2", "tracking=off"]
+
+SQUASH = '''"""Arctangent."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from backproof.contracts import Activation, Array, hyper
+
+
+@dataclass(frozen=True)
+class Arctan(Activation):
+    """φ(a) = arctan(s a)."""
+
+    stretch: float = hyper(1.0, "s", gt=0)
+
+    def forward(self, a: Array, out: Array) -> None:
+        np.multiply(a, self.stretch, out)
+        np.arctan(out, out)
+
+    def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
+        """φ'(a) = s / (1 + (s a)²)."""
+        grad *= self.stretch / (1 + (self.stretch * a) ** 2)
+'''
+
+
+def backproof(*args, env=None, code=0):
+    done = subprocess.run(
+        [*COMMAND, *args], capture_output=True, text=True, env={**os.environ, **(env or {})}, check=False
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A directory of the user's own with one activation, and an empty working directory."""
+    (tmp_path / "mine/activation").mkdir(parents=True)
+    (tmp_path / "mine/activation/arctan.py").write_text(SQUASH)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("BACKPROOF_PLUGINS", str(tmp_path / "mine"))
+    return tmp_path / "mine"
+
+
+@pytest.fixture
+def distribution(tmp_path, monkeypatch):
+    """What `pip install` leaves of a distribution with an entry point: its module and its metadata."""
+    site = tmp_path / "site"
+    info = site / "backproof_arctan-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "their_arctan.py").write_text(SQUASH)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: backproof-arctan\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[backproof.plugins]\nanything = their_arctan\n")
+    (info / "RECORD").write_text("")
+    (tmp_path / "work").mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{Path(__file__).parents[2] / "framework"}")
+    return site
+
+
+def test_a_file_in_a_directory_trains_and_is_listed(folder):
+    shown = backproof("train", "activation=arctan", "activation.stretch=2", *QUICK).stdout
+    assert "arctan" in shown
+    assert "✓ passed" in shown
+    assert "arctan" in backproof("plugins").stdout
+    assert "activation.stretch = 1.0" in backproof("plugins", "activation").stdout
+    assert "arctan" in backproof("train", "--help").stdout
+    line = {"COMP_LINE": "backproof train activation=arc", "COMP_POINT": "30"}
+    assert backproof("-sc", "query=bash", env=line).stdout.split() == ["activation=arctan"]
+    assert "8 of 8 checks" in backproof("verify", "activation", "arctan").stdout
+    assert "activation.stretch: got -1.0, expected > 0" in (
+        backproof("train", "activation=arctan", "activation.stretch=-1", code=2).stderr
+    )
+
+
+def test_a_file_beside_its_kinds_folders_works_too(folder):
+    shutil.move(folder / "activation/arctan.py", folder / "flat.py")
+    assert "4 → 32 flat" in backproof("train", "activation=flat", *QUICK).stdout
+
+
+def test_an_installed_distribution_trains_and_is_listed(distribution):
+    assert "4 → 32 their_arctan" in backproof("train", "activation=their_arctan", *QUICK).stdout
+    assert str(distribution / "their_arctan.py") in backproof("plugins", "activation").stdout
+
+
+def test_two_of_one_name_are_an_error_that_names_both(folder):
+    shutil.copy(folder / "activation/arctan.py", folder / "activation/relu.py")
+    errors = backproof("train", *QUICK, code=2).stderr
+    assert "two plugins are called activation 'relu'" in errors
+    assert str(folder / "activation/relu.py") in errors
+    assert "plugins/activation/relu.py" in errors.replace(str(folder), "")
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("import nothing_of_the_kind\n", "ModuleNotFoundError"),
+        ("def broken(:\n", "SyntaxError"),
+        ("1 / 0\n", "ZeroDivisionError"),
+        ("x = 1\n", "must define one plugin class, found none"),
+        (SQUASH.replace("@dataclass(frozen=True)\n", ""), "must be a frozen dataclass"),
+        (SQUASH.replace("def backward", "def backwards"), "lacks backward"),
+        ("import sys\nsys.exit(3)\n", "SystemExit"),
+    ],
+)
+def test_a_broken_file_is_a_warning_and_stops_nobody(folder, content, reason):
+    (folder / "activation/bad.py").write_text(content)
+    done = backproof("train", "activation=arctan", *QUICK)
+    assert f"plugin file {folder / 'activation/bad.py'} is left out" in done.stderr
+    assert reason in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "arctan" in backproof("plugins").stdout
+
+
+def test_a_wrong_derivative_is_stopped_before_training(folder):
+    wrong = SQUASH.replace("self.stretch / (1 +", "self.stretch / (2 +")
+    (folder / "activation/arctan.py").write_text(wrong)
+    done = backproof("train", "activation=arctan", "dataset=iris", "train.epochs=2", code=1)
+    assert "the gradient check failed" in done.stderr
+    assert "W1[" in done.stderr
+    assert "expected" in done.stderr
+    assert "W2" not in done.stderr.partition("diagnosis")[0]
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{Path('outputs/mlflow.db').absolute()}")
+    (run,) = client.search_runs([client.get_experiment_by_name("backproof").experiment_id])
+    assert run.info.status == "FAILED"
+    assert run.data.tags["backproof.gradcheck"] == "failed"
+    assert "train/loss" not in run.data.metrics
+    assert "gradcheck.json" in [each.path for each in client.list_artifacts(run.info.run_id)]
+    warned = backproof("train", "activation=arctan", "gradcheck.on_failure=warn", *QUICK)
+    assert "✗" in warned.stdout
+    assert "7 of 8 checks" in backproof("verify", "activation", "arctan", code=1).stdout
+    assert "✗" in backproof("check", "activation=arctan", "dataset=iris", code=1).stdout

@@ -1,0 +1,315 @@
+"""Sweeps in parallel, as a person runs them: on Dask, joblib, a cluster of two hosts, MLflow's server."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+from backproof.cli.ui import MLFLOW_SERVER, QUIET
+
+from tests.helpers.sweeps import BACKPROOF, QUICK, children, parents, points
+
+ROOT = Path(__file__).parents[2]
+DASK = ["hydra/launcher=dask", "hydra.launcher.n_workers=2"]
+#: What a person has who sets nothing.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")} | {
+    "PYTHONPATH": str(ROOT)
+}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+def command(*args):
+    return [*BACKPROOF, "train", "-m", *QUICK, *args]
+
+
+def run(*args, prefix=(), code=0):
+    """Run a sweep in a process of its own; what it showed."""
+    done = subprocess.run(
+        [*prefix, *command(*args)], capture_output=True, text=True, timeout=240, env=ENVIRONMENT
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def processes_in(folder):
+    """The processes whose working directory is that folder."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if Path(os.readlink(each / "cwd")) == folder and int(each.name) != os.getpid():
+                found.append((each / "cmdline").read_bytes().replace(b"\0", b" "))
+    return [each for each in found if b"spawn_main" in each or b"backproof" in each]
+
+
+@contextlib.contextmanager
+def started(args, ready, prefix=(), env=None):
+    """A server, until `ready()` is true, and ended with all its children."""
+    with Path("server.log").open("a") as log:
+        process = subprocess.Popen(
+            [*prefix, *args],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**ENVIRONMENT, **(env or {})},
+        )
+        try:
+            until = time.monotonic() + 90
+            while not ready():
+                assert process.poll() is None, Path("server.log").read_text()
+                assert time.monotonic() < until, Path("server.log").read_text()
+                time.sleep(0.2)
+            yield process
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.mark.slow
+def test_dask_gives_what_the_basic_launcher_gives(place):
+    args = ["seed=0,1,2", "gradcheck=on"]
+    shown = run(*args, *DASK)
+    assert all(f"  seed{seed}\n" in shown for seed in range(3))
+    run(*args)
+    dask, basic = parents()
+    for parent in (dask, basic):
+        assert parent.info.status == "FINISHED"
+        assert len(children(parent, "FINISHED")) == 3
+
+    def numbers(parent):
+        return {
+            run.data.params["seed"]: {k: v for k, v in run.data.metrics.items() if "seconds" not in k}
+            for run in children(parent)
+        }
+
+    assert numbers(dask) == numbers(basic)
+    for child in children(dask):
+        environment = json.loads(Path(child.data.tags["backproof.folder"], "environment.json").read_text())
+        assert {each["threads"] for each in environment["blas"]} == {1}
+    assert processes_in(place) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_a_signal_ends_everything_and_the_sweep_can_go_on(place, number):
+    args = ["seed=range(6)", "train.epochs=3000", *DASK]
+    process = subprocess.Popen(
+        command(*args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+    )
+    while not list(Path("outputs/sweeps").glob("*/*/*/summary.json")):
+        assert process.poll() is None
+        time.sleep(0.2)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, errors
+    assert "Traceback" not in errors
+    assert processes_in(place) == []
+    (parent,) = parents()
+    assert parent.info.status == "KILLED"
+    assert {run.info.status for run in children(parent)} <= {"FINISHED", "KILLED"}
+    table = points(parent.data.tags["backproof.folder"])
+    assert "not run" in {row["status"] for row in table}
+    assert not Path(parent.data.tags["backproof.folder"], ".running").exists()
+
+
+@pytest.mark.slow
+def test_killed_workers_and_a_killed_sweep(place):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks/chaos.py"), "--points", "30", "--worker-kills", "1"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=ENVIRONMENT,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "30 of 30 points FINISHED, none twice, none missing" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_does_not_answer(place):
+    address = f"tcp://127.0.0.1:{free_port()}"
+    shown = run("seed=0,1", *DASK, f"hydra.launcher.address={address}", "hydra.launcher.timeout=1", code=2)
+    assert f"no Dask scheduler answers at {address} within 1 s" in shown
+    assert "Traceback" not in shown
+    assert parents() == []
+
+
+@pytest.mark.slow
+def test_joblib(place):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    run("seed=0,1,2,3", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    (parent,) = parents()
+    assert sorted(int(each.data.params["seed"]) for each in children(parent, "FINISHED")) == [0, 1, 2, 3]
+
+
+@pytest.mark.slow
+def test_a_sweep_through_a_server_of_mlflow(place):
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    with mlflow_server(uri, port, "127.0.0.1"):
+        run("seed=0,1,2", *DASK, f"tracking.uri={uri}")
+        from mlflow import MlflowClient
+
+        found = MlflowClient(tracking_uri=uri).search_runs(["1"])
+        assert sorted(each.info.status for each in found) == ["FINISHED"] * 4
+        (parent,) = [each for each in found if each.data.tags["backproof.kind"] == "sweep"]
+        assert parent.data.metrics["sweep/done"] == 3
+        names = {each.path for each in MlflowClient(tracking_uri=uri).list_artifacts(parent.info.run_id)}
+        assert {"points.csv", "report.html"} <= names
+    assert not Path("outputs/mlflow.db").exists()
+
+
+def mlflow_server(uri, port, host, prefix=()):
+    args = ["--backend-store-uri", f"sqlite:///{Path('server.db').absolute()}", "--host", host]
+    args += ["--port", str(port), "--artifacts-destination", str(Path("artifacts").absolute())]
+    look = f"import urllib.request; urllib.request.urlopen({uri + '/health'!r}, timeout=2)"
+
+    def ready():
+        if prefix:
+            done = subprocess.run([*prefix, sys.executable, "-c", look], capture_output=True)
+            return done.returncode == 0
+        with contextlib.suppress(OSError):
+            return urllib.request.urlopen(uri + "/health", timeout=2).status == 200
+        return False
+
+    return started([*MLFLOW_SERVER, *args], ready, prefix, QUIET)
+
+
+WRITERS = """
+import multiprocessing, pathlib
+from backproof.tracking import Store, TrackingOptions
+
+def write(k):
+    store = Store.open(TrackingOptions(), pathlib.Path("outputs"))
+    for i in range(6):
+        with store.start(f"{k}-{i}", {"k": k, "i": i}, {}) as run:
+            for epoch in range(40):
+                run.metrics({"loss": k + epoch / 100, "accuracy": i + epoch / 100}, epoch)
+                if epoch % 10 == 0:
+                    run.flush()
+
+Store.open(TrackingOptions(), pathlib.Path("outputs"))
+with multiprocessing.get_context("fork").Pool(8) as pool:
+    pool.map(write, range(8), chunksize=1)
+"""
+
+
+@pytest.mark.slow
+def test_eight_processes_write_into_one_sqlite_file(place):
+    subprocess.run([sys.executable, "-W", "ignore", "-c", WRITERS], check=True, timeout=240, env=ENVIRONMENT)
+    from backproof.tracking import Store, TrackingOptions
+    from backproof.tracking.query import history
+    from backproof.tracking.query import runs as recorded
+
+    store = Store.find(TrackingOptions(), Path("outputs"))
+    found = recorded(store)
+    assert {(run.params["k"], run.params["i"]) for run in found} == {
+        (str(k), str(i)) for k in range(8) for i in range(6)
+    }
+    assert {run.status for run in found} == {"FINISHED"}
+    assert len(found) == 48
+    for run in found:
+        k, i = int(run.params["k"]), int(run.params["i"])
+        assert history(store, run.id, "loss") == {e: k + e / 100 for e in range(40)}
+        assert run.metrics["accuracy"] == i + 0.39
+
+
+def hosts():
+    """Why two hosts cannot be made here; None where they can."""
+    if os.geteuid() != 0 or not shutil.which("ip") or not shutil.which("unshare"):
+        return "needs root, and ip and unshare, to make network namespaces"
+    name = f"bp{os.getpid()}"
+    done = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True)
+    if done.returncode:
+        return f"network namespaces are not permitted: {done.stderr.strip()}"
+    subprocess.run(["ip", "netns", "del", name], check=True)
+    return None
+
+
+@pytest.fixture
+def two_hosts(place):
+    """Prefixes of commands that run on either of two hosts, which see each other and nothing else."""
+    if why := hosts():
+        pytest.skip(why)
+    a, b = (f"bp{os.getpid()}{end}" for end in "ab")
+    try:
+        for name in (a, b):
+            subprocess.run(["ip", "netns", "add", name], check=True)
+            subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
+        pair = ["ip", "link", "add", "wire", "netns", a, "type", "veth", "peer", "name", "wire", "netns", b]
+        subprocess.run(pair, check=True)
+        for end, name in enumerate((a, b), start=1):
+            subprocess.run(["ip", "-n", name, "addr", "add", f"10.213.7.{end}/24", "dev", "wire"], check=True)
+            subprocess.run(["ip", "-n", name, "link", "set", "wire", "up"], check=True)
+        other = 'hostname other-host && exec "$@"'
+        yield (
+            ["ip", "netns", "exec", a],
+            ["ip", "netns", "exec", b, "unshare", "--uts", "sh", "-c", other, "sh"],
+        )
+    finally:
+        for name in (a, b):
+            subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+@pytest.mark.slow
+def test_scheduler_and_worker_on_two_hosts(two_hosts):
+    here, there = two_hosts
+    address, uri = "tcp://10.213.7.1:8786", "http://10.213.7.1:5000"
+    log = Path("server.log")
+    dask = [sys.executable, "-m", "dask"]
+    worker = [*dask, "worker", address, "--nthreads", "1", "--no-dashboard", "--memory-limit", "0"]
+    with contextlib.ExitStack() as stack:
+        scheduler = [*dask, "scheduler", "--host", "10.213.7.1", "--port", "8786", "--no-dashboard"]
+        stack.enter_context(started(scheduler, lambda: "Scheduler at" in log.read_text(), here))
+        stack.enter_context(
+            started(worker, lambda: "Registered to" in log.read_text(), there, {"OMP_NUM_THREADS": "1"})
+        )
+        stack.enter_context(mlflow_server(uri, 5000, "10.213.7.1", here))
+        args = ["seed=0,1", "hydra/launcher=dask", f"hydra.launcher.address={address}"]
+        shown = run(*args, prefix=here, code=2)
+        assert "on another host, other-host" in shown
+        assert "tracking.uri=http://HOST:5000" in shown
+        assert parents() == []
+        run(*args, f"tracking.uri={uri}", prefix=here)
+        (folder,) = {each.parent for each in Path("outputs/sweeps").glob("*/*/points.csv")}
+        assert [row["status"] for row in points(folder)] == ["done", "done"]
+        assert len(list(Path("artifacts").rglob("metrics.csv"))) == 2
+
+
+def test_the_compose_file_is_sound():
+    """Docker is not needed to see whether what it names is there."""
+    folder = ROOT / "docs/cluster"
+    compose = yaml.safe_load((folder / "compose.yaml").read_text())
+    assert set(compose["services"]) == {"postgres", "mlflow", "scheduler", "worker"}
+    for service in compose["services"].values():
+        assert set(service.get("depends_on", [])) <= set(compose["services"])
+        for volume in service["volumes"]:
+            assert volume.partition(":")[0] in compose["volumes"]
+    built = compose["services"]["mlflow"]["build"]
+    assert (folder / built["context"] / built["dockerfile"]).is_file()
+    subprocess.run(["bash", "-n", str(folder / "cluster.sh")], check=True)

@@ -1,0 +1,250 @@
+"""A model in a folder: the same bits back, errors for what is damaged, predictions in original units."""
+
+import json
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pandas
+import pytest
+from backproof import pyfunc_model
+from backproof.contracts import Dataset
+from backproof.data import DataOptions, split
+from backproof.discovery.registry import registry
+from backproof.nn import model_io, predictor
+from backproof.nn.evaluation import Evaluation, Predictions
+from backproof.nn.mlp import MLP
+from backproof.nn.model_io import ModelFileError, SavedModel
+from backproof.nn.predictor import Predictor
+
+#: (task, loss, targets)
+CASES = [
+    ("classification", "softmax_cross_entropy", 3),
+    ("classification", "sigmoid_cross_entropy", 2),
+    ("classification", "hinge", 3),
+    ("multilabel", "sigmoid_cross_entropy", 4),
+    ("regression", "squared_error", 2),
+]
+
+
+def made(task, loss_name, targets, R=3, dtype="float64", N=120, activation="leaky_relu"):
+    """A network that was not trained, its data, and the data before they were scaled."""
+    rng = np.random.default_rng(0)
+    X = 5 + 3 * rng.normal(size=(N, 4))
+    y = {
+        "classification": np.arange(N) % targets,
+        "multilabel": rng.integers(0, 2, (N, targets)),
+        "regression": 100 + 20 * rng.normal(size=(N, targets)),
+    }[task]
+    names = tuple(f"t{i}" for i in range(targets))
+    dataset = Dataset(X, y, task, ("a", "b", "c", "d"), names)
+    data = split(dataset, DataOptions())
+    loss = registry().build("loss", loss_name)
+    net = MLP((4, 5, loss.outputs(task, targets)), registry().build("activation", activation), loss)
+    theta = rng.normal(size=(R, net.layout.P)).astype(dtype)
+    return net, theta, data, dataset
+
+
+@pytest.fixture(params=CASES, ids=lambda case: "-".join(map(str, case)))
+def case(request, tmp_path):
+    net, theta, data, dataset = made(*request.param)
+    model_io.save(tmp_path / "model", SavedModel.of(net, theta, data))
+    return SimpleNamespace(net=net, theta=theta, data=data, dataset=dataset, folder=tmp_path / "model")
+
+
+def test_what_is_loaded_is_what_was_saved(case):
+    saved, loaded = SavedModel.of(case.net, case.theta, case.data), model_io.load(case.folder)
+    assert loaded.theta.tobytes() == saved.theta.tobytes()
+    for key in ("sizes", "activation", "loss", "task", "feature_names", "target_names", "prediction"):
+        assert getattr(loaded, key) == getattr(saved, key)
+    for key, value in vars(saved.scaler).items():
+        np.testing.assert_array_equal(getattr(loaded.scaler, key), value)
+    net = loaded.network(registry())
+    assert (net.activation, net.loss) == (case.net.activation, case.net.loss)
+
+
+def test_predictions_are_those_of_the_evaluation_bit_for_bit(case):
+    loaded = Predictor.load(case.folder)
+    test = case.data.test
+    members = Predictions(case.net, case.theta, test.X, case.data)()
+    X = case.dataset.X[test.indices]
+    assert loaded.predict_members(X).tobytes() == members.tobytes()
+    assert loaded.predict(X).tobytes() == members.mean(axis=0).tobytes()
+    assert loaded.predict(X).dtype == np.float64
+
+
+def test_metrics_of_a_loaded_model_are_those_at_the_end_of_training(case):
+    metrics = [registry().build("metric", name) for name in registry().names("metric")]
+    fitting = tuple(
+        m for m in metrics if case.data.task in m.default_for and case.net.loss.prediction in m.reads
+    )
+    test = case.data.test
+    final = Evaluation("test", case.net, case.theta, test, case.data, fitting)()
+    prediction = Predictor.load(case.folder).predict_members(case.dataset.X[test.indices])
+    for metric in fitting:
+        np.testing.assert_array_equal(metric(prediction, test.y), final[f"test/{metric.name}"])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_prediction_by_hand(dtype):
+    """One hidden layer written out, as the homework has it."""
+    net, theta, data, dataset = made(
+        "classification", "softmax_cross_entropy", 3, R=1, dtype=dtype, activation="relu"
+    )
+    tensors = {name: value[0].astype(float) for name, value in net.layout.tensors(theta).items()}
+    x = (dataset.X - data.scaler.offset) / data.scaler.scale
+    z = np.maximum(x @ tensors["W1"].T + tensors["b1"], 0) @ tensors["W2"].T + tensors["b2"]
+    expected = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    found = Predictor(SavedModel.of(net, theta, data)).predict(dataset.X)
+    np.testing.assert_allclose(found, expected, rtol=1e-4 if dtype == "float32" else 1e-12)
+
+
+def test_long_inputs_go_in_chunks(monkeypatch):
+    net, theta, data, dataset = made("regression", "squared_error", 2)
+    X = np.tile(dataset.X, (3, 1))
+    whole = Predictor(SavedModel.of(net, theta, data))
+    expected = whole.predict(X)
+    monkeypatch.setattr(predictor, "ROOM", 10 * len(theta) * 5)
+    monkeypatch.setattr(predictor, "CHUNK", 70)
+    chunked = Predictor(SavedModel.of(net, theta, data))
+    assert chunked._chunk == 70
+    np.testing.assert_allclose(chunked.predict(X), expected, rtol=1e-12)
+    np.testing.assert_allclose(chunked.predict_members(X).mean(axis=0), expected, rtol=1e-12)
+    assert chunked.predict(X[:0]).shape == (0, 2)
+
+
+def test_a_table_is_read_by_names(case):
+    loaded = Predictor.load(case.folder)
+    X = case.dataset.X[:7]
+    table = pandas.DataFrame(X, columns=list("abcd"))[["d", "b", "a", "c"]].assign(other="text")
+    np.testing.assert_array_equal(loaded.predict(table), loaded.predict(X))
+
+
+def test_labels(case):
+    loaded = Predictor.load(case.folder)
+    X = case.dataset.X
+    prediction = loaded.predict(X)
+    if case.data.task == "regression":
+        with pytest.raises(ValueError, match="a regression has no labels"):
+            loaded.predict_labels(X)
+    elif case.data.task == "multilabel":
+        np.testing.assert_array_equal(loaded.predict_labels(X), prediction > 0.5)
+    else:
+        assert prediction.shape[1] == case.data.targets
+        assert loaded.predict_labels(X).tolist() == [f"t{k}" for k in prediction.argmax(axis=1)]
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (np.zeros((3, 5)), r"X must be \(N, 4\), got \(3, 5\)"),
+        (np.zeros(4), r"X must be \(N, 4\), got \(4,\)"),
+        ([["a", "b", "c", "d"]], "X must be numbers"),
+        ([[1, 2, float("nan"), 4]], "row 0 has nan for 'c'"),
+        (pandas.DataFrame({"a": [1], "c": [2]}), "2 of 4 features are missing: 'b', 'd'"),
+    ],
+)
+def test_inputs_that_do_not_fit(X, message):
+    net, theta, data, _ = made("regression", "squared_error", 1)
+    with pytest.raises(ValueError, match=message):
+        Predictor(SavedModel.of(net, theta, data)).predict(X)
+
+
+def test_hyperparameters_of_a_stack_are_kept(tmp_path):
+    """An (R, 1) array, one value per member, comes back with the same bits."""
+    net, theta, data, _ = made("regression", "squared_error", 1)
+    slopes = np.array([[0.1], [1 / 3], [0.7]])
+    leaky = registry().build("activation", "leaky_relu")
+    field = next(iter(vars(leaky)))
+    saved = SavedModel.of(net, theta, data)
+    saved = model_io.SavedModel(**{**vars(saved), "activation": ("leaky_relu", {field: slopes})})
+    model_io.save(tmp_path, saved)
+    assert model_io.load(tmp_path).activation[1][field].tobytes() == slopes.tobytes()
+
+
+def change(folder, **values):
+    file = folder / model_io.DESCRIPTION
+    description = json.loads(file.read_text()) | values
+    file.write_text(json.dumps({key: value for key, value in description.items() if value is not ...}))
+
+
+def arrays(folder, **values):
+    with np.load(folder / model_io.WEIGHTS) as archive:
+        found = {key: archive[key] for key in archive.files} | values
+    np.savez(folder / model_io.WEIGHTS, **{key: value for key, value in found.items() if value is not ...})
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "model.json").unlink(), "model.json is missing"),
+        (lambda f: (f / "weights.npz").unlink(), "weights.npz is missing"),
+        (lambda f: (f / "model.json").write_text("{"), "model.json is no JSON"),
+        (lambda f: (f / "model.json").write_text("[]"), "does not describe a model of backproof"),
+        (lambda f: (f / "weights.npz").write_bytes(b"PK\x03\x04 cut off"), "weights.npz cannot be read"),
+        (lambda f: (f / "weights.npz").write_bytes(b""), "weights.npz cannot be read"),
+        (lambda f: change(f, version=2), "format version 2, this backproof reads 1"),
+        (lambda f: change(f, version=...), "format version None"),
+        (lambda f: change(f, loss=...), "lacks 'loss'"),
+        (lambda f: change(f, loss="hinge"), "model.json is damaged"),
+        (lambda f: change(f, sizes=None), "model.json is damaged"),
+        (lambda f: change(f, task="clustering"), "task must be one of .*, got 'clustering'"),
+        (lambda f: change(f, dtype="float32"), "theta is float64, model.json says float32"),
+        (lambda f: change(f, members=4), r"theta has shape \(3, 37\), model.json asks for \(4, 37\)"),
+        (lambda f: change(f, feature_names=["a"]), "names 1 features, sizes has 4"),
+        (
+            lambda f: change(f, target_names=["a"]),
+            r"scaler_y_offset has shape \(2,\), model.json asks for \(1,\)",
+        ),
+        (lambda f: arrays(f, theta=...), "lacks 'theta'"),
+        (lambda f: arrays(f, theta=np.zeros((3, 36))), r"theta has shape \(3, 36\)"),
+        (lambda f: arrays(f, scaler_scale=np.ones(5)), r"scaler_scale has shape \(5,\)"),
+        (lambda f: arrays(f, theta=np.array([[print]])), "weights.npz cannot be read"),
+    ],
+)
+def test_damaged_models_are_refused(tmp_path, damage, message):
+    net, theta, data, _ = made("regression", "squared_error", 2)
+    model_io.save(tmp_path, SavedModel.of(net, theta, data))
+    damage(tmp_path)
+    with pytest.raises(ModelFileError, match=message):
+        model_io.load(tmp_path)
+
+
+def test_a_missing_plugin_is_named(tmp_path):
+    net, theta, data, _ = made("regression", "squared_error", 1)
+    model_io.save(tmp_path, SavedModel.of(net, theta, data))
+    change(tmp_path, activation={"name": "reluu", "params": {}})
+    with pytest.raises(ValueError, match="no activation is called 'reluu', did you mean relu"):
+        Predictor.load(tmp_path)
+
+
+def test_columns_of_the_mlflow_model(case):
+    model = pyfunc_model._load_pyfunc(str(case.folder))
+    table = pandas.DataFrame(case.dataset.X[:5], columns=list("abcd"), index=[10, 11, 12, 13, 14])
+    found = model.predict(table)
+    prediction = Predictor.load(case.folder).predict(table)
+    names = case.data.target_names
+    if case.data.task == "regression":
+        assert list(found) == list(names)
+        values = found
+    else:
+        kind = case.net.loss.prediction
+        first = ["prediction"] if case.data.task == "classification" else [f"prediction_{n}" for n in names]
+        assert list(found) == first + [f"{kind}_{name}" for name in names]
+        np.testing.assert_array_equal(
+            found[first].to_numpy().squeeze(), model.predictor.labels(prediction).squeeze()
+        )
+        values = found.drop(columns=first)
+    np.testing.assert_array_equal(values.to_numpy(float), prediction)
+    assert list(found.index) == list(table.index)
+
+
+def test_predictions_need_neither_mlflow_nor_pandas(case):
+    code = (
+        "import sys; from backproof.nn.predictor import Predictor;"
+        f"Predictor.load({str(case.folder)!r}).predict([[1, 2, 3, 4]]);"
+        "assert not {'mlflow', 'pandas', 'hydra'} & set(sys.modules), sorted(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})

@@ -1,0 +1,337 @@
+"""Points on a launcher that hands back each job as it ends; what a worker is told, and asked. Without Dask."""
+
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from backproof.app import application
+from backproof.app.session import Session
+from backproof.cli.main import main
+from backproof.sweeps import worker
+from backproof.sweeps.engines.dask import ClusterLost, DaskLauncher
+from backproof.sweeps.engines.streaming import Ended, StreamingLauncher
+from backproof.sweeps.progress import Progress
+from backproof.sweeps.result import Objective, Point
+from backproof.tracking import TrackingOptions
+from backproof.tracking.signals import check_terminated
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.utils import JobReturn, JobStatus
+
+from tests.helpers.sweeps import QUICK, children, client, launch_by, parents, points, stacked, sweep
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+class Fake(StreamingLauncher, BasicLauncher):
+    """Two workers, which take turns; what `fate` names happens to a job as it is run."""
+
+    fate: ClassVar[dict[int, str]] = {}
+    waiting: ClassVar[list[tuple[list[str], int]]] = []
+    most = 0
+
+    def at_work(self, most, tracking, outputs):
+        Fake.waiting, Fake.most = [], 0
+        return contextlib.nullcontext()
+
+    width = 2
+
+    def submit(self, overrides, number):
+        self.waiting.append((overrides, number))
+        Fake.most = max(Fake.most, len(self.waiting))
+
+    def ended(self, timeout=0.2):
+        overrides, number = self.waiting.pop()  # The younger one is done first.
+        what = self.fate.get(number)
+        if what == "dies at once":
+            return [Ended(number, _died(), "")]
+        (job,) = self.launch([overrides], number)
+        if what == "is stopped":
+            raise KeyboardInterrupt
+        return [Ended(number, _died() if what == "its answer is lost" else job, "a line\n")]
+
+    def stop(self):
+        self.waiting.clear()
+        return []
+
+
+def _died():
+    return JobReturn(status=JobStatus.FAILED, _return_value=worker.WorkerDied("killed"))
+
+
+@pytest.fixture
+def fate(place, monkeypatch):
+    launch_by(monkeypatch, Fake)
+    monkeypatch.setattr(Fake, "fate", {})
+    return Fake.fate
+
+
+def seeds(parent, status):
+    return sorted(int(run.data.params["seed"]) for run in children(parent, status))
+
+
+class TestStream:
+    def test_as_many_points_as_workers_and_each_once(self, fate):
+        assert sweep("seed=0,1,2,3,4") == 0
+        (parent,) = parents()
+        assert seeds(parent, "FINISHED") == [0, 1, 2, 3, 4]
+        assert Fake.most == 2
+        table = points(parent.data.tags["backproof.folder"])
+        assert [row["overrides"].split()[-1] for row in table] == [f"seed={i}" for i in range(5)]
+
+    def test_a_search_asks_again_as_soon_as_one_is_done(self, fate):
+        args = ["optimizer.lr=interval(0.01,1)", "sweep.sampler=tpe", "sweep.n_trials=6"]
+        assert sweep(*args) == 0
+        assert Fake.most == 2
+        (parent,) = parents()
+        assert len({run.data.params["optimizer.lr"] for run in children(parent, "FINISHED")}) == 6
+
+    @pytest.mark.parametrize("retries", [1, 0])
+    def test_a_death_costs_a_retry(self, fate, retries):
+        fate[1] = "dies at once"
+        assert sweep("seed=0,1,2", f"sweep.retries={retries}") == (0 if retries else 1)
+        (parent,) = parents()
+        assert seeds(parent, "FINISHED") == ([0, 1, 2] if retries else [0, 2])
+        status = [row["status"] for row in points(parent.data.tags["backproof.folder"])]
+        assert status == ["done", "done" if retries else "failed", "done"]
+
+    def test_a_death_in_a_search(self, fate):
+        fate[2] = "dies at once"
+        args = ["optimizer.lr=interval(0.01,1)", "sweep.sampler=tpe", "sweep.n_trials=4", "sweep.pruner=median"]
+        assert sweep(*args) == 0
+        (parent,) = parents()
+        assert parent.data.metrics["sweep/points"] == 4
+        assert len(children(parent, "FINISHED")) == 4
+
+    def test_a_run_that_was_finished_when_its_answer_was_lost_is_not_run_again(self, fate):
+        fate[1] = "its answer is lost"
+        assert sweep("seed=0,1,2") == 0
+        (parent,) = parents()
+        assert seeds(parent, "FINISHED") == [0, 1, 2]
+        assert {row["status"] for row in points(parent.data.tags["backproof.folder"])} == {"done"}
+
+    def test_a_run_without_a_process_is_ended(self, fate, monkeypatch):
+        original = application.sweep_job
+
+        def job(cfg):
+            told = original(cfg)
+            if cfg.seed == 1 and told["folder"].endswith("/1"):
+                client().update_run(told["run_id"], status="RUNNING")
+            return told
+
+        fate[1] = "its answer is lost"
+        monkeypatch.setattr(application, "sweep_job", job)
+        assert sweep("seed=0,1,2") == 0
+        (parent,) = parents()
+        assert seeds(parent, "FINISHED") == [0, 1, 2]
+        (killed,) = children(parent, "KILLED")
+        assert killed.data.params["seed"] == "1"
+        assert killed.data.tags["backproof.superseded"] == "true"
+
+    def test_fail_fast_starts_no_other(self, fate, monkeypatch):
+        def job(cfg):
+            raise ArithmeticError("planted")
+
+        monkeypatch.setattr(application, "sweep_job", job)
+        assert sweep("seed=0,1,2,3", "sweep.fail_fast=true") == 1
+        (parent,) = parents()
+        status = [row["status"] for row in points(parent.data.tags["backproof.folder"])]
+        assert status == ["not run", "failed", "not run", "not run"]
+
+    def test_interrupted_and_resumed(self, fate):
+        fate[3] = "is stopped"
+        assert sweep("seed=0,1,2,3,4") == 130
+        (parent,) = parents()
+        assert parent.info.status == "KILLED"
+        fate.clear()
+        assert sweep("seed=0,1,2,3,4") == 0
+        (parent,) = parents()
+        assert seeds(parent, "FINISHED") == [0, 1, 2, 3, 4]
+
+
+class TestProgress:
+    @staticmethod
+    def of(*values, total=None, timeout=None):
+        made = {
+            i: Point([], "failed" if v is None else "done", {"metrics": {"val/a": v}})
+            for i, v in enumerate(values)
+        }
+        return Progress(total, timeout, Objective("val/a", True), made)
+
+    def test_what_is_known_is_told(self):
+        assert self.of(0.5, None, 0.75, total=9).text(2) == "2 of 9 done, 2 running, 1 failed, best val/a 0.75"
+        assert self.of().text(0) == "0 done"
+
+    def test_time_left(self, monkeypatch):
+        progress = self.of(total=9)
+        progress.points |= {i: Point([], "failed") for i in range(3)}
+        progress._started -= 30
+        assert progress.text(0).endswith("1:00 left")
+        progress.timeout = 35
+        assert progress.text(0).endswith("0:05 left")
+
+
+class TestWorker:
+    @pytest.fixture
+    def setup(self, place):
+        Path("sweep/.running").mkdir(parents=True)
+        made = worker.Setup(
+            sweep="abc",
+            folder=str(place / "sweep"),
+            cwd=str(place),
+            environment={},
+            threads=1,
+            paths=[],
+            name="config",
+            overrides=[],
+            cache={},
+            task=None,
+            fingerprint=worker.fingerprint(),
+        )
+        made.marker(-1).touch()
+        return made
+
+    @staticmethod
+    def check(setup, parts=None, host=None, **tracking):
+        host = host or os.uname().nodename
+        return worker.check(setup, parts or worker.parts(), host, TrackingOptions(**tracking), "outputs")
+
+    def test_one_that_can(self, setup, monkeypatch):
+        monkeypatch.setattr(worker, "_ready", None)
+        assert self.check(setup, enabled=False) >= 1
+
+    def test_another_plugin_or_version(self, setup):
+        parts = worker.parts() | {"NumPy": "1.0", "activation mine": "0"}
+        with pytest.raises(
+            worker.LauncherError, match=r"NumPy .* instead of 1\.0, activation mine none instead"
+        ):
+            self.check(setup, parts)
+        with pytest.raises(worker.LauncherError, match="another backproof"):
+            worker.run(dataclasses.replace(setup, sweep="new", fingerprint="0"), [], 0)
+
+    def test_a_folder_that_is_not_shared(self, setup):
+        with pytest.raises(worker.LauncherError, match="all hosts share"):
+            self.check(dataclasses.replace(setup, sweep="other"))
+        with pytest.raises(worker.LauncherError, match="has no directory"):
+            worker.run(dataclasses.replace(setup, sweep="new", cwd="/nowhere/at/all"), [], 0)
+
+    def test_sqlite_from_another_host(self, setup):
+        with pytest.raises(worker.LauncherError, match=r"tracking\.uri=http://HOST:5000"):
+            self.check(setup, host="elsewhere")
+
+    def test_a_job_that_had_begun_is_not_begun_again(self, setup):
+        setup.marker(4).touch()
+        job, _ = worker.run(setup, [], 4)
+        assert type(job._return_value) is worker.WorkerDied
+
+    def test_a_stopped_sweep_begins_no_job(self, setup, monkeypatch):
+        monkeypatch.setattr(worker, "_stopped", set())
+        worker.stop("abc")
+        job, _ = worker.run(setup, [], 5)
+        assert job.status == JobStatus.UNKNOWN
+        check_terminated()  # It was for the jobs of the sweep alone.
+
+    def test_errors_that_cannot_travel(self):
+        class Odd(Exception):
+            def __init__(self, a, b):
+                super().__init__(f"{a} and {b}")
+
+        job = worker._portable(JobReturn(status=JobStatus.FAILED, _return_value=Odd(1, 2)))
+        assert type(job._return_value).__name__ == "Odd"
+        assert str(job._return_value) == "1 and 2"
+
+    def test_the_job_of_another_process_is_that_of_a_point(self):
+        job = application._Job(Session(), None)
+        assert pickle.loads(pickle.dumps(job)) is application.sweep_job  # noqa: S301
+
+
+class TestOptions:
+    def test_without_dask(self, place, monkeypatch, capsys):
+        monkeypatch.setitem(sys.modules, "distributed", None)
+        assert sweep("seed=0,1", "hydra/launcher=dask") == 2
+        assert "pip install 'backproof[dask]'" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            ("n_workers=0", "hydra.launcher.n_workers: got 0, expected"),
+            ("timeout=abc", "hydra.launcher.timeout: Value 'abc'"),
+            ("workers=2", "hydra.launcher.workers"),
+            ("address=foo://here:1", "hydra.launcher.address: got 'foo://here:1', expected"),
+        ],
+    )
+    def test_bad_ones(self, place, capsys, given, said):
+        assert main(["train", "-m", *QUICK, "seed=0,1", "hydra/launcher=dask", f"hydra.launcher.{given}"]) == 2
+        assert said in capsys.readouterr().err
+        assert not Path("outputs/mlflow.db").exists()
+
+
+def test_a_scheduler_that_has_gone_away():
+    class Client:
+        status = "running"
+
+        def nthreads(self):
+            raise ConnectionResetError
+
+    launcher = DaskLauncher()
+    launcher.client = Client()
+    with pytest.raises(ClusterLost, match="the same command goes on with the rest"):
+        _ = launcher.width
+    launcher.client.status = "closed"
+    with pytest.raises(ClusterLost):
+        launcher._watch()
+
+
+def test_processes_are_ended_also_where_dask_does_not_come_to_an_end():
+    """It waits for ever where it is told to stop while it starts a process again."""
+
+    class Cluster:
+        def close(self, timeout):
+            raise TimeoutError
+
+    launcher = DaskLauncher()
+    context = multiprocessing.get_context("spawn")
+    launcher._others = [other := context.Process(target=time.sleep, args=(60,), daemon=True)]
+    other.start()
+    launcher.cluster = Cluster()
+    ours = context.Process(target=time.sleep, args=(60,), daemon=True)
+    ours.start()
+    launcher._close()
+    ours.join(10)
+    assert ours.exitcode == -signal.SIGKILL
+    assert other.is_alive()
+    other.kill()
+    other.join()
+
+
+class TestStacks:
+    """Points that are trained as a stack, where a job is lost with its worker."""
+
+    def test_a_stack_whose_worker_died_is_run_again(self, fate):
+        fate[1] = "dies at once"
+        assert stacked("seed=range(8)") == 0
+        (parent,) = parents()
+        done = children(parent, "FINISHED")
+        assert sorted(int(run.data.params["seed"]) for run in done) == list(range(8))
+        assert {run.data.tags["backproof.stacked"] for run in done} == {"2"}
+        assert len(children(parent)) == 8
+
+    def test_a_stack_whose_answer_was_lost_is_not_run_again(self, fate):
+        fate[1] = "its answer is lost"
+        assert stacked("seed=range(8)") == 0
+        (parent,) = parents()
+        assert len(children(parent)) == len(children(parent, "FINISHED")) == 8
+        assert parent.data.metrics["sweep/done"] == 8
