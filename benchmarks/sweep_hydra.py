@@ -10,7 +10,7 @@ import hydra
 import mlflow
 from backproof.data import DataOptions, SplitData, split
 from backproof.discovery.registry import registry
-from backproof.experiment.experiment import Experiment, ModelOptions, Prepared, RunOptions
+from backproof.experiment.experiment import Experiment, ModelOptions, PreparedExperiment, RunOptions
 from backproof.experiment.run import Result, run
 from backproof.gradcheck import CheckOptions, GradcheckReport
 from backproof.nn.training import TrainOptions
@@ -39,11 +39,11 @@ class ByEpoch:
     def __init__(self, *, at_once: bool) -> None:
         self.at_once = at_once
 
-    def ready(self, prepared: Prepared) -> None: ...
-    def checked(self, report: GradcheckReport) -> None: ...
-    def ended(self, outcome: Result | Exception) -> None: ...
+    def on_start(self, prepared: PreparedExperiment) -> None: ...
+    def on_check(self, report: GradcheckReport) -> None: ...
+    def on_end(self, outcome: Result | Exception) -> None: ...
 
-    def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
+    def on_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
         """Record them, one by one unless they are to go at once."""
         if self.at_once:
             mlflow.log_metrics(metrics, step=epoch)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from backproof.contracts import Activation, Array, const, hyper, is_complex
+from backproof.contracts import Activation, Array, cached_scalar, hyper, is_complex
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class ELU(Activation):
             above = np.real(a) > 0
             out[...] = np.where(above, a, self.alpha * np.expm1(np.where(above, 0, a)))
             return
-        np.minimum(a, const(0, out.dtype), out=out)
+        np.minimum(a, cached_scalar(0, out.dtype), out=out)
         np.expm1(out, out)
         if self.alpha != 1:
-            np.multiply(out, const(self.alpha, out.dtype), out)
+            np.multiply(out, cached_scalar(self.alpha, out.dtype), out)
         if self.alpha <= 1:
             # Below zero α (exp(a) − 1) ≥ a; a mask takes two to three times as long.
             np.maximum(out, a, out=out)
@@ -40,10 +40,10 @@ class ELU(Activation):
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
         """φ'(a) = 1 at a > 0, α exp(a) = h + α at a ≤ 0."""
         slope, above = work
-        np.minimum(h, const(0, h.dtype), out=slope)
-        np.add(slope, const(self.alpha, h.dtype), slope)
+        np.minimum(h, cached_scalar(0, h.dtype), out=slope)
+        np.add(slope, cached_scalar(self.alpha, h.dtype), slope)
         if self.alpha != 1:
-            np.greater(a, const(0, a.dtype), out=above)
-            np.multiply(above, const(1 - self.alpha, h.dtype), above)
+            np.greater(a, cached_scalar(0, a.dtype), out=above)
+            np.multiply(above, cached_scalar(1 - self.alpha, h.dtype), above)
             np.add(slope, above, slope)
         np.multiply(grad, slope, grad)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from backproof.contracts import Activation, Array, const
+from backproof.contracts import Activation, Array, cached_scalar
 from scipy.special import ndtr  # pyright: ignore
 
 
@@ -19,10 +19,10 @@ class GELU(Activation):
         """φ'(a) = Φ(a) + a exp(−a²/2) / √(2π)."""
         slope, density = work
         np.multiply(a, a, density)
-        np.multiply(density, const(-0.5, a.dtype), density)
+        np.multiply(density, cached_scalar(-0.5, a.dtype), density)
         np.exp(density, density)
         np.multiply(density, a, density)
-        np.multiply(density, const((2 * np.pi) ** -0.5, a.dtype), density)
+        np.multiply(density, cached_scalar((2 * np.pi) ** -0.5, a.dtype), density)
         ndtr(a, slope)
         np.add(slope, density, slope)
         np.multiply(grad, slope, grad)

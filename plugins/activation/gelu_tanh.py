@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from backproof.contracts import Activation, Array, const, is_complex
+from backproof.contracts import Activation, Array, cached_scalar, is_complex
 from scipy.special import expit  # pyright: ignore
 
 # 2u = C a (1 + CUBIC a²)
@@ -35,17 +35,17 @@ class GELUTanh(Activation):
             np.negative(rest, rest)
             expit(rest, rest)  # 1 − σ
         np.multiply(a, a, slope)
-        np.multiply(slope, const(3 * CUBIC * C, a.dtype), slope)
-        np.add(slope, const(C, a.dtype), slope)
+        np.multiply(slope, cached_scalar(3 * CUBIC * C, a.dtype), slope)
+        np.add(slope, cached_scalar(C, a.dtype), slope)
         np.multiply(slope, h, slope)
         # σ + h (1 − σ) 2u' = 1 + (1 − σ)(h 2u' − 1)
-        np.subtract(slope, const(1, a.dtype), slope)
+        np.subtract(slope, cached_scalar(1, a.dtype), slope)
         np.multiply(slope, rest, slope)
-        np.add(slope, const(1, a.dtype), slope)
+        np.add(slope, cached_scalar(1, a.dtype), slope)
         np.multiply(grad, slope, grad)
 
     def _twice_u(self, a: Array, out: Array) -> None:
         np.multiply(a, a, out)
-        np.multiply(out, const(CUBIC * C, a.dtype), out)
-        np.add(out, const(C, a.dtype), out)
+        np.multiply(out, cached_scalar(CUBIC * C, a.dtype), out)
+        np.add(out, cached_scalar(C, a.dtype), out)
         np.multiply(out, a, out)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from backproof.contracts import Activation, Array, const, is_complex
+from backproof.contracts import Activation, Array, cached_scalar, is_complex
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,11 @@ class HardTanh(Activation):
         if is_complex(a):
             out[...] = np.where(np.abs(np.real(a)) < 1, a, np.sign(np.real(a)))
             return
-        np.clip(a, const(-1, a.dtype), const(1, a.dtype), out=out)
+        np.clip(a, cached_scalar(-1, a.dtype), cached_scalar(1, a.dtype), out=out)
 
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
         """φ'(a) = 1 at |a| < 1, and 0 from the kinks on."""
         slope, _ = work
         np.abs(a, slope)
-        np.less(slope, const(1, a.dtype), out=slope)
+        np.less(slope, cached_scalar(1, a.dtype), out=slope)
         np.multiply(grad, slope, grad)

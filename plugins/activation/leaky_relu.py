@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from backproof.contracts import Activation, Array, const, hyper, is_complex
+from backproof.contracts import Activation, Array, cached_scalar, hyper, is_complex
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class LeakyReLU(Activation):
         if is_complex(a):
             np.multiply(a, np.where(np.real(a) > 0, 1.0, self.slope), out=out)
             return
-        np.multiply(a, const(self.slope, a.dtype), out)
+        np.multiply(a, cached_scalar(self.slope, a.dtype), out)
         np.maximum(a, out, out=out)
 
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
         """φ'(a) = 1 at a > 0, slope at a ≤ 0."""
         slope, _ = work
-        np.greater(a, const(0, a.dtype), out=slope)
-        np.maximum(slope, const(self.slope, a.dtype), out=slope)
+        np.greater(a, cached_scalar(0, a.dtype), out=slope)
+        np.maximum(slope, cached_scalar(self.slope, a.dtype), out=slope)
         np.multiply(grad, slope, grad)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from backproof.contracts import Activation, Array, const, is_complex
+from backproof.contracts import Activation, Array, cached_scalar, is_complex
 from scipy.special import expit  # pyright: ignore
 
 
@@ -36,7 +36,7 @@ class Mish(Activation):
 
     def _tanh_softplus(self, a: Array, out: Array) -> None:
         # It is 1 to rounding long before 80, where exp has not yet overflowed.
-        np.minimum(a, const(80, a.dtype), out=out)
+        np.minimum(a, cached_scalar(80, a.dtype), out=out)
         np.exp(out, out)
         np.log1p(out, out)
         np.tanh(out, out)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from backproof.contracts import Activation, Array, const, is_complex
+from backproof.contracts import Activation, Array, cached_scalar, is_complex
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class ReLU(Activation):
         if is_complex(a):
             np.multiply(a, np.real(a) > 0, out=out)
             return
-        np.maximum(a, const(0, a.dtype), out=out)
+        np.maximum(a, cached_scalar(0, a.dtype), out=out)
 
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
         """φ'(a) = 1 at a > 0, and 0 at a ≤ 0: the homework's convention at the kink. That is the sign of h."""

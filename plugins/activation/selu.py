@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from backproof.contracts import Activation, Array, const, is_complex
+from backproof.contracts import Activation, Array, cached_scalar, is_complex
 
 # The fixed point of mean 0 and variance 1 (equation 14 of the paper).
 ALPHA, SCALE = 1.6732632423543772, 1.0507009873554805
@@ -24,19 +24,19 @@ class SELU(Activation):
             above = np.real(a) > 0
             out[...] = SCALE * np.where(above, a, ALPHA * np.expm1(np.where(above, 0, a)))
             return
-        np.minimum(a, const(0, out.dtype), out=out)
+        np.minimum(a, cached_scalar(0, out.dtype), out=out)
         np.expm1(out, out)
-        np.multiply(out, const(ALPHA, out.dtype), out)
+        np.multiply(out, cached_scalar(ALPHA, out.dtype), out)
         # A mask takes a byte an element.
         np.copyto(out, a, where=a > 0)
-        np.multiply(out, const(SCALE, out.dtype), out)
+        np.multiply(out, cached_scalar(SCALE, out.dtype), out)
 
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
         """φ'(a) = λ at a > 0, λ α exp(a) = h + λ α at a ≤ 0."""
         slope, above = work
-        np.greater(a, const(0, a.dtype), out=above)
-        np.minimum(h, const(0, h.dtype), out=slope)
-        np.add(slope, const(SCALE * ALPHA, h.dtype), slope)
-        np.multiply(above, const(SCALE - SCALE * ALPHA, h.dtype), above)
+        np.greater(a, cached_scalar(0, a.dtype), out=above)
+        np.minimum(h, cached_scalar(0, h.dtype), out=slope)
+        np.add(slope, cached_scalar(SCALE * ALPHA, h.dtype), slope)
+        np.multiply(above, cached_scalar(SCALE - SCALE * ALPHA, h.dtype), above)
         np.add(slope, above, slope)
         np.multiply(grad, slope, grad)

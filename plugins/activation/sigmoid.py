@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from backproof.contracts import Activation, Array, const, is_complex
+from backproof.contracts import Activation, Array, cached_scalar, is_complex
 from scipy.special import expit  # pyright: ignore
 
 
@@ -21,6 +21,6 @@ class Sigmoid(Activation):
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
         """φ'(a) = h (1 − h)."""
         slope, _ = work
-        np.subtract(const(1, h.dtype), h, slope)
+        np.subtract(cached_scalar(1, h.dtype), h, slope)
         np.multiply(slope, h, slope)
         np.multiply(grad, slope, grad)

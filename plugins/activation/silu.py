@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from backproof.contracts import Activation, Array, const, is_complex
+from backproof.contracts import Activation, Array, cached_scalar, is_complex
 from scipy.special import expit  # pyright: ignore
 
 
@@ -22,7 +22,7 @@ class SiLU(Activation):
         """φ'(a) = σ(a) (1 + a (1 − σ(a))) = σ(a) (1 + a − h)."""
         slope, sigma = work
         np.subtract(a, h, slope)
-        np.add(slope, const(1, a.dtype), slope)
+        np.add(slope, cached_scalar(1, a.dtype), slope)
         if is_complex(a):
             sigma[...] = 0.5 * (1 + np.tanh(0.5 * a))
         else:

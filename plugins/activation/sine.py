@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from backproof.contracts import Activation, Array, const, hyper
+from backproof.contracts import Activation, Array, cached_scalar, hyper
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,13 @@ class Sine(Activation):
         return {}, {"omega": 30.0}
 
     def forward(self, a: Array, out: Array) -> None:
-        np.multiply(a, const(self.omega, a.dtype), out)
+        np.multiply(a, cached_scalar(self.omega, a.dtype), out)
         np.sin(out, out)
 
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
         """φ'(a) = ω cos(ω a)."""
         slope, _ = work
-        np.multiply(a, const(self.omega, a.dtype), slope)
+        np.multiply(a, cached_scalar(self.omega, a.dtype), slope)
         np.cos(slope, slope)
-        np.multiply(slope, const(self.omega, a.dtype), slope)
+        np.multiply(slope, cached_scalar(self.omega, a.dtype), slope)
         np.multiply(grad, slope, grad)

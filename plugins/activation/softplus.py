@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from backproof.contracts import Activation, Array, const, hyper, is_complex
+from backproof.contracts import Activation, Array, cached_scalar, hyper, is_complex
 from scipy.special import expit  # pyright: ignore
 
 
@@ -25,17 +25,17 @@ class Softplus(Activation):
             b, above = self.beta * a, np.real(a) > 0
             out[...] = (np.where(above, b, 0) + np.log1p(np.exp(np.where(above, -b, b)))) / self.beta
             return
-        np.multiply(a, const(self.beta, a.dtype), out)
-        np.minimum(out, const(80, a.dtype), out=out)
+        np.multiply(a, cached_scalar(self.beta, a.dtype), out)
+        np.minimum(out, cached_scalar(80, a.dtype), out=out)
         np.exp(out, out)
         np.log1p(out, out)
-        np.divide(out, const(self.beta, a.dtype), out)
+        np.divide(out, cached_scalar(self.beta, a.dtype), out)
         np.maximum(out, a, out=out)
 
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
         """φ'(a) = σ(β a)."""
         slope, _ = work
-        np.multiply(a, const(self.beta, a.dtype), slope)
+        np.multiply(a, cached_scalar(self.beta, a.dtype), slope)
         if is_complex(a):
             slope[...] = 0.5 * (1 + np.tanh(0.5 * slope))
         else:

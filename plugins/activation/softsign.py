@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from backproof.contracts import Activation, Array, const, is_complex
+from backproof.contracts import Activation, Array, cached_scalar, is_complex
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Softsign(Activation):
             np.divide(a, 1 + np.where(np.real(a) < 0, -a, a), out=out)
             return
         np.abs(a, out)
-        np.add(out, const(1, a.dtype), out)
+        np.add(out, cached_scalar(1, a.dtype), out)
         np.divide(a, out, out)
 
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
@@ -25,6 +25,6 @@ class Softsign(Activation):
             np.multiply(a, np.where(np.real(a) < 0, -1, 1), below)
         else:
             np.abs(a, below)
-        np.add(below, const(1, a.dtype), below)
+        np.add(below, cached_scalar(1, a.dtype), below)
         np.divide(grad, below, grad)
         np.divide(grad, below, grad)

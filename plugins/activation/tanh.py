@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from backproof.contracts import Activation, Array, const
+from backproof.contracts import Activation, Array, cached_scalar
 
 
 @dataclass(frozen=True)
@@ -17,5 +17,5 @@ class Tanh(Activation):
         """φ'(a) = 1 − tanh²(a) = 1 − h²."""
         slope, _ = work
         np.multiply(h, h, slope)
-        np.subtract(const(1, h.dtype), slope, slope)
+        np.subtract(cached_scalar(1, h.dtype), slope, slope)
         np.multiply(grad, slope, grad)

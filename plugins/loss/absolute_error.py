@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from backproof.contracts import REGRESSION, Array, Loss, const
+from backproof.contracts import REGRESSION, Array, Loss, cached_scalar
 from numpy.typing import DTypeLike
 
 
@@ -29,7 +29,7 @@ class AbsoluteError(Loss):
         """∂Err/∂z_k = sign(z_k − y_k) / B; 0 where z_k = y_k, which is a kink."""
         np.subtract(z, y, grad)
         np.sign(np.real(grad), out=grad)
-        np.multiply(grad, const(1 / z.shape[1], grad.dtype), grad)
+        np.multiply(grad, cached_scalar(1 / z.shape[1], grad.dtype), grad)
 
     def link(self, z: Array, out: Array) -> None:
         """The values themselves."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from backproof.contracts import CLASSIFICATION, Array, Loss, const
+from backproof.contracts import CLASSIFICATION, Array, Loss, cached_scalar
 from numpy.typing import DTypeLike
 
 
@@ -49,7 +49,7 @@ class Hinge(Loss):
         np.maximum.reduce(grad, -1, None, each, True)  # pyright: ignore
         np.equal(grad, each, grad)
         np.subtract(grad, y, grad)
-        np.multiply(grad, const(1 / B, grad.dtype), grad)
+        np.multiply(grad, cached_scalar(1 / B, grad.dtype), grad)
 
     def link(self, z: Array, out: Array) -> None:
         """The scores themselves."""

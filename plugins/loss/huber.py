@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from backproof.contracts import REGRESSION, Array, Loss, const, hyper
+from backproof.contracts import REGRESSION, Array, Loss, cached_scalar, hyper
 from numpy.typing import DTypeLike
 
 
@@ -35,9 +35,9 @@ class Huber(Loss):
     def gradient(self, z: Array, y: Array, grad: Array) -> None:
         """∂Err/∂z_k = min(max(z_k − y_k, −δ), δ) / B."""
         np.subtract(z, y, grad)
-        np.minimum(grad, const(self.delta, grad.dtype), out=grad)
-        np.maximum(grad, const(-self.delta, grad.dtype), out=grad)
-        np.multiply(grad, const(1 / z.shape[1], grad.dtype), grad)
+        np.minimum(grad, cached_scalar(self.delta, grad.dtype), out=grad)
+        np.maximum(grad, cached_scalar(-self.delta, grad.dtype), out=grad)
+        np.multiply(grad, cached_scalar(1 / z.shape[1], grad.dtype), grad)
 
     def link(self, z: Array, out: Array) -> None:
         """The values themselves."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from backproof.contracts import CLASSIFICATION, MULTILABEL, Array, Loss, const, hyper, is_complex
+from backproof.contracts import CLASSIFICATION, MULTILABEL, Array, Loss, cached_scalar, hyper, is_complex
 from numpy.typing import DTypeLike
 from scipy.special import expit  # pyright: ignore
 
@@ -48,14 +48,14 @@ class SigmoidCrossEntropy(Loss):
             above = np.real(z) > 0
             softplus = np.where(above, z, 0) + np.log1p(np.exp(np.where(above, -z, z)))
         else:
-            softplus = np.logaddexp(z, const(0, z.dtype))
+            softplus = np.logaddexp(z, cached_scalar(0, z.dtype))
         return (softplus - y * z).sum(axis=-1).mean(axis=-1)
 
     def gradient(self, z: Array, y: Array, grad: Array) -> None:
         """∂Err/∂z_k = (σ(z_k) − y_k) / B."""
         self.link(z, grad)
         np.subtract(grad, y, grad)
-        np.multiply(grad, const(1 / z.shape[1], grad.dtype), grad)
+        np.multiply(grad, cached_scalar(1 / z.shape[1], grad.dtype), grad)
 
     def link(self, z: Array, out: Array) -> None:
         """P = σ(z)."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from backproof.contracts import CLASSIFICATION, Array, Loss, const, hyper
+from backproof.contracts import CLASSIFICATION, Array, Loss, cached_scalar, hyper
 from numpy.typing import DTypeLike
 
 
@@ -67,7 +67,7 @@ class SoftmaxCrossEntropy(Loss):
         if self.class_weights is not None:
             np.multiply(grad, y.sum(axis=-1, keepdims=True), grad)
         np.subtract(grad, y, grad)
-        np.multiply(grad, const(1 / B, grad.dtype), grad)
+        np.multiply(grad, cached_scalar(1 / B, grad.dtype), grad)
 
     def link(self, z: Array, out: Array) -> None:
         """P = softmax(z)."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from backproof.contracts import REGRESSION, Array, Loss, const
+from backproof.contracts import REGRESSION, Array, Loss, cached_scalar
 from numpy.typing import DTypeLike
 
 
@@ -31,7 +31,7 @@ class SquaredError(Loss):
     def gradient(self, z: Array, y: Array, grad: Array) -> None:
         """∂Err/∂z_k = (z_k − y_k) / B."""
         np.subtract(z, y, grad)
-        np.multiply(grad, const(1 / z.shape[1], grad.dtype), grad)
+        np.multiply(grad, cached_scalar(1 / z.shape[1], grad.dtype), grad)
 
     def link(self, z: Array, out: Array) -> None:
         """The values themselves."""

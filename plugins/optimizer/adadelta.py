@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from backproof.contracts import Array, Optimizer, hyper, like
+from backproof.contracts import Array, Optimizer, as_dtype_of, hyper
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Adadelta(Optimizer):
         self, theta: Array, grad: Array, state: tuple[Array, ...], t: int, lr: float | Array, work: Array
     ) -> None:
         v, u = state
-        rho, eps = like(self.rho, v), like(self.eps / (1 - self.rho), v)
+        rho, eps = as_dtype_of(self.rho, v), as_dtype_of(self.eps / (1 - self.rho), v)
         np.multiply(v, rho, v)
         np.multiply(grad, grad, work)
         np.add(v, work, v)
@@ -40,5 +40,5 @@ class Adadelta(Optimizer):
         np.multiply(u, rho, u)
         np.multiply(grad, grad, work)
         np.add(u, work, u)
-        np.multiply(grad, like(lr, grad), grad)
+        np.multiply(grad, as_dtype_of(lr, grad), grad)
         np.subtract(theta, grad, theta)

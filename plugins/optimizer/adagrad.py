@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from backproof.contracts import Array, Optimizer, hyper, like
+from backproof.contracts import Array, Optimizer, as_dtype_of, hyper
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Adagrad(Optimizer):
         np.multiply(grad, grad, work)
         np.add(s, work, s)
         np.sqrt(s, work)
-        np.add(work, like(self.eps, work), work)
+        np.add(work, as_dtype_of(self.eps, work), work)
         np.divide(grad, work, grad)
-        np.multiply(grad, like(lr, grad), grad)
+        np.multiply(grad, as_dtype_of(lr, grad), grad)
         np.subtract(theta, grad, theta)
 
     @classmethod

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from backproof.contracts import Array, Optimizer, hyper, like, power, root
+from backproof.contracts import Array, Optimizer, as_dtype_of, hyper, pow_exact, sqrt_exact
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,17 @@ class Adam(Optimizer):
         self, theta: Array, grad: Array, state: tuple[Array, ...], t: int, lr: float | Array, work: Array
     ) -> None:
         m, v = state
-        np.multiply(m, like(self.beta1, m), m)
+        np.multiply(m, as_dtype_of(self.beta1, m), m)
         np.add(m, grad, m)
-        np.multiply(v, like(self.beta2, v), v)
+        np.multiply(v, as_dtype_of(self.beta2, v), v)
         np.multiply(grad, grad, grad)
         np.add(v, grad, v)
-        scale = root((1 - self.beta2) / (1 - power(self.beta2, t)))
+        scale = sqrt_exact((1 - self.beta2) / (1 - pow_exact(self.beta2, t)))
         # grad is spent, and still in the cache: work is left alone.
         np.sqrt(v, grad)
-        np.add(grad, like(self.eps / scale, grad), grad)
+        np.add(grad, as_dtype_of(self.eps / scale, grad), grad)
         np.divide(m, grad, grad)
-        np.multiply(grad, like(lr * (1 - self.beta1) / (1 - power(self.beta1, t)) / scale, grad), grad)
+        np.multiply(
+            grad, as_dtype_of(lr * (1 - self.beta1) / (1 - pow_exact(self.beta1, t)) / scale, grad), grad
+        )
         np.subtract(theta, grad, theta)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from backproof.contracts import Array, Optimizer, hyper, like, power, root
+from backproof.contracts import Array, Optimizer, as_dtype_of, hyper, pow_exact, sqrt_exact
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,17 @@ class AdamW(Optimizer):
         self, theta: Array, grad: Array, state: tuple[Array, ...], t: int, lr: float | Array, work: Array
     ) -> None:
         m, v = state
-        np.multiply(theta, like(1 - lr * self.weight_decay, theta), theta)
-        np.multiply(m, like(self.beta1, m), m)
+        np.multiply(theta, as_dtype_of(1 - lr * self.weight_decay, theta), theta)
+        np.multiply(m, as_dtype_of(self.beta1, m), m)
         np.add(m, grad, m)
-        np.multiply(v, like(self.beta2, v), v)
+        np.multiply(v, as_dtype_of(self.beta2, v), v)
         np.multiply(grad, grad, grad)
         np.add(v, grad, v)
-        scale = root((1 - self.beta2) / (1 - power(self.beta2, t)))
+        scale = sqrt_exact((1 - self.beta2) / (1 - pow_exact(self.beta2, t)))
         np.sqrt(v, work)
-        np.add(work, like(self.eps / scale, work), work)
+        np.add(work, as_dtype_of(self.eps / scale, work), work)
         np.divide(m, work, work)
-        np.multiply(work, like(lr * (1 - self.beta1) / (1 - power(self.beta1, t)) / scale, work), work)
+        np.multiply(
+            work, as_dtype_of(lr * (1 - self.beta1) / (1 - pow_exact(self.beta1, t)) / scale, work), work
+        )
         np.subtract(theta, work, theta)

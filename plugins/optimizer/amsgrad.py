@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from backproof.contracts import Array, Optimizer, hyper, like, power, root
+from backproof.contracts import Array, Optimizer, as_dtype_of, hyper, pow_exact, sqrt_exact
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,17 @@ class AMSGrad(Optimizer):
         self, theta: Array, grad: Array, state: tuple[Array, ...], t: int, lr: float | Array, work: Array
     ) -> None:
         m, v, v_max = state
-        np.multiply(m, like(self.beta1, m), m)
+        np.multiply(m, as_dtype_of(self.beta1, m), m)
         np.add(m, grad, m)
-        np.multiply(v, like(self.beta2, v), v)
+        np.multiply(v, as_dtype_of(self.beta2, v), v)
         np.multiply(grad, grad, grad)
         np.add(v, grad, v)
         np.maximum(v_max, v, out=v_max)
-        scale = root((1 - self.beta2) / (1 - power(self.beta2, t)))
+        scale = sqrt_exact((1 - self.beta2) / (1 - pow_exact(self.beta2, t)))
         np.sqrt(v_max, work)
-        np.add(work, like(self.eps / scale, work), work)
+        np.add(work, as_dtype_of(self.eps / scale, work), work)
         np.divide(m, work, work)
-        np.multiply(work, like(lr * (1 - self.beta1) / (1 - power(self.beta1, t)) / scale, work), work)
+        np.multiply(
+            work, as_dtype_of(lr * (1 - self.beta1) / (1 - pow_exact(self.beta1, t)) / scale, work), work
+        )
         np.subtract(theta, work, theta)

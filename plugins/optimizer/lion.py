@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from backproof.contracts import Array, Optimizer, hyper, like
+from backproof.contracts import Array, Optimizer, as_dtype_of, hyper
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,16 @@ class Lion(Optimizer):
     ) -> None:
         (m,) = state
         # Both terms divided by 1 − β1, which leaves the sign and saves a product.
-        np.multiply(m, like(self.beta1 / (1 - self.beta1), m), work)
+        np.multiply(m, as_dtype_of(self.beta1 / (1 - self.beta1), m), work)
         np.add(work, grad, work)
         np.sign(work, work)
-        np.multiply(work, like(lr, work), work)
+        np.multiply(work, as_dtype_of(lr, work), work)
         decay = self.weight_decay
         if isinstance(decay, np.ndarray) or decay:
-            np.multiply(theta, like(1 - lr * decay, theta), theta)
+            np.multiply(theta, as_dtype_of(1 - lr * decay, theta), theta)
         np.subtract(theta, work, theta)
-        np.multiply(m, like(self.beta2, m), m)
-        np.multiply(grad, like(1 - self.beta2, grad), grad)
+        np.multiply(m, as_dtype_of(self.beta2, m), m)
+        np.multiply(grad, as_dtype_of(1 - self.beta2, grad), grad)
         np.add(m, grad, m)
 
     @classmethod

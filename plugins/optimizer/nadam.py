@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from backproof.contracts import Array, Optimizer, hyper, like, power, root
+from backproof.contracts import Array, Optimizer, as_dtype_of, hyper, pow_exact, sqrt_exact
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class NAdam(Optimizer):
         self, theta: Array, grad: Array, state: tuple[Array, ...], t: int, lr: float | Array, work: Array
     ) -> None:
         m, v = state
-        np.multiply(m, like(self.beta1, m), m)
+        np.multiply(m, as_dtype_of(self.beta1, m), m)
         np.add(m, grad, m)
-        np.multiply(v, like(self.beta2, v), v)
+        np.multiply(v, as_dtype_of(self.beta2, v), v)
         np.multiply(grad, grad, work)
         np.add(v, work, v)
-        scale = root((1 - self.beta2) / (1 - power(self.beta2, t)))
-        np.multiply(grad, like((1 - self.beta1) / (1 - power(self.beta1, t)), grad), grad)
-        np.multiply(m, like(self.beta1 * (1 - self.beta1) / (1 - power(self.beta1, t + 1)), m), work)
+        scale = sqrt_exact((1 - self.beta2) / (1 - pow_exact(self.beta2, t)))
+        np.multiply(grad, as_dtype_of((1 - self.beta1) / (1 - pow_exact(self.beta1, t)), grad), grad)
+        np.multiply(m, as_dtype_of(self.beta1 * (1 - self.beta1) / (1 - pow_exact(self.beta1, t + 1)), m), work)
         np.add(grad, work, grad)
         np.sqrt(v, work)
-        np.add(work, like(self.eps / scale, work), work)
+        np.add(work, as_dtype_of(self.eps / scale, work), work)
         np.divide(grad, work, grad)
-        np.multiply(grad, like(lr / scale, grad), grad)
+        np.multiply(grad, as_dtype_of(lr / scale, grad), grad)
         np.subtract(theta, grad, theta)

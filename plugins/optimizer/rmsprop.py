@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from backproof.contracts import Array, Optimizer, hyper, like, root
+from backproof.contracts import Array, Optimizer, as_dtype_of, hyper, sqrt_exact
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,19 @@ class RMSprop(Optimizer):
         self, theta: Array, grad: Array, state: tuple[Array, ...], t: int, lr: float | Array, work: Array
     ) -> None:
         v, *rest = state
-        np.multiply(v, like(self.rho, v), v)
+        np.multiply(v, as_dtype_of(self.rho, v), v)
         np.multiply(grad, grad, work)
         np.add(v, work, v)
-        scale = root(1 - self.rho)
+        scale = sqrt_exact(1 - self.rho)
         np.sqrt(v, work)
-        np.add(work, like(self.eps / scale, work), work)
+        np.add(work, as_dtype_of(self.eps / scale, work), work)
         np.divide(grad, work, grad)
         if rest:
             (u,) = rest
-            np.multiply(u, like(self.momentum, u), u)
+            np.multiply(u, as_dtype_of(self.momentum, u), u)
             np.add(u, grad, u)
             grad = u
-        np.multiply(grad, like(lr / scale, work), work)
+        np.multiply(grad, as_dtype_of(lr / scale, work), work)
         np.subtract(theta, work, theta)
 
     @classmethod

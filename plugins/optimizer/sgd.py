@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from backproof.contracts import Array, Optimizer, hyper, like
+from backproof.contracts import Array, Optimizer, as_dtype_of, hyper
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class SGD(Optimizer):
     ) -> None:
         if state:
             (v,) = state
-            mu = like(self.momentum, v)
+            mu = as_dtype_of(self.momentum, v)
             np.multiply(v, mu, v)
             np.add(v, grad, v)
             if self.nesterov:
@@ -36,7 +36,7 @@ class SGD(Optimizer):
                 np.add(grad, work, grad)
             else:
                 grad = v
-        np.multiply(grad, like(lr, theta), work)
+        np.multiply(grad, as_dtype_of(lr, theta), work)
         np.subtract(theta, work, theta)
 
     @classmethod

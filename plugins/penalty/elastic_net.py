@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from backproof.contracts import Array, Penalty, hyper, like, per_member
+from backproof.contracts import Array, Penalty, as_dtype_of, hyper, per_member
 
 
 @dataclass(frozen=True)
@@ -19,18 +19,18 @@ class ElasticNet(Penalty):
     def value(self, theta: Array, mask: Array) -> Array:
         size = (theta * np.sign(np.real(theta)) * mask).sum(axis=-1)
         square = (theta * theta * mask).sum(axis=-1)
-        absolute = like(per_member(self.strength * self.l1_ratio), theta)
-        squared = like(per_member(0.5 * self.strength * (1 - self.l1_ratio)), theta)
+        absolute = as_dtype_of(per_member(self.strength * self.l1_ratio), theta)
+        squared = as_dtype_of(per_member(0.5 * self.strength * (1 - self.l1_ratio)), theta)
         return absolute * size + squared * square
 
     def gradient(self, theta: Array, mask: Array, grad: Array, work: Array) -> None:
         """∂Ω/∂θ_j = λ (ρ sign(θ_j) + (1 − ρ) θ_j); 0 at the kink θ_j = 0."""
         np.sign(np.real(theta), out=work)
         np.multiply(work, mask, work)
-        np.multiply(work, like(self.strength * self.l1_ratio, work), work)
+        np.multiply(work, as_dtype_of(self.strength * self.l1_ratio, work), work)
         np.add(grad, work, grad)
         np.multiply(theta, mask, work)
-        np.multiply(work, like(self.strength * (1 - self.l1_ratio), work), work)
+        np.multiply(work, as_dtype_of(self.strength * (1 - self.l1_ratio), work), work)
         np.add(grad, work, grad)
 
     @classmethod

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from backproof.contracts import Array, Penalty, hyper, like, per_member
+from backproof.contracts import Array, Penalty, as_dtype_of, hyper, per_member
 
 
 @dataclass(frozen=True)
@@ -13,11 +13,13 @@ class L1(Penalty):
     strength: float = hyper(1e-4, "λ", ge=0)
 
     def value(self, theta: Array, mask: Array) -> Array:
-        return like(per_member(self.strength), theta) * (theta * np.sign(np.real(theta)) * mask).sum(axis=-1)
+        return as_dtype_of(per_member(self.strength), theta) * (theta * np.sign(np.real(theta)) * mask).sum(
+            axis=-1
+        )
 
     def gradient(self, theta: Array, mask: Array, grad: Array, work: Array) -> None:
         """∂Ω/∂θ_j = λ sign(θ_j); 0 at the kink θ_j = 0."""
         np.sign(np.real(theta), out=work)
         np.multiply(work, mask, work)
-        np.multiply(work, like(self.strength, work), work)
+        np.multiply(work, as_dtype_of(self.strength, work), work)
         np.add(grad, work, grad)

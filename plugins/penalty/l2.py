@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from backproof.contracts import Array, Penalty, hyper, like, per_member
+from backproof.contracts import Array, Penalty, as_dtype_of, hyper, per_member
 
 
 @dataclass(frozen=True)
@@ -13,10 +13,10 @@ class L2(Penalty):
     strength: float = hyper(1e-4, "λ", ge=0)
 
     def value(self, theta: Array, mask: Array) -> Array:
-        return like(per_member(0.5 * self.strength), theta) * (theta * theta * mask).sum(axis=-1)
+        return as_dtype_of(per_member(0.5 * self.strength), theta) * (theta * theta * mask).sum(axis=-1)
 
     def gradient(self, theta: Array, mask: Array, grad: Array, work: Array) -> None:
         """∂Ω/∂θ_j = λ θ_j."""
         np.multiply(theta, mask, work)
-        np.multiply(work, like(self.strength, work), work)
+        np.multiply(work, as_dtype_of(self.strength, work), work)
         np.add(grad, work, grad)

@@ -173,7 +173,11 @@ class TestRuns:
             capture_output=True,
             text=True,
             check=True,
-            env={"PYTHONPATH": str(Path(__file__).parents[2] / "framework"), "PATH": "/usr/bin:/bin", "HOME": str(place)},
+            env={
+                "PYTHONPATH": str(Path(__file__).parents[2] / "framework"),
+                "PATH": "/usr/bin:/bin",
+                "HOME": str(place),
+            },
         )
         assert done.stdout == "[\n"
         assert done.stderr == ""

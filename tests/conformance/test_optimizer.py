@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from backproof.conformance import optimizer as conformance
 from backproof.conformance.base import Check, ConformanceError
-from backproof.contracts import Array, Optimizer, hyper, like
+from backproof.contracts import Array, Optimizer, as_dtype_of, hyper
 from backproof.discovery.registry import registry
 
 REG = registry()
@@ -163,9 +163,9 @@ class Right(Optimizer):
         self, theta: Array, grad: Array, state: tuple[Array, ...], t: int, lr: float | Array, work: Array
     ) -> None:
         (v,) = state
-        np.multiply(v, like(self.mu, v), v)
+        np.multiply(v, as_dtype_of(self.mu, v), v)
         np.add(v, grad, v)
-        np.multiply(v, like(lr, v), work)
+        np.multiply(v, as_dtype_of(lr, v), work)
         np.subtract(theta, work, theta)
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 #: Each kind's file, and a mistake to plant in it: what stands there, and what is put in its place.
 FORMS = {
     "activation": ("py", "np.add(slope, 1, slope)", "np.add(slope, 2, slope)"),
-    "loss": ("py", "const(1 / z.shape[1]", "const(2 / z.shape[1]"),
+    "loss": ("py", "cached_scalar(1 / z.shape[1]", "cached_scalar(2 / z.shape[1]"),
     "optimizer": ("py", "like(lr, grad)", "like(1.001 * lr, grad)"),
     "schedule": ("py", "** self.power", "** (self.power + 1)"),
     "initializer": ("py", "limit = self.gain", "limit = 1.05 * self.gain"),

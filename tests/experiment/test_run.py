@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from backproof.contracts import Optimizer
 from backproof.discovery.registry import registry
-from backproof.experiment.run import GradcheckFailedError, Result, likeness, run_stack
+from backproof.experiment.run import GradcheckFailedError, Result, run_stack, stacking_key
 from backproof.nn.training import DivergedError, Pruned
 
 from tests.helpers.experiments import Watcher, experiment, run_prepared
@@ -22,7 +22,7 @@ def prepared(given, data=None):
 
 def stacked(given):
     points = prepared(given)
-    assert len(points) == 1 or all(likeness(each) == likeness(points[0]) for each in points[1:])
+    assert len(points) == 1 or all(stacking_key(each) == stacking_key(points[0]) for each in points[1:])
     watchers = [Watcher() for _ in points]
     return run_stack(points, watchers), watchers
 
@@ -161,8 +161,8 @@ class TestEnds:
 
     def test_an_observer_that_raises_ends_its_own_point(self):
         class Prunes(Watcher):
-            def epoch(self, epoch, metrics):
-                super().epoch(epoch, metrics)
+            def on_epoch(self, epoch, metrics):
+                super().on_epoch(epoch, metrics)
                 if epoch == 2:
                     raise Pruned(epoch, metrics)
 
@@ -176,8 +176,8 @@ class TestEnds:
 
     def test_what_cannot_be_recorded_is_no_result(self):
         class Full(Watcher):
-            def ended(self, outcome):
-                super().ended(outcome)
+            def on_end(self, outcome):
+                super().on_end(outcome)
                 raise OSError("no space left")
 
         given = [{**DIGITS, "seed": seed, "gradcheck": {"enabled": False}} for seed in (0, 1)]
@@ -187,7 +187,7 @@ class TestEnds:
 
     def test_ctrl_c_ends_all(self):
         class Interrupted(Watcher):
-            def epoch(self, epoch, metrics):
+            def on_epoch(self, epoch, metrics):
                 raise KeyboardInterrupt
 
         points = prepared([{**DIGITS, "seed": seed, "gradcheck": {"enabled": False}} for seed in (0, 1)])
@@ -251,11 +251,11 @@ class TestLikeness:
     )
     def test_what_is_not_a_number_keeps_points_apart(self, changes):
         one, other = prepared([DIGITS, {**DIGITS, **changes}])
-        assert likeness(one) != likeness(other)
+        assert stacking_key(one) != stacking_key(other)
 
     def test_other_data_keeps_points_apart(self):
         (one,), (other,) = prepared([DIGITS]), prepared([DIGITS])
-        assert likeness(one) != likeness(other)
+        assert stacking_key(one) != stacking_key(other)
 
     def test_an_optimizer_that_takes_numbers_alone_is_not_stacked(self):
         class Plain(Optimizer):
@@ -263,5 +263,5 @@ class TestLikeness:
                 theta -= float(lr) * grad
 
         points = prepared([{**DIGITS, "optimizer": Plain(lr)} for lr in (0.1, 0.2, 0.1)])
-        assert likeness(points[0]) != likeness(points[1])
-        assert likeness(points[0]) == likeness(points[2])
+        assert stacking_key(points[0]) != stacking_key(points[1])
+        assert stacking_key(points[0]) == stacking_key(points[2])

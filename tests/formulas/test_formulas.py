@@ -18,7 +18,7 @@ from backproof.formulas import FormulaError, FormulasError, Rule, evaluate
 from backproof.formulas.indices import axes_of, tensors_of
 from backproof.formulas.parser import parse
 from backproof.formulas.tree import Entry, Sum, children, free, shown
-from backproof.nn.derivation import Derived
+from backproof.nn.derivation import DerivedPass
 from backproof.nn.mlp import MLP, Pass
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -48,7 +48,7 @@ def trace_of(sizes, N=5, activation="tanh", seed=0, dtype=np.float64):
     memory = np.empty((1, sizes[-1], N), dtype)
     passing.forward(x.swapaxes(1, 2), memory)
     derivation = REG.build("derivation", "backprop")
-    return Derived(net, derivation, passing, theta, grad).trace(0, x, y, memory.swapaxes(1, 2))
+    return DerivedPass(net, derivation, passing, theta, grad).trace(0, x, y, memory.swapaxes(1, 2))
 
 
 TRACE = trace_of((4, 3, 2))  # D, H, K and N all differ
@@ -727,7 +727,7 @@ def test_a_file_may_hold_formulas_in_any_form_of_text(tmp_path):
         f"  b1: {CS446['b1']} # a comment of YAML\n"
     )
     cls = derivation(tmp_path, content)
-    assert cls.__doc__.startswith("One line. Derived for loss=softmax_cross_entropy.\n\nMore on it.")
+    assert cls.__doc__.startswith("One line. DerivedPass for loss=softmax_cross_entropy.\n\nMore on it.")
     assert cls.formulas["b2"] == "∂Err/∂(b2)_k = Σ_n (p_nk − y_nk) / N"
     for tensor, expected in TRACE.backprop().items():
         np.testing.assert_allclose(cls().gradients(TRACE)[tensor], expected, rtol=1e-12, atol=1e-14)
@@ -806,7 +806,7 @@ def folder(tmp_path, monkeypatch):
 def test_a_file_of_ones_own_trains_and_is_listed(folder):
     assert "✓ passed" in backproof("train", "derivation=paper", *QUICK).stdout
     listed = backproof("plugins", "derivation").stdout
-    assert "paper  My own rule. Derived for activation=relu." in listed
+    assert "paper  My own rule. DerivedPass for activation=relu." in listed
     assert str(folder / "derivation/paper.yaml") in listed
     assert "∂Err/∂(b2)_k = Σ_n (p_nk − y_nk) / N" in listed
     assert "2 of 2 checks" in backproof("verify", "derivation", "paper").stdout

@@ -15,7 +15,7 @@ from backproof.gradcheck import (
     taylor_test,
 )
 from backproof.gradcheck.differences import differences
-from backproof.gradcheck.directions import MOST_ROWS, Axes, Dense, Together
+from backproof.gradcheck.directions import MOST_ROWS, Axes, Concatenated, Dense
 from backproof.gradcheck.oracles import central_differences, complex_step
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -82,7 +82,7 @@ class TestOracles:
             Dense(index, rng.standard_normal((n, 3))) if dense else Axes(rng.integers(0, 12, n))
             for dense, n in given
         ]
-        together = Together(parts)
+        together = Concatenated(parts)
         for oracle in (complex_step, central_differences):
             found, errors = oracle(quartics, THETA, together)
             for part, rows in zip(parts, together.rows, strict=True):

@@ -11,7 +11,7 @@ from backproof.discovery.registry import registry
 from backproof.gradcheck import CheckOptions
 from backproof.netcheck.network import NetworkCheck
 from backproof.nn.mlp import MLP, Objective
-from backproof.nn.training import rows_of
+from backproof.nn.training import slice_members
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,7 +64,7 @@ def network(activation, loss, hidden, D, K, rng, R=1, spread=1.0):
 
 def checked(net, X, y, theta):
     options = CheckOptions(samples=None)
-    return NetworkCheck(net, X, y, rows_of(PENALTY, slice(0, 1)), options, 0).section(theta, "random")
+    return NetworkCheck(net, X, y, slice_members(PENALTY, slice(0, 1)), options, 0).section(theta, "random")
 
 
 @given(

@@ -61,16 +61,16 @@ class Watcher:
     def __init__(self):
         self.reports, self.epochs = [], []
 
-    def ready(self, prepared):
+    def on_start(self, prepared):
         self.prepared = prepared
 
-    def checked(self, report):
+    def on_check(self, report):
         self.reports.append(report)
 
-    def epoch(self, epoch, metrics):
+    def on_epoch(self, epoch, metrics):
         self.epochs.append((epoch, metrics))
 
-    def ended(self, outcome):
+    def on_end(self, outcome):
         self.outcome = outcome
 
 

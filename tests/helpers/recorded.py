@@ -1,7 +1,7 @@
 """Sweeps as they would be recorded, made up for tests."""
 
 from backproof.report.points import sweep_of
-from backproof.tracking.query import Recorded
+from backproof.tracking.query import RunRecord
 
 _PARAMS = {"seed": "0", "repeats": "1", "metrics": '["accuracy"]', "dataset": "iris", "activation": "relu"}
 
@@ -12,7 +12,7 @@ def run(number=0, value=0.9, status="FINISHED", tags=None, metrics=None, **param
     given = (
         {} if value is None else {"val/accuracy": value, "test/accuracy": value - 0.1, "val/loss": 1 - value}
     )
-    return Recorded(
+    return RunRecord(
         id=f"{number:032x}",
         name=f"run{number}",
         status=status,
@@ -26,7 +26,7 @@ def run(number=0, value=0.9, status="FINISHED", tags=None, metrics=None, **param
 
 def parent(over="", status="FINISHED", tags=None, metrics=None):
     own = {"backproof.kind": "sweep"} | (tags or {})
-    return Recorded("f" * 32, "sweep-x", status, 1e9, 1e9 + 99, {"sweep.over": over}, metrics or {}, own)
+    return RunRecord("f" * 32, "sweep-x", status, 1e9, 1e9 + 99, {"sweep.over": over}, metrics or {}, own)
 
 
 def sweep(runs, members=None, **given):

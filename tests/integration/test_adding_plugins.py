@@ -67,7 +67,7 @@ def distribution(tmp_path, monkeypatch):
     (info / "RECORD").write_text("")
     (tmp_path / "work").mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{Path(__file__).parents[2] / "framework"}")
+    monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{Path(__file__).parents[2] / 'framework'}")
     return site
 
 

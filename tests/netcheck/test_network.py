@@ -259,7 +259,7 @@ def test_a_derivation_cannot_change_the_network():
             return trace.backprop()
 
     with pytest.raises(
-        ValueError, match=r"(?s)read-only\n    tests/test_checking.py, line \d+, in gradients:\n"
+        ValueError, match=r"(?s)read-only\n    tests/netcheck/test_network.py, line \d+, in gradients:\n"
     ):
         run(derivation=Spoiler())
 

@@ -5,7 +5,7 @@ import pytest
 from backproof.contracts.fields import InvalidValue
 from backproof.data import Batches
 from backproof.discovery.registry import registry
-from backproof.nn.training import DivergedError, Update, rows_of, train
+from backproof.nn.training import DivergedError, Update, slice_members, train
 
 from tests.helpers.experiments import Watcher, experiment, run, run_prepared
 
@@ -115,8 +115,8 @@ class TestStacks:
 
     def test_hyperparameters_of_a_stack_are_cut_with_it(self):
         optimizer = REG.build("optimizer", "sgd", {"lr": np.array([[0.1], [0.2], [0.3]])})
-        assert rows_of(optimizer, slice(1, 2)).lr.tolist() == [[0.2]]
-        assert rows_of(REG.build("optimizer", "sgd"), slice(0, 1)).lr == 0.1
+        assert slice_members(optimizer, slice(1, 2)).lr.tolist() == [[0.2]]
+        assert slice_members(REG.build("optimizer", "sgd"), slice(0, 1)).lr == 0.1
 
 
 class TestEarlyStopping:

@@ -12,7 +12,7 @@ from backproof.report.compare import PAIRED, WELCH, compare, holm
 from backproof.report.effects import effect, explained
 from backproof.report.page import duration, page
 from backproof.report.points import Objective, Stat, greater_is_better, objective_of, own_words
-from backproof.report.svg import Places, Scale, element
+from backproof.report.svg import CategoricalScale, Scale, element
 from backproof.report.varying import brief, in_order, short, varying
 from scipy import stats
 
@@ -249,14 +249,14 @@ class TestDrawing:
         assert math.isfinite(Scale.over([3.0, 3.0], 0, 1)(3.0))
 
     def test_places(self):
-        few = Places.over(["0.1", "0.01", None], 0, 100)
+        few = CategoricalScale.over(["0.1", "0.01", None], 0, 100)
         assert few("0.01") < few("0.1") < few(None)
-        many = Places.over([f"{10**-k}" for k in range(12)], 0, 100)
+        many = CategoricalScale.over([f"{10**-k}" for k in range(12)], 0, 100)
         assert many.scale.log
-        missing = Places.over([*(str(k) for k in range(12)), None], 300, 44)
+        missing = CategoricalScale.over([*(str(k) for k in range(12)), None], 300, 44)
         assert missing(None) == 300
         assert all(missing(str(k)) < 300 for k in range(12))
-        assert Places.over(["x"], 0, 100)("x") == 50
+        assert CategoricalScale.over(["x"], 0, 100)("x") == 50
 
     def test_attributes_are_escaped(self):
         assert (

@@ -10,7 +10,7 @@ import pytest
 from backproof.experiment.run import run_stack
 from backproof.sweeps import jobs, yaml_file
 from backproof.sweeps.engines.batch import packed
-from backproof.sweeps.result import Planned
+from backproof.sweeps.result import PlannedPoint
 from backproof.tracking import Store, TrackingOptions
 from backproof.tracking.query import recorded
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -301,7 +301,7 @@ def test_kill_9_within_a_stack(place):
 
 class TestPacks:
     def test_kinds_are_kept_apart_and_in_order(self):
-        planned = [Planned([str(i)], "h", alike=kind) for i, kind in enumerate([0, 1, None, 0, 1, 0, 0])]
+        planned = [PlannedPoint([str(i)], "h", alike=kind) for i, kind in enumerate([0, 1, None, 0, 1, 0, 0])]
 
         def places(most):
             packs = packed(enumerate(planned), most)

@@ -16,7 +16,7 @@ from backproof.app import application
 from backproof.app.session import Session
 from backproof.cli.main import main
 from backproof.sweeps import worker
-from backproof.sweeps.engines.dask import ClusterLost, DaskLauncher
+from backproof.sweeps.engines.dask import ClusterLostError, DaskJobs
 from backproof.sweeps.engines.streaming import Ended, StreamingLauncher
 from backproof.sweeps.progress import Progress
 from backproof.sweeps.result import Objective, Point
@@ -286,12 +286,12 @@ def test_a_scheduler_that_has_gone_away():
         def nthreads(self):
             raise ConnectionResetError
 
-    launcher = DaskLauncher()
+    launcher = DaskJobs()
     launcher.client = Client()
-    with pytest.raises(ClusterLost, match="the same command goes on with the rest"):
+    with pytest.raises(ClusterLostError, match="the same command goes on with the rest"):
         _ = launcher.width
     launcher.client.status = "closed"
-    with pytest.raises(ClusterLost):
+    with pytest.raises(ClusterLostError):
         launcher._watch()
 
 
@@ -302,7 +302,7 @@ def test_processes_are_ended_also_where_dask_does_not_come_to_an_end():
         def close(self, timeout):
             raise TimeoutError
 
-    launcher = DaskLauncher()
+    launcher = DaskJobs()
     context = multiprocessing.get_context("spawn")
     launcher._others = [other := context.Process(target=time.sleep, args=(60,), daemon=True)]
     other.start()

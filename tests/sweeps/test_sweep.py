@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from backproof.app import application
-from backproof.sweeps.result import Objective, Outcome, Planned, Point
-from backproof.sweeps.resume import Earlier
-from backproof.tracking.query import Recorded
+from backproof.sweeps.result import Objective, Outcome, PlannedPoint, Point
+from backproof.sweeps.resume import PreviousSweep
+from backproof.tracking.query import RunRecord
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 
 from tests.helpers.sweeps import (
@@ -186,14 +186,14 @@ class TestResume:
     def test_two_points_of_one_config_are_told_apart(self):
         def child(run_id, point):
             tags = {"backproof.config_hash": "h", "backproof.point": point}
-            return Recorded(run_id, run_id, "FINISHED", 0.0, 1.0, {}, {}, tags)
+            return RunRecord(run_id, run_id, "FINISHED", 0.0, 1.0, {}, {}, tags)
 
-        planned = [Planned(["gradcheck=on"], "h"), Planned(["gradcheck=off"], "h")]
+        planned = [PlannedPoint(["gradcheck=on"], "h"), PlannedPoint(["gradcheck=off"], "h")]
         off = child("off", planned[1].digest)
-        assert Earlier(off, [off]).match(planned) == {1: off}
+        assert PreviousSweep(off, [off]).match(planned) == {1: off}
         other = child("other", "made by another command")
-        assert Earlier(off, [off, other]).match(planned) == {0: other, 1: off}
-        assert Earlier(off, [other]).match(planned) == {0: other}
+        assert PreviousSweep(off, [off, other]).match(planned) == {0: other, 1: off}
+        assert PreviousSweep(off, [other]).match(planned) == {0: other}
 
 
 class TestFailures:

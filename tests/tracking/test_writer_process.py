@@ -63,7 +63,7 @@ def record(starter, folder, parent):
         run.tags({"later": "é"})
         run.tags({})
         run.folder(folder)
-    run.settle()
+    run.wait_until_written()
     assert run.name == "a"
     return run.id
 
@@ -116,7 +116,7 @@ def test_how_a_run_ends(store, writer, error, status):
             run.metrics({"loss": 1.0}, 1)
             if error:
                 raise error
-    run.settle()
+    run.wait_until_written()
     found = store.client.get_run(run.id)
     assert found.info.status == status
     assert found.data.metrics == {"loss": 1.0}
@@ -128,7 +128,7 @@ def test_a_model_is_logged_there(store, writer, tmp_path):
     saved_model(tmp_path)
     with writer.start("model", {}, {}) as run:
         found = run.model(tmp_path / "network")
-    run.settle()
+    run.wait_until_written()
     (logged,) = store.client.get_run(run.id).outputs.model_outputs
     assert logged.model_id == found
 
@@ -140,8 +140,8 @@ def test_what_cannot_be_written_is_told_at_the_end_of_its_run_and_of_no_other(st
         run.metrics({"loss": 1.0}, 1)
         run.finish()
     with pytest.raises(TrackingError, match=r"cannot record in sqlite:"):
-        one.settle()
-    other.settle()
+        one.wait_until_written()
+    other.wait_until_written()
     assert [store.client.get_run(run.id).info.status for run in (one, other)] == ["FAILED", "FINISHED"]
 
 
@@ -152,16 +152,16 @@ def test_a_run_that_cannot_be_begun(store, writer):
         _ = run.id
     run.finish()
     with pytest.raises(TrackingError, match="cannot record in"):
-        run.settle()
+        run.wait_until_written()
     (found,) = store.client.search_runs([store.experiment_id], "attributes.run_name = 'bad'")
     assert found.info.status == "FAILED"
 
 
 def test_a_run_that_is_not_finished_is_not_waited_for(writer):
     run = writer.start("going", {}, {})
-    run.settle()
+    run.wait_until_written()
     run.finish()
-    run.settle()
+    run.wait_until_written()
 
 
 def test_time_is_used_to_write_what_is_waiting(store, writer):
@@ -172,7 +172,7 @@ def test_time_is_used_to_write_what_is_waiting(store, writer):
     assert until(lambda: len(store.client.get_metric_history(run.id, "loss")) >= 40)
     assert store.client.get_run(run.id).info.status == "RUNNING"
     run.finish()
-    run.settle()
+    run.wait_until_written()
     assert len(store.client.get_metric_history(run.id, "loss")) == 60
 
 
@@ -182,7 +182,7 @@ def test_signals_are_for_the_owner(writer, number):
     os.kill(writer._process.pid, number)
     run = writer.start("after", {}, {})
     run.finish()
-    run.settle()
+    run.wait_until_written()
     assert writer._process.poll() is None
 
 
@@ -228,7 +228,7 @@ def test_when_it_is_killed_its_owner_is_told(store, tmp_path):
             for _ in range(100):  # A pipe takes some before it is found broken.
                 run.metrics({"loss": 1.0}, 1)
             run.finish()
-            run.settle()
+            run.wait_until_written()
 
 
 def test_a_sweep_that_is_begun_again_waits_for_what_is_still_being_written(tmp_path):
@@ -256,7 +256,7 @@ def test_nor_does_it_wait_for_ever(tmp_path, monkeypatch):
     monkeypatch.setattr(locks, "PATIENCE", 0.1)
     with (
         FileLock(locks.writer_lock(tmp_path)),
-        pytest.raises(locks.AliveError, match=r"still being written after 0\.1 s"),
+        pytest.raises(locks.LockedError, match=r"still being written after 0\.1 s"),
         locks.sweeping(tmp_path),
     ):
         pass

@@ -21,10 +21,10 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from backproof.app import config
-from backproof.app.session import Session, current, use, writable
+from backproof.app.session import Session, get_session, set_session, writable
 from backproof.cli.errors import explain
 from backproof.cli.main import complain
-from backproof.discovery.registry import PluginError, PluginWarning, Registry, near, registry
+from backproof.discovery.registry import PluginError, PluginWarning, Registry, did_you_mean, registry
 from backproof.experiment.run import run
 from backproof.render.terminal import Terminal, console, show_diagnosis, ui_command
 from backproof.sweeps import jobs
@@ -32,7 +32,7 @@ from backproof.tracking import Terminated, check_terminated, environment, termin
 from backproof.tracking.recorder import Recording
 
 if TYPE_CHECKING:
-    from backproof.experiment.experiment import Prepared
+    from backproof.experiment.experiment import PreparedExperiment
 
 #: Exit codes of what ends a process from outside, as shells have them.
 CTRL_C, SIGTERM = 130, 143
@@ -128,7 +128,8 @@ def _parts(given: list[str]) -> list[str]:
     for name in named:
         if name not in (*CHOICES, "all"):
             raise ValueError(
-                f"no part is called {name!r}{near(name, list(CHOICES))}\nThere are: {', '.join(CHOICES)}, all"
+                f"no part is called {name!r}{did_you_mean(name, list(CHOICES))}\n"
+                f"There are: {', '.join(CHOICES)}, all"
             )
     return list(CHOICES) if "all" in named else named or [PARAMETERS]
 
@@ -202,7 +203,7 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 def _guarded(plugins: Registry, action: Callable[[Session], int]) -> int:
     """Run `action` on a new session, and turn what a person can act on into a message and an exit code."""
-    session = use(Session(plugins))
+    session = set_session(Session(plugins))
     try:
         try:
             return action(session)
@@ -241,7 +242,7 @@ def _hydra(args: list[str], session: Session) -> int:
 class _Job:
     """What Hydra calls for a run or for each point. In another process it is the function that runs a point."""
 
-    def __init__(self, session: Session, prepared: Prepared | None) -> None:
+    def __init__(self, session: Session, prepared: PreparedExperiment | None) -> None:
         self.session, self.prepared = session, prepared
         self.failed: list[Exception] = []
 
@@ -284,7 +285,7 @@ def _without_hydra(composed: Any) -> Any:
     return OmegaConf.to_container(values, resolve=True)
 
 
-def _single(cfg: Any, session: Session, prepared: Prepared | None) -> None:
+def _single(cfg: Any, session: Session, prepared: PreparedExperiment | None) -> None:
     """One run, shown as it goes."""
     chosen, experiment = (
         session.prepare(cfg) if prepared is None else (config.settings(cfg, session.plugins), prepared)
@@ -308,7 +309,7 @@ def _single(cfg: Any, session: Session, prepared: Prepared | None) -> None:
 def sweep_job(cfg: Any) -> dict[str, Any]:
     """A job of a sweep, in this process or in a launcher's worker: one point, or some that are trained as a stack.
     What the sweeper is told of it."""
-    session = current()
+    session = get_session()
     context = HydraConfig.get()
     folder = Path(context.runtime.output_dir)
     if cfg.sweep.stacked is not None:

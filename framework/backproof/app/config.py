@@ -16,9 +16,16 @@ from omegaconf import MISSING, OmegaConf
 import backproof.plugins
 from backproof.app.sweep_options import SweepOptions
 from backproof.contracts import Metric, hyper
-from backproof.contracts.fields import InvalidValue, expected_of
+from backproof.contracts.fields import InvalidValue, bounds_description
 from backproof.data import DataOptions
-from backproof.discovery.registry import PluginError, Registry, hints_of, near, typed, words_of
+from backproof.discovery.registry import (
+    PluginError,
+    Registry,
+    coerce,
+    did_you_mean,
+    type_description,
+    type_hints,
+)
 from backproof.experiment.experiment import SINGLE, Experiment, ModelOptions, RunOptions
 from backproof.gradcheck import CheckOptions
 from backproof.nn.training import TrainOptions
@@ -39,7 +46,7 @@ SWITCHED = ("gradcheck", "tracking")
 
 
 @dataclass(frozen=True)
-class PlaceOptions:
+class OutputOptions:
     """Where a run writes."""
 
     outputs: str = hyper("outputs", "the folder for everything that runs write")
@@ -69,7 +76,7 @@ def register(plugins: Registry) -> None:
     type(store).__deepcopy__ = _itself  # type: ignore[attr-defined]
     for kind in SINGLE:
         for entry in plugins.entries(kind):
-            node = twin(entry.cls, name=entry.name)
+            node = mutable_copy(entry.cls, name=entry.name)
             store.store(group=kind, name=entry.name, node=node, provider=PROVIDER)
     for key in SWITCHED:
         for name, enabled in (("on", True), ("off", False)):
@@ -88,14 +95,14 @@ def _whole() -> type[Any]:
     fields: list[tuple[str, Any, Any]] = [(kind, Any, dataclasses.field(default=None)) for kind in SINGLE]
     fields.append(("metrics", Any, dataclasses.field(default=None)))
     for key, options in SECTIONS.items():
-        node = twin(options)
+        node = mutable_copy(options)
         fields.append((key, node, dataclasses.field(default_factory=node)))
-    for options in (RunOptions, PlaceOptions):
+    for options in (RunOptions, OutputOptions):
         fields += _fields(options)
     return dataclasses.make_dataclass("Config", fields)
 
 
-def twin(cls: type[Any], name: str | None = None) -> type[Any]:
+def mutable_copy(cls: type[Any], name: str | None = None) -> type[Any]:
     """A mutable dataclass of the same fields, which OmegaConf would make read-only if it were frozen; with a
     field `name` in front for a plugin."""
     fields: list[tuple[str, Any, Any]] = [("name", str, dataclasses.field(default=name))] if name else []
@@ -104,14 +111,14 @@ def twin(cls: type[Any], name: str | None = None) -> type[Any]:
 
 
 def _fields(cls: type[Any]) -> list[tuple[str, Any, Any]]:
-    hints = hints_of(cls)
+    hints = type_hints(cls)
     return [(field.name, *_field(hints[field.name], field)) for field in dataclasses.fields(cls)]
 
 
 def _field(hint: Any, field: dataclasses.Field[Any]) -> tuple[Any, Any]:
     """A field's type and default as OmegaConf wants them."""
     if dataclasses.is_dataclass(hint):
-        node = twin(cast("type[Any]", hint))
+        node = mutable_copy(cast("type[Any]", hint))
         return node, dataclasses.field(default_factory=node)
     if field.default_factory is not dataclasses.MISSING:
         return hint, dataclasses.field(default_factory=field.default_factory)
@@ -136,7 +143,7 @@ def settings(config: Any, plugins: Registry) -> Settings:
 def _settings(values: dict[str, Any], plugins: Registry) -> Settings:
     for key in values.keys() - {field.name for field in dataclasses.fields(_whole())}:
         raise PluginError(
-            f"there is no key {key!r}{near(key, keys(plugins))}\n`backproof train --help` shows all keys"
+            f"there is no key {key!r}{did_you_mean(key, keys(plugins))}\n`backproof train --help` shows all keys"
         )
     chosen = {kind: _plugin(plugins, kind, values[kind]) for kind in SINGLE}
     for kind in SINGLE:
@@ -144,7 +151,7 @@ def _settings(values: dict[str, Any], plugins: Registry) -> Settings:
             raise InvalidValue(kind, None, f"one of {', '.join(plugins.names(kind))}")
     sections = {key: construct(options, values[key], f"{key}.") for key, options in SECTIONS.items()}
     tracking, sweep = sections.pop("tracking"), sections.pop("sweep")
-    for field in (*dataclasses.fields(RunOptions), *dataclasses.fields(PlaceOptions)):
+    for field in (*dataclasses.fields(RunOptions), *dataclasses.fields(OutputOptions)):
         if field.name not in values:
             raise InvalidValue(field.name, None, expected(plugins, field.name))
     seeds = construct(RunOptions, {f.name: values[f.name] for f in dataclasses.fields(RunOptions)}, "")
@@ -184,14 +191,14 @@ def _metrics(plugins: Registry, values: Any) -> tuple[Metric, ...] | None:
 
 def construct(cls: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
     """An options dataclass from plain values; `prefix` stands before the key in an InvalidValue."""
-    hints = hints_of(cls)
+    hints = type_hints(cls)
     kwargs: dict[str, Any] = {}
     for key, value in values.items():
         hint = hints[key]
         if dataclasses.is_dataclass(hint):
             kwargs[key] = construct(cast("type[Any]", hint), value, f"{prefix}{key}.")
         else:
-            kwargs[key] = typed(f"{prefix}{key}", value, hint)
+            kwargs[key] = coerce(f"{prefix}{key}", value, hint)
     try:
         return cls(**kwargs)
     except InvalidValue as error:
@@ -204,7 +211,7 @@ def keys(plugins: Registry) -> list[str]:
     for kind in SINGLE:
         names = {field.name for entry in plugins.entries(kind) for field in dataclasses.fields(entry.cls)}
         found += [f"{kind}.{name}" for name in sorted(names)]
-    for options, prefix in ((RunOptions, ""), (PlaceOptions, "")):
+    for options, prefix in ((RunOptions, ""), (OutputOptions, "")):
         found += _keys(options, prefix)
     for key, options in SECTIONS.items():
         found += [key, *_keys(options, f"{key}.")]
@@ -219,15 +226,15 @@ def expected(plugins: Registry, key: str) -> str:
     elif group:
         cls = SECTIONS.get(group.partition(".")[0])
         for part in group.split(".")[1:]:
-            cls = hints_of(cls).get(part) if cls is not None else None
+            cls = type_hints(cls).get(part) if cls is not None else None
         classes = [] if cls is None else [cls]
     else:
-        classes = [RunOptions, PlaceOptions]
+        classes = [RunOptions, OutputOptions]
     found: dict[str, None] = {}
     for cls in classes:
         for field in dataclasses.fields(cls):
             if field.name == last:
-                found[_wanted(hints_of(cls)[last], field, key)] = None
+                found[_wanted(type_hints(cls)[last], field, key)] = None
     return ", or ".join(found)
 
 
@@ -235,10 +242,10 @@ def _wanted(hint: Any, field: dataclasses.Field[Any], key: str) -> str:
     """A field's type and bounds in words."""
     if dataclasses.is_dataclass(hint):
         return f"its keys one by one: {', '.join(_keys(cast('type[Any]', hint), f'{key}.'))}"
-    bounds = expected_of(field.metadata)
+    bounds = bounds_description(field.metadata)
     if bounds.startswith("one of"):
         return bounds
-    words = words_of(hint)
+    words = type_description(hint)
     null = " or null" * words.endswith(" or null")
     example = ", written [1,2]" * words.startswith("a list of")
     return f"{words.removesuffix(null)} {bounds}".strip() + example + null
@@ -252,7 +259,7 @@ def owners(plugins: Registry, kind: str, key: str) -> list[str]:
 
 
 def _keys(cls: type[Any], prefix: str) -> list[str]:
-    hints = hints_of(cls)
+    hints = type_hints(cls)
     found: list[str] = []
     for field in dataclasses.fields(cls):
         nested = dataclasses.is_dataclass(hints[field.name])

@@ -13,7 +13,7 @@ from typing import Any
 from backproof.app.config import Settings, settings
 from backproof.data import SplitData
 from backproof.discovery.registry import Registry, registry
-from backproof.experiment.experiment import Prepared
+from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.run import Result
 from backproof.gradcheck import GradcheckReport
 from backproof.tracking import Starter, Store, TrackingError, TrackingOptions
@@ -35,13 +35,13 @@ class Session:
     )  # by run folder
     _unsettled: Sequence[Recording] = ()
     #: Points that are built before they run, by the digest of their overrides.
-    _kept: dict[str, tuple[Settings, Prepared]] = dataclasses.field(
-        default_factory=dict[str, tuple[Settings, Prepared]]
+    _kept: dict[str, tuple[Settings, PreparedExperiment]] = dataclasses.field(
+        default_factory=dict[str, tuple[Settings, PreparedExperiment]]
     )
     _data: dict[Any, SplitData] = dataclasses.field(default_factory=dict[Any, SplitData])
     _stores: dict[tuple[Any, ...], Store] = dataclasses.field(default_factory=dict[tuple[Any, ...], Store])
 
-    def prepare(self, config: Any) -> tuple[Settings, Prepared]:
+    def prepare(self, config: Any) -> tuple[Settings, PreparedExperiment]:
         """The settings of a composed config, and its experiment with data and network. A dataset is loaded once."""
         chosen = settings(config, self.plugins)
         experiment = chosen.experiment
@@ -50,22 +50,22 @@ class Session:
             self._data[key] = experiment.load()
         return chosen, experiment.prepare(self.plugins, self._data[key])
 
-    def keep(self, point: str, chosen: Settings, prepared: Prepared) -> None:
+    def cache(self, point: str, chosen: Settings, prepared: PreparedExperiment) -> None:
         """A point that is built, until it is taken; without its arrays, which are quickly made again."""
         self._kept[point] = chosen, dataclasses.replace(prepared)
 
-    def take(self, point: str) -> tuple[Settings, Prepared] | None:
+    def pop_cached(self, point: str) -> tuple[Settings, PreparedExperiment] | None:
         """The point that was kept under that digest; None where there is none."""
         return self._kept.pop(point, None)
 
-    def settle(self, recordings: Sequence[Recording] = ()) -> None:
+    def wait_until_written(self, recordings: Sequence[Recording] = ()) -> None:
         """Wait until the runs of the job before are recorded. For those of this one the next call waits: a process
         that writes them has that long."""
         before, self._unsettled = self._unsettled, recordings
         for each in before:
             try:
                 if each.run is not None:
-                    each.run.settle()
+                    each.run.wait_until_written()
             except TrackingError as error:
                 self.lost[str(each.folder.absolute())] = error
 
@@ -105,7 +105,7 @@ def processors() -> int:
 _current: Session | None = None
 
 
-def current() -> Session:
+def get_session() -> Session:
     """The session of this process, made if there is none: Hydra builds sweepers and jobs out of reach of ours."""
     global _current
     if _current is None:
@@ -113,18 +113,18 @@ def current() -> Session:
     return _current
 
 
-def use(session: Session) -> Session:
+def set_session(session: Session) -> Session:
     """Make it the session of this process."""
     global _current
     _current = session
     return session
 
 
-class Silent:
+class NullObserver:
     """An observer that shows nothing: a point of a sweep has a line when it is done."""
 
-    def ready(self, prepared: Prepared) -> None: ...
-    def checked(self, report: GradcheckReport) -> None: ...
-    def epoch(self, epoch: int, metrics: dict[str, float]) -> None: ...
-    def ended(self, outcome: Result | Exception) -> None: ...
+    def on_start(self, prepared: PreparedExperiment) -> None: ...
+    def on_check(self, report: GradcheckReport) -> None: ...
+    def on_epoch(self, epoch: int, metrics: dict[str, float]) -> None: ...
+    def on_end(self, outcome: Result | Exception) -> None: ...
     def close(self) -> None: ...

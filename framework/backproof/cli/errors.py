@@ -15,11 +15,11 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from backproof.app import config
 from backproof.contracts.fields import InvalidValue
-from backproof.discovery.registry import PluginError, Registry, near
+from backproof.discovery.registry import PluginError, Registry, did_you_mean
 from backproof.experiment.run import GradcheckFailedError
 from backproof.nn.derivation import DerivationError
 from backproof.nn.training import DivergedError
-from backproof.sweeps.engines.dask import ClusterLost
+from backproof.sweeps.engines.dask import ClusterLostError
 from backproof.tracking import TrackingError
 
 BAD_INPUT, FAILED = 2, 1
@@ -56,7 +56,7 @@ def explain(error: BaseException, plugins: Registry) -> tuple[str, int] | None:
         return f"{error.filename}: {error.strerror}", BAD_INPUT
     if isinstance(error, PluginError | TrackingError | DerivationError | ValueError | OSError | HydraException):
         return str(error), BAD_INPUT
-    if isinstance(error, ClusterLost):
+    if isinstance(error, ClusterLostError):
         return str(error), FAILED
     if isinstance(error, MemoryError):
         return f"out of memory: {error}", FAILED
@@ -104,8 +104,8 @@ def _missing(error: MissingConfigException, plugins: Registry) -> str:
         # Why it is broken was said when the plugins were found.
         return f"{group}={name} cannot be used: {broken[0]} was left out, for the reason above"
     if not group:
-        return f"there is no config {name!r}{near(name, options)}{listed}"
-    return f"no {group} is called {name!r}{near(name, options)}{listed}"
+        return f"there is no config {name!r}{did_you_mean(name, options)}{listed}"
+    return f"no {group} is called {name!r}{did_you_mean(name, options)}{listed}"
 
 
 def _composition(error: BaseException, plugins: Registry) -> str:
@@ -170,7 +170,7 @@ def _unknown(key: str, plugins: Registry) -> str:
         return f"the {group} chosen has no {last!r}: {key} belongs to {listed}"
     same = [each for each in known if each.rpartition(".")[0] == group]
     ends = [] if group else [each for each in known if each.endswith(f".{last}")]
-    hint = f", did you mean {' or '.join(ends)}?" if ends else near(key, known)
+    hint = f", did you mean {' or '.join(ends)}?" if ends else did_you_mean(key, known)
     whose = f"the {group}s have" if group in config.SINGLE else f"{group} has"
     listed = f"\n{whose}: {', '.join(each.rpartition('.')[2] for each in same)}" if group and same else ""
     return f"there is no key {key!r}{hint}{listed}\n`backproof train --help` shows all keys"

@@ -13,7 +13,7 @@ from typing import Any
 
 from backproof.cli.main import complain
 from backproof.contracts import KINDS
-from backproof.contracts.fields import expected_of
+from backproof.contracts.fields import bounds_description
 from backproof.discovery.registry import (
     ENVIRONMENT,
     Entry,
@@ -135,7 +135,7 @@ def _details(out: Any, entry: Entry) -> None:
     out.print(f"[bold]{entry.name}[/]  {_escaped(doc)}")
     for field in dataclasses.fields(entry.cls):
         default = "required" if required(field) else f"= {_default(field)}"
-        bounds = expected_of(field.metadata)
+        bounds = bounds_description(field.metadata)
         line = f"    {entry.kind}.{field.name} {default}"
         out.print(_escaped(f"{line:<44} {field.metadata.get('doc', '')}{f' ({bounds})' if bounds else ''}"))
     # A derivation that is not code shows what it is.

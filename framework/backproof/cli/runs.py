@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from backproof.app.config import PlaceOptions
+from backproof.app.config import OutputOptions
 from backproof.cli.main import complain
 from backproof.report import Objective, Point, Stat, Sweep, objective_of, varying
 from backproof.report.build import build, read
@@ -23,7 +23,7 @@ from backproof.report.points import greater_is_better, group, own_words
 from backproof.report.svg import MISSING, figure, shorter
 from backproof.report.varying import SEED, brief, short
 from backproof.tracking import Store, TrackingError, TrackingOptions
-from backproof.tracking.query import Recorded, find, members, runs
+from backproof.tracking.query import RunRecord, find, members, runs
 
 FORMATS = ("table", "json", "csv")
 #: Lines of a table, unless told otherwise; pipes of JSON and CSV get all.
@@ -65,7 +65,7 @@ def report(args: list[str]) -> int:
 
 
 def _place(parser: argparse.ArgumentParser) -> None:
-    outputs = PlaceOptions().outputs
+    outputs = OutputOptions().outputs
     parser.add_argument(
         "--outputs", default=outputs, metavar="DIR", help="the folder that runs were written to"
     )
@@ -92,7 +92,7 @@ def _open(given: argparse.Namespace) -> Store:
     return Store.find(TrackingOptions(uri=given.uri, experiment=given.experiment), Path(given.outputs))
 
 
-def _sweep(store: Store, given: str) -> Recorded:
+def _sweep(store: Store, given: str) -> RunRecord:
     """The parent run that is meant. Raises TrackingError for a run that is no sweep."""
     run = find(runs(store), given)
     if run.is_sweep:
@@ -150,12 +150,12 @@ def _list(given: argparse.Namespace) -> int:
     return 0
 
 
-def _value(run: Recorded, objective: Objective) -> float:
+def _value(run: RunRecord, objective: Objective) -> float:
     done = run.status == "FINISHED" and not run.pruned
     return run.metrics.get(objective.name, math.nan) if done else math.nan
 
 
-def _chosen(metric: str, among: Sequence[Recorded]) -> Objective:
+def _chosen(metric: str, among: Sequence[RunRecord]) -> Objective:
     """A metric to sort by. Raises TrackingError for one that no run has."""
     known = sorted({name for run in among for name in run.metrics if not name.startswith("gradcheck/")})
     if metric not in {name for run in among for name in run.metrics}:
@@ -173,7 +173,7 @@ def _best_of(points: Sequence[Point], objective: Objective, sort: str | None) ->
     return ranked[0], objective
 
 
-def _best_of_all(store: Store, everything: Sequence[Recorded], given: argparse.Namespace) -> int:
+def _best_of_all(store: Store, everything: Sequence[RunRecord], given: argparse.Namespace) -> int:
     """The best of all runs, where they can be compared."""
     done = [run for run in everything if run.status == "FINISHED" and not run.pruned]
     datasets = sorted({run.params.get("dataset", "?") for run in done})
@@ -216,7 +216,7 @@ def _show_best(best: tuple[Point, Objective], form: str) -> int:
     return 0
 
 
-def _record(run: Recorded, keys: Sequence[str], sweep: Sweep | None) -> dict[str, Any]:
+def _record(run: RunRecord, keys: Sequence[str], sweep: Sweep | None) -> dict[str, Any]:
     """All of a run, for pipes."""
     return {
         "id": run.id,
@@ -258,7 +258,7 @@ def _flat(record: dict[str, Any]) -> list[tuple[str, Any]]:
     return found
 
 
-def _table(shown: Sequence[Recorded], keys: Sequence[str], objective: Objective, sweep: Sweep | None) -> None:
+def _table(shown: Sequence[RunRecord], keys: Sequence[str], objective: Objective, sweep: Sweep | None) -> None:
     """Aligned columns; on a terminal with a head that stands out, and cut to its width."""
     metrics = [objective.name, f"test/{objective.name.rpartition('/')[2]}", "val/loss"]
     metrics = [name for name in dict.fromkeys(metrics) if any(name in run.metrics for run in shown)]
@@ -290,7 +290,7 @@ def _aligned(rows: Sequence[Sequence[str]], room: int | None) -> list[str]:
     return [shorter(line, room) if room is not None else line for line in lines]
 
 
-def _row(run: Recorded, keys: Sequence[str], metrics: Sequence[str], sweep: Sweep | None) -> list[str]:
+def _row(run: RunRecord, keys: Sequence[str], metrics: Sequence[str], sweep: Sweep | None) -> list[str]:
     cells = [run.id[:8], *([] if sweep else [run.name])]
     cells += [brief(run.params.get(key, MISSING)) for key in keys]
     cells += [_metric(run, name) for name in metrics] or [_own(run)]
@@ -299,11 +299,11 @@ def _row(run: Recorded, keys: Sequence[str], metrics: Sequence[str], sweep: Swee
     return [*cells, run.error.partition("\n")[0]]
 
 
-def _metric(run: Recorded, name: str) -> str:
+def _metric(run: RunRecord, name: str) -> str:
     return _stat(Stat(run.metrics.get(name, math.nan), run.metrics.get(f"{name}_std")))
 
 
-def _own(run: Recorded) -> str:
+def _own(run: RunRecord) -> str:
     """A run's own objective; of a sweep that of its best point."""
     if not run.is_sweep:
         name = objective_of([run]).name
@@ -312,7 +312,7 @@ def _own(run: Recorded) -> str:
     return ", ".join(f"{name.removeprefix('best/')} {figure(value)}" for name, value in best) or MISSING
 
 
-def _status(run: Recorded, sweep: Sweep | None) -> str:
+def _status(run: RunRecord, sweep: Sweep | None) -> str:
     points = run.metrics.get("sweep/points")
     return state_of(run, sweep) + (f", {points:g} points" if run.is_sweep and points else "")
 

@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from backproof.app.config import PlaceOptions
+from backproof.app.config import OutputOptions
 from backproof.cli.main import complain
 from backproof.tracking import Store, Terminated, TrackingError, TrackingOptions, terminate_on_sigterm
 from backproof.tracking.store import resolve_uri
@@ -36,7 +36,7 @@ def serve(args: list[str]) -> int:
     parser.add_argument("--port", type=int, default=5000, help="default: 5000, or the next that is free")
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
     parser.add_argument(
-        "--outputs", default=PlaceOptions().outputs, help="the folder that runs were written to"
+        "--outputs", default=OutputOptions().outputs, help="the folder that runs were written to"
     )
     parser.add_argument(
         "--uri", help="another MLflow store; default: MLFLOW_TRACKING_URI, or that of the folder"

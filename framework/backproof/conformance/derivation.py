@@ -9,7 +9,7 @@ import numpy as np
 from backproof.conformance.base import Check, ConformanceError, require
 from backproof.contracts import CLASSIFICATION, Activation, Array, Derivation, Loss, Plugin, Trace
 from backproof.discovery.registry import registry
-from backproof.nn.derivation import Derived
+from backproof.nn.derivation import DerivedPass
 from backproof.nn.mlp import MLP, Pass
 
 
@@ -55,7 +55,7 @@ def _trace(plugin: Derivation, hidden: tuple[int, ...]) -> Trace:
     y = loss.encode(np.arange(N) % K, K, np.float64)[None]
     memory = np.empty((1, K, N))
     passing.forward(x.swapaxes(1, 2), memory)
-    return Derived(net, plugin, passing, theta, grad).trace(0, x, y, memory.swapaxes(1, 2))
+    return DerivedPass(net, plugin, passing, theta, grad).trace(0, x, y, memory.swapaxes(1, 2))
 
 
 def _loss(cls: type[Plugin]) -> type[Loss]:

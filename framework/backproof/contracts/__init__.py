@@ -11,7 +11,16 @@ axes behind it. Member r of a stack must equal, bit for bit, the same network co
 """
 
 from backproof.contracts.activation import Activation
-from backproof.contracts.base import Array, Plugin, const, is_complex, like, per_member, power, root
+from backproof.contracts.base import (
+    Array,
+    Plugin,
+    as_dtype_of,
+    cached_scalar,
+    is_complex,
+    per_member,
+    pow_exact,
+    sqrt_exact,
+)
 from backproof.contracts.dataset import CLASSIFICATION, MULTILABEL, REGRESSION, TASKS, Dataset, DatasetLoader
 from backproof.contracts.derivation import Derivation, Trace
 from backproof.contracts.fields import hyper
@@ -60,11 +69,11 @@ __all__ = [
     "Space",
     "Suggest",
     "Trace",
-    "const",
+    "as_dtype_of",
+    "cached_scalar",
     "hyper",
     "is_complex",
-    "like",
     "per_member",
-    "power",
-    "root",
+    "pow_exact",
+    "sqrt_exact",
 ]

@@ -38,7 +38,7 @@ class Plugin(ABC):
 
 
 @functools.lru_cache(maxsize=1024)
-def const(value: float, dtype: DTypeLike) -> Array:
+def cached_scalar(value: float, dtype: DTypeLike) -> Array:
     """A read-only 0-d array of a constant: a ufunc takes it in half the time of a Python float.
 
     Measured on 2,410 float32 numbers: 0.9 µs against 1.5 µs. For constants only, since it is cached.
@@ -57,7 +57,7 @@ def is_complex(array: Array) -> bool:
     return array.dtype.kind == "c"
 
 
-def like(value: float | Array, array: Array) -> Array:
+def as_dtype_of(value: float | Array, array: Array) -> Array:
     """A hyperparameter in `array`'s dtype, for arithmetic with it: a number as a 0-d array, (R, 1) as (R, 1).
 
     NumPy rounds a Python number to the dtype of the array beside it, but computes in float64 beside an array of
@@ -67,14 +67,14 @@ def like(value: float | Array, array: Array) -> Array:
     return np.asarray(value, array.dtype)
 
 
-def power(base: float | Array, t: int) -> float | Array:
+def pow_exact(base: float | Array, t: int) -> float | Array:
     """base^t, for (R, 1) arrays with the bits of Python's own power, which are not NumPy's."""
     if isinstance(base, np.ndarray):
         return np.array([[float(each) ** t] for each in base[:, 0]])
     return base**t
 
 
-def root(value: float | Array) -> float | Array:
+def sqrt_exact(value: float | Array) -> float | Array:
     """The square root; of a number as a Python number, which NumPy's would not be."""
     return np.sqrt(value) if isinstance(value, np.ndarray) else math.sqrt(value)
 

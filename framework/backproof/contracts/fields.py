@@ -37,7 +37,7 @@ def hyper(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def expected_of(metadata: Any) -> str:
+def bounds_description(metadata: Any) -> str:
     """What a field's bounds ask for, in words: '> 0 and < 1', or '' where it has none."""
     if "choices" in metadata:
         return "one of " + ", ".join(map(str, metadata["choices"]))
@@ -68,7 +68,7 @@ def check_fields(instance: Any) -> None:
     for field in dataclasses.fields(instance):
         value: Any = getattr(instance, field.name)
         if value is not None and field.metadata and not _within(value, field.metadata):
-            expected = expected_of(field.metadata)
+            expected = bounds_description(field.metadata)
             if type(value) in (list, tuple):
                 expected = f"a list of numbers {expected}"
             elif not isinstance(value, str) and not np.isfinite(value).all():

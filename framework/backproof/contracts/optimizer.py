@@ -33,5 +33,5 @@ class Optimizer(Plugin):
         theta, grad and each state array are (R, P), or a contiguous block of it that stays in cache: the rule
         must work element by element. `grad` and `work`, of the same shape, may be overwritten, so that no step
         allocates. `t` counts steps from 1. `lr` is the step size after the schedule; it and the hyperparameters
-        may be (R, 1) arrays (see `like`).
+        may be (R, 1) arrays (see `as_dtype_of`).
         """

@@ -56,7 +56,7 @@ class Entry:
     file: Path
 
 
-def near(name: str, names: list[str]) -> str:
+def did_you_mean(name: str, names: list[str]) -> str:
     """', did you mean ...?' where some of `names` are close to `name`."""
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     return f", did you mean {' or '.join(close)}?" if close else ""
@@ -89,7 +89,7 @@ class Registry:
         entries = self._of(kind)
         if name not in entries:
             raise PluginError(
-                f"no {kind} is called {name!r}{near(name, [*entries])}\nInstalled: {', '.join(entries)}"
+                f"no {kind} is called {name!r}{did_you_mean(name, [*entries])}\nInstalled: {', '.join(entries)}"
             )
         return entries[name]
 
@@ -105,14 +105,14 @@ class Registry:
         """
         cls, params = self.get(kind, name), dict(params or {})
         fields = {field.name: field for field in dataclasses.fields(cls)}
-        hints = hints_of(cls)
+        hints = type_hints(cls)
         for key, value in params.items():
             if key not in fields:
                 raise PluginError(
-                    f"{kind} {name!r} has no hyperparameter {key!r}{near(key, [*fields])}\n"
+                    f"{kind} {name!r} has no hyperparameter {key!r}{did_you_mean(key, [*fields])}\n"
                     f"It has: {', '.join(fields) or 'none'}"
                 )
-            params[key] = typed(f"{kind}.{key}", value, hints[key])
+            params[key] = coerce(f"{kind}.{key}", value, hints[key])
         for key, field in fields.items():
             if key not in params and required(field):
                 raise InvalidValue(f"{kind}.{key}", None, f"a value: {field.metadata['doc']}")
@@ -124,13 +124,13 @@ class Registry:
     def _of(self, kind: str) -> dict[str, Entry]:
         if kind not in self._entries:
             raise PluginError(
-                f"no kind of plugin is called {kind!r}{near(kind, [*KINDS])}\nKinds: {', '.join(KINDS)}"
+                f"no kind of plugin is called {kind!r}{did_you_mean(kind, [*KINDS])}\nKinds: {', '.join(KINDS)}"
             )
         return self._entries[kind]
 
 
 @functools.cache
-def hints_of(cls: type[Any]) -> dict[str, Any]:
+def type_hints(cls: type[Any]) -> dict[str, Any]:
     """The annotations of a dataclass's fields. Resolving them is most of what building a plugin costs."""
     return typing.get_type_hints(cls)
 
@@ -140,19 +140,19 @@ def required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def typed(key: str, value: Any, hint: Any) -> Any:
+def coerce(key: str, value: Any, hint: Any) -> Any:
     """`value` as its annotation has it (a list becomes a tuple, an int a float), or InvalidValue."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         for option in typing.get_args(hint):
             try:
-                return typed(key, value, option)
+                return coerce(key, value, option)
             except InvalidValue:
                 continue
-        raise InvalidValue(key, value, words_of(hint))
+        raise InvalidValue(key, value, type_description(hint))
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list | tuple):
-            raise InvalidValue(key, value, words_of(hint))
-        return tuple(typed(key, each, typing.get_args(hint)[0]) for each in cast("list[Any]", value))
+            raise InvalidValue(key, value, type_description(hint))
+        return tuple(coerce(key, each, typing.get_args(hint)[0]) for each in cast("list[Any]", value))
     if (
         hint is Any
         or (hint is type(None) and value is None)
@@ -166,15 +166,15 @@ def typed(key: str, value: Any, hint: Any) -> Any:
         return value
     if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or type(value) is not bool):
         return value
-    raise InvalidValue(key, value, words_of(hint))
+    raise InvalidValue(key, value, type_description(hint))
 
 
-def words_of(hint: Any) -> str:
+def type_description(hint: Any) -> str:
     """A field's annotation in words: `float | None` is 'a number or null'."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return " or ".join(words_of(option) for option in typing.get_args(hint))
+        return " or ".join(type_description(option) for option in typing.get_args(hint))
     if typing.get_origin(hint) is tuple:
-        many = words_of(typing.get_args(hint)[0]).removeprefix("a ")
+        many = type_description(typing.get_args(hint)[0]).removeprefix("a ")
         return f"a list of {many}{'s' * many.endswith('number')}"
     words = {float: "a number", int: "a whole number", bool: "true or false", str: "text", type(None): "null"}
     return words.get(hint, getattr(hint, "__name__", str(hint)))

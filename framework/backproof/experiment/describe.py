@@ -10,10 +10,10 @@ from typing import Any, cast
 
 from backproof.contracts import Plugin
 from backproof.data import steps_per_epoch
-from backproof.experiment.experiment import SINGLE, Prepared
+from backproof.experiment.experiment import SINGLE, PreparedExperiment
 
 
-def parameters(prepared: Prepared) -> dict[str, Any]:
+def parameters(prepared: PreparedExperiment) -> dict[str, Any]:
     """What decides the result, flat: `optimizer`, `optimizer.lr`, `model.hidden`, `seed`, ...
 
     The plugins as they were built, so that a default, or a loss taken by the task, is there as if it were given.
@@ -55,14 +55,14 @@ def fields_of(plugin: Plugin) -> dict[str, Any]:
     return dict(_fields("", plugin))
 
 
-def network(prepared: Prepared) -> str:
+def network(prepared: PreparedExperiment) -> str:
     """`64 → 32 relu → 10 softmax_cross_entropy`."""
     *inner, K = prepared.net.sizes
     hidden = [f"{H} {prepared.net.activation.name}" for H in inner[1:]]
     return " → ".join([str(inner[0]), *hidden, f"{K} {prepared.net.loss.name}"])
 
 
-def dataset(prepared: Prepared) -> str:
+def dataset(prepared: PreparedExperiment) -> str:
     """`digits: 1,797 samples, 64 features, 10 classes`."""
     data = prepared.data
     kind = {"classification": "classes", "multilabel": "labels"}.get(data.task, "targets")
@@ -71,7 +71,7 @@ def dataset(prepared: Prepared) -> str:
     return f"{prepared.experiment.dataset.name}: {total:,} samples, {data.features} features, {data.targets} {kind}"
 
 
-def run_name(prepared: Prepared) -> str:
+def run_name(prepared: PreparedExperiment) -> str:
     """A name that tells runs apart in a list: `digits-relu-sgd-lr0.1`, and the seed."""
     experiment = prepared.experiment
     parts = [experiment.dataset.name, experiment.activation.name, experiment.optimizer.name]
@@ -86,7 +86,7 @@ def counted(number: int, word: str) -> str:
     return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
-def training(prepared: Prepared) -> str:
+def training(prepared: PreparedExperiment) -> str:
     """`sgd, lr 0.1 constant, 50 epochs of 34 steps of 32 samples, float64, seed 0`."""
     experiment, N = prepared.experiment, len(prepared.y)
     B = experiment.train.batch_size or N

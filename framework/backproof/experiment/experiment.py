@@ -81,7 +81,7 @@ class Experiment:
         """The data, split and scaled. Raises ValueError or OSError, which say what is wrong with it."""
         return split(self.dataset.load(), self.data)
 
-    def prepare(self, plugins: Registry, data: SplitData | None = None) -> Prepared:
+    def prepare(self, plugins: Registry, data: SplitData | None = None) -> PreparedExperiment:
         """Build the network for the data, which is loaded unless it is given. Raises ValueError or OSError, which
         say what does not fit."""
         data = data or self.load()
@@ -98,7 +98,7 @@ class Experiment:
         sizes = (data.features, *self.model.hidden, loss.outputs(data.task, data.targets))
         net = MLP(sizes, self.activation, loss, self.derivation)
         self.derivation.check({name: entries.shape for name, entries in net.layout.indices.items()})
-        prepared = Prepared(self, data, net, metrics)
+        prepared = PreparedExperiment(self, data, net, metrics)
         # What the initializer or a metric cannot take, as k = 3 of three classes, shows before anything is written.
         theta = prepared.theta[:1]
         if self.metrics:
@@ -150,7 +150,7 @@ def _fits(plugins: Registry, data: SplitData, loss: Loss, metrics: Sequence[Metr
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedExperiment:
     """An experiment whose data is loaded and whose network is built, not yet trained."""
 
     experiment: Experiment

@@ -20,8 +20,8 @@ from backproof.conformance.optimizer import check_rates_of_a_stack
 from backproof.conformance.penalty import check_per_member
 from backproof.contracts import Array, Optimizer, Plugin
 from backproof.data import Batches, steps_per_epoch
-from backproof.discovery.registry import hints_of
-from backproof.experiment.experiment import Prepared
+from backproof.discovery.registry import type_hints
+from backproof.experiment.experiment import PreparedExperiment
 from backproof.gradcheck import GradcheckReport
 from backproof.nn.early_stopping import Stopper
 from backproof.nn.evaluation import Evaluation, Predictions, summarised
@@ -43,7 +43,7 @@ class GradcheckFailedError(Exception):
 class Result:
     """What a run came to. Arrays per member have the shape (R,)."""
 
-    prepared: Prepared
+    prepared: PreparedExperiment
     theta: Array  # (R, P)
     history: dict[str, list[Array]]  # by epoch
     final: dict[str, Array]  # train/, val/ and test/ metrics at the end
@@ -72,13 +72,13 @@ class Result:
 class Observer(Protocol):
     """Is told what happens in a run, as it happens. An Exception that it raises ends this run alone."""
 
-    def ready(self, prepared: Prepared) -> None: ...
-    def checked(self, report: GradcheckReport) -> None: ...
-    def epoch(self, epoch: int, metrics: dict[str, float]) -> None: ...
-    def ended(self, outcome: Result | Exception) -> None: ...
+    def on_start(self, prepared: PreparedExperiment) -> None: ...
+    def on_check(self, report: GradcheckReport) -> None: ...
+    def on_epoch(self, epoch: int, metrics: dict[str, float]) -> None: ...
+    def on_end(self, outcome: Result | Exception) -> None: ...
 
 
-def run(prepared: Prepared, observer: Observer) -> Result:
+def run(prepared: PreparedExperiment, observer: Observer) -> Result:
     """Check, train, check again, evaluate.
 
     Raises GradcheckFailedError (unless gradcheck.on_failure=warn) and DivergedError.
@@ -90,7 +90,7 @@ def run(prepared: Prepared, observer: Observer) -> Result:
 
 
 def run_stack(
-    points: Sequence[Prepared], observers: Sequence[Observer], *, whole: bool = True
+    points: Sequence[PreparedExperiment], observers: Sequence[Observer], *, whole: bool = True
 ) -> list[Result | Exception]:
     """The same for points of one `likeness`, trained as one stack: the result of each, or the error that ended it.
 
@@ -109,7 +109,7 @@ def run_stack(
     return [typing.cast("Result | Exception", point.outcome) for point in together]
 
 
-def likeness(prepared: Prepared) -> tuple[Any, ...]:
+def stacking_key(prepared: PreparedExperiment) -> tuple[Any, ...]:
     """Points whose likeness is equal can be trained as one stack: they differ in seeds, initial weights, and in
     those numbers of optimizer and penalty that may be (R, 1) arrays."""
     experiment = prepared.experiment
@@ -129,7 +129,7 @@ def likeness(prepared: Prepared) -> tuple[Any, ...]:
 
 def _numbers(plugin: Plugin) -> list[str]:
     """The hyperparameters that may differ within a stack."""
-    hints = hints_of(type(plugin))
+    hints = type_hints(type(plugin))
     names = [field.name for field in dataclasses.fields(plugin) if hints[field.name] is float]
     return names if names and _takes_arrays(type(plugin)) else []
 
@@ -151,7 +151,7 @@ def _fixed(plugin: Plugin) -> list[Any]:
     return [getattr(plugin, field.name) for field in dataclasses.fields(plugin) if field.name not in numbers]
 
 
-def joined(plugins: Sequence[AnyPlugin], repeats: int) -> AnyPlugin:
+def stack_plugins(plugins: Sequence[AnyPlugin], repeats: int) -> AnyPlugin:
     """One plugin for a stack, `repeats` members for each of these: numbers that differ are (R, 1) arrays."""
     arrays: dict[str, Array] = {}
     for field in dataclasses.fields(plugins[0]):
@@ -164,7 +164,7 @@ def joined(plugins: Sequence[AnyPlugin], repeats: int) -> AnyPlugin:
 class _Point:
     """One of the points of a stack: what is told of it, and what it comes to."""
 
-    def __init__(self, prepared: Prepared, observer: Observer, every_entry: bool) -> None:
+    def __init__(self, prepared: PreparedExperiment, observer: Observer, every_entry: bool) -> None:
         self.prepared, self.observer, self.every_entry = prepared, observer, every_entry
         self.report: GradcheckReport | None = None
         self.history: dict[str, list[Array]] = {}
@@ -182,7 +182,7 @@ class _Point:
         """What the point came to."""
         self.outcome = outcome
         try:
-            self.observer.ended(outcome)
+            self.observer.on_end(outcome)
         except Exception as error:  # noqa: BLE001 - as above; what cannot be recorded has not been done.
             if isinstance(outcome, Exception):
                 outcome.add_note(f"Nor could this be recorded: {error}")
@@ -191,7 +191,7 @@ class _Point:
 
     def begin(self) -> None:
         """Before training."""
-        self.observer.ready(self.prepared)
+        self.observer.on_start(self.prepared)
         if self.prepared.experiment.gradcheck.enabled:
             self.check(self.prepared.theta, "fresh")
 
@@ -201,7 +201,7 @@ class _Point:
         report = prepared.check(theta, moment, before, every_entry=self.every_entry)
         # What was found out before training is not looked into again.
         self.report = report = prepared.diagnosed(report) if before is None or before.passed else report
-        self.observer.checked(report)
+        self.observer.on_check(report)
         if not report.passed and prepared.experiment.gradcheck.on_failure == "stop":
             raise GradcheckFailedError(report)
 
@@ -210,7 +210,7 @@ class _Point:
         own = {name: values[self.rows] for name, values in metrics.items()}
         for name, values in own.items():
             self.history.setdefault(name, []).append(values)
-        self.observer.epoch(epoch, summarised(own))
+        self.observer.on_epoch(epoch, summarised(own))
 
 
 class _Stack:
@@ -226,8 +226,8 @@ class _Stack:
         experiments = [point.prepared.experiment for point in points]
         self.options = first.experiment.train
         self.schedule = first.experiment.schedule
-        self.optimizer = joined([each.optimizer for each in experiments], repeats)
-        self.penalty = joined([each.penalty for each in experiments], repeats)
+        self.optimizer = stack_plugins([each.optimizer for each in experiments], repeats)
+        self.penalty = stack_plugins([each.penalty for each in experiments], repeats)
         self.stopper = Stopper(self.options.early_stopping, first.metrics, self.theta)
         self.val = self._evaluation("val") if first.data.val is not None else None
 
@@ -297,7 +297,7 @@ class _Stack:
         metrics = self.stopper.frozen(metrics)
         for point in self._going:
             point.attempt(functools.partial(point.told, epoch, metrics))
-        self.stopper.goes_on(epoch, metrics)
+        self.stopper.update(epoch, metrics)
         return bool(self._going)
 
     def _finite(self, epoch: int, losses: Array) -> None:

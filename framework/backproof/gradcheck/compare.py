@@ -27,7 +27,7 @@ import numpy as np
 
 from backproof.contracts import Array
 from backproof.gradcheck.differences import EPS, differences
-from backproof.gradcheck.directions import Axes, Dense, Directions, Together, Values
+from backproof.gradcheck.directions import Axes, Concatenated, Dense, Directions, Values
 from backproof.gradcheck.norms import ROUNDINGS, ratio, relative, rms, worst_entry
 from backproof.gradcheck.options import CheckOptions
 from backproof.gradcheck.oracles import Oracle, central_differences, complex_step
@@ -131,7 +131,7 @@ def _scales(
         flat = index.ravel()
         shuffled[flat] = rng.permutation(theta[flat])
     _, oracle = part.oracle
-    along = Together(
+    along = Concatenated(
         [
             Dense(index.ravel(), rng.standard_normal((SCALE_DIRECTIONS, index.size)))
             for index in tensors.values()
@@ -167,7 +167,7 @@ def _samples(
         entries = np.sort(rng.choice(n, min(options.coordinates, n), replace=False))
         drawn.append((v, entries))
         along += [Dense(flat, v), Axes(flat[entries])]
-    together = Together(along)
+    together = Concatenated(along)
     _, oracle = part.oracle
     slopes, errors = oracle(part.value, theta, together)
     return {

@@ -55,7 +55,7 @@ class Axes:
         out[np.arange(len(index)), index] = 1
 
 
-class Together:
+class Concatenated:
     """Several directions, one after the other: what is evaluated at once costs less than bit by bit."""
 
     def __init__(self, parts: Sequence[Directions]) -> None:

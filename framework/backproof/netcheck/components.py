@@ -13,7 +13,7 @@ from backproof.data import with_ones
 from backproof.gradcheck import ALONE, CheckOptions, Part, Section, TensorResult, check_parts, check_products
 from backproof.netcheck.kinks import samples_on_kinks, sides
 from backproof.nn.mlp import MLP, Objective, Pass
-from backproof.nn.training import rows_of
+from backproof.nn.training import slice_members
 
 #: Usual pre-activations, odd in number; large ones; and steps beside a kink.
 USUAL, LARGE = np.linspace(-6.01, 6.02, 101), np.array([-31.7, -15.3, -9.1, 9.3, 15.1, 31.9])
@@ -29,7 +29,12 @@ class PartChecks:
     def __init__(
         self, net: MLP, X: Array, y: Array, penalty: Penalty, theta: Array, options: CheckOptions, seed: int
     ) -> None:
-        self.net, self.penalty, self.options, self.seed = net, rows_of(penalty, slice(0, 1)), options, seed
+        self.net, self.penalty, self.options, self.seed = (
+            net,
+            slice_members(penalty, slice(0, 1)),
+            options,
+            seed,
+        )
         count = len(X) if options.samples is None else min(options.samples, len(X))
         rows = np.random.default_rng(seed).permutation(len(X))[:count]
         self.X, self.y = X[rows].astype(np.float64), y[rows].astype(np.float64)

@@ -20,9 +20,9 @@ from backproof.netcheck.diagnosis import (
     plain_gradients,
     repeat_findings,
 )
-from backproof.nn.derivation import Derived
+from backproof.nn.derivation import DerivedPass
 from backproof.nn.mlp import MLP, Objective, Pass
-from backproof.nn.training import rows_of
+from backproof.nn.training import slice_members
 
 #: Samples of each point: none is a size of the network, so that no two axes have the same length.
 SAMPLES = (23, 7, 3, 1)
@@ -67,7 +67,7 @@ def traced(net: MLP, theta: Array, X: Array, y: Array) -> tuple[Trace, dict[str,
     passing.backward(x, targets, z.swapaxes(1, 2))
     given = {name: view[0].copy() for name, view in net.layout.tensors(grad).items()}
     # The trace itself asks nothing of a derivation; a native one, or None, has given its gradients above.
-    trace = Derived(net, cast(Derivation, net.derivation), passing, theta, grad).trace(
+    trace = DerivedPass(net, cast(Derivation, net.derivation), passing, theta, grad).trace(
         0, x, targets, z.swapaxes(1, 2)
     )
     return trace, given
@@ -191,14 +191,14 @@ class _Points:
 
     def _penalty(self, theta: Array) -> dict[str, Array]:
         """The penalty's gradient by tensor."""
-        penalty = rows_of(self.penalty, slice(0, 1))
+        penalty = slice_members(self.penalty, slice(0, 1))
         grad = np.zeros((1, len(theta)))
         penalty.gradient(theta[None], self._mask(penalty), grad, np.empty_like(grad))
         return {name: view[0].copy() for name, view in self.net.layout.tensors(grad).items()}
 
     def _penalty_expected(self, theta: Array) -> dict[str, Array]:
         """The same by the oracle."""
-        penalty = rows_of(self.penalty, slice(0, 1))
+        penalty = slice_members(self.penalty, slice(0, 1))
         mask = self._mask(penalty)
         oracle = complex_step if penalty.complex_step else central_differences
         slopes, _ = oracle(lambda at: penalty.value(at, mask), theta, Axes(np.arange(len(theta))))

@@ -83,7 +83,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class AtKinks:
+class KinkLinearisation:
     """The data loss of samples on kinks, with a slope of one's own choice for φ there.
 
     φ is replaced by the straight line of that slope through the kink, for the units that lie on one at theta (P,):

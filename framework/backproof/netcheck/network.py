@@ -19,9 +19,9 @@ from backproof.gradcheck import (
     taylor_test,
 )
 from backproof.gradcheck.differences import FIRST
-from backproof.netcheck.kinks import AtKinks, Convention, samples_near_kinks, samples_on_kinks
+from backproof.netcheck.kinks import Convention, KinkLinearisation, samples_near_kinks, samples_on_kinks
 from backproof.nn.mlp import MLP, Objective
-from backproof.nn.training import rows_of
+from backproof.nn.training import slice_members
 
 #: The part of the check that is made of samples on kinks.
 ON_KINKS = "kinks"
@@ -163,7 +163,7 @@ class NetworkCheck:
     def _kink_part(self, X: Array, y: Array, stack: Array) -> tuple[Part, Convention]:
         """The data loss of samples on kinks, with the slope there that the gradient takes, if it may."""
         gradient = self._gradient(Objective(self.net, X, y), stack)
-        at_kinks = AtKinks(self.net, X, y, stack[0].copy())
+        at_kinks = KinkLinearisation(self.net, X, y, stack[0].copy())
         with np.errstate(all="ignore"):
             found = at_kinks.convention(gradient(stack[0]))
         slopes = at_kinks.slopes(found.nearest)
@@ -195,7 +195,7 @@ class NetworkCheck:
 
     def _penalty_part(self, theta: Array) -> list[Part]:
         """The penalty as a part of its own; none where it is zero with a zero gradient, as without a penalty."""
-        penalty = rows_of(self.penalty, slice(0, 1))
+        penalty = slice_members(self.penalty, slice(0, 1))
         mask = self.net.layout.mask(np.float64, biases=penalty.biases)
 
         def value(at: Array) -> Array:

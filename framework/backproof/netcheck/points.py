@@ -16,7 +16,7 @@ from backproof.nn.derivation import DerivationError
 from backproof.nn.training import DivergedError, train
 
 if TYPE_CHECKING:
-    from backproof.experiment.experiment import Prepared
+    from backproof.experiment.experiment import PreparedExperiment
 
 #: The gradients by the parameters, which is what a run checks.
 PARAMETERS = "parameters"
@@ -24,7 +24,7 @@ PARAMETERS = "parameters"
 CHOICES = (PARAMETERS, *PARTS)
 
 
-def check_alone(prepared: Prepared, parts: Sequence[str]) -> GradcheckReport:
+def check_alone(prepared: PreparedExperiment, parts: Sequence[str]) -> GradcheckReport:
     """The check of these parts. The pieces are looked at where every parameter is moved by N(0, 0.1²)."""
     report = _at_points(prepared) if PARAMETERS in parts else GradcheckReport(())
     if set(parts) <= {PARAMETERS}:
@@ -42,7 +42,7 @@ def check_alone(prepared: Prepared, parts: Sequence[str]) -> GradcheckReport:
     return dataclasses.replace(report, sections=(*report.sections, pieces.section(parts)))
 
 
-def _at_points(prepared: Prepared) -> GradcheckReport:
+def _at_points(prepared: PreparedExperiment) -> GradcheckReport:
     """The gradients by the parameters at five points: fresh parameters; moved ones, every number by N(0, 0.1²), so
     that biases, which start at zero, are not zero; these on one sample; after three epochs of training; and a
     network of the same depth and plugins whose sizes are odd and all differ."""
@@ -54,12 +54,12 @@ def _at_points(prepared: Prepared) -> GradcheckReport:
     return prepared.diagnosed(_with_odd_sizes(prepared, report))
 
 
-def _moved(prepared: Prepared) -> Array:
+def _moved(prepared: PreparedExperiment) -> Array:
     noise = np.random.default_rng(prepared.experiment.run.seed).normal(0, 0.1, prepared.theta.shape)
     return prepared.theta + noise.astype(prepared.theta.dtype)
 
 
-def _with_odd_sizes(prepared: Prepared, report: GradcheckReport) -> GradcheckReport:
+def _with_odd_sizes(prepared: PreparedExperiment, report: GradcheckReport) -> GradcheckReport:
     """The report with the check of the network of odd sizes, or a note where the derivation is for none."""
     experiment, seed = prepared.experiment, prepared.experiment.run.seed
     net, X, y, theta = odd_sizes(prepared.net, prepared.y, seed)
@@ -74,7 +74,7 @@ def _with_odd_sizes(prepared: Prepared, report: GradcheckReport) -> GradcheckRep
     return dataclasses.replace(report, sections=(*report.sections, section))
 
 
-def _burned_in(prepared: Prepared) -> Array:
+def _burned_in(prepared: PreparedExperiment) -> Array:
     """Theta (R, P) after three epochs, or before it has diverged."""
     theta = prepared.theta.copy()
     experiment, kept = prepared.experiment, [theta.copy()]

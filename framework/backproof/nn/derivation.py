@@ -20,7 +20,7 @@ class DerivationError(ValueError):
     """A derivation returned something that is no gradient; the message names the tensor."""
 
 
-class Derived:
+class DerivedPass:
     """Writes a derivation's gradients into `grad`, member by member. It is slower than the network's own."""
 
     def __init__(self, net: MLP, derivation: Derivation, passing: Pass, theta: Array, grad: Array) -> None:

@@ -35,7 +35,7 @@ class Stopper:
         self._last = metrics
         return metrics
 
-    def goes_on(self, epoch: int, metrics: dict[str, Array]) -> bool:
+    def update(self, epoch: int, metrics: dict[str, Array]) -> bool:
         """Note an epoch, and whether any member goes on after it."""
         self.epochs[self.active] = epoch
         patience = self.options.patience

@@ -20,7 +20,7 @@ from numpy.typing import DTypeLike
 
 from backproof.contracts import Activation, Array, Derivation, Initializer, Loss
 from backproof.data import with_ones
-from backproof.nn.derivation import Derived
+from backproof.nn.derivation import DerivedPass
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Pass:
         native = net.derivation is None or net.derivation.native
         #: Writes the gradient of the data loss on a batch into `grad`, after `forward` on the same batch.
         self.backward: Callable[[Array, Array, Array], None] = (
-            self.backprop if native else Derived(net, cast(Derivation, net.derivation), self, theta, grad)
+            self.backprop if native else DerivedPass(net, cast(Derivation, net.derivation), self, theta, grad)
         )
 
     def forward(self, xT: Array, z_memory: Array) -> None:

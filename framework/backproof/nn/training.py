@@ -65,7 +65,7 @@ class Pruned(Exception):
 AnyPlugin = TypeVar("AnyPlugin", bound=Plugin)
 
 
-def rows_of(plugin: AnyPlugin, rows: slice) -> AnyPlugin:
+def slice_members(plugin: AnyPlugin, rows: slice) -> AnyPlugin:
     """The plugin for some members of a stack: its (R, 1) hyperparameters cut to these rows."""
     arrays: dict[str, Array] = {
         field.name: value[rows]
@@ -94,7 +94,7 @@ class Update:
         self.blocks: list[Callable[[int, float], None]] = []
         for first in range(0, R, members):
             rows = slice(first, first + members)
-            of_rows, penalty_of_rows = rows_of(optimizer, rows), rows_of(penalty, rows)
+            of_rows, penalty_of_rows = slice_members(optimizer, rows), slice_members(penalty, rows)
             for start in range(0, P, columns):
                 at = rows, slice(start, start + columns)
                 part = theta[at]

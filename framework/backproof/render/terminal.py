@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backproof.app.config import PlaceOptions
+from backproof.app.config import OutputOptions
 from backproof.experiment import describe
-from backproof.experiment.experiment import Prepared
+from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.run import Result
 from backproof.gradcheck import GradcheckReport
 from backproof.netcheck.diagnosis import Diagnosis
@@ -29,7 +29,7 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, soft_wrap=True)
 
 
-def say(text: str) -> None:
+def print_status(text: str) -> None:
     """A line on a sweep as a whole."""
     console().print(f"[bold]sweep   [/] {text}")
 
@@ -43,7 +43,7 @@ class Terminal:
         self._task: TaskID | None = None
         self._epochs = 0
 
-    def ready(self, prepared: Prepared) -> None:
+    def on_start(self, prepared: PreparedExperiment) -> None:
         """Dataset, network and training, a line each."""
         out, sizes = self.out, prepared.data.sizes
         parts = ", ".join(f"{name} {count:,}" for name, count in sizes.items() if count)
@@ -52,14 +52,14 @@ class Terminal:
         out.print(f"[bold]network [/] {describe.network(prepared)}, {prepared.net.layout.P:,} parameters")
         out.print(f"[bold]training[/] {describe.training(prepared)}")
 
-    def checked(self, report: GradcheckReport) -> None:
+    def on_check(self, report: GradcheckReport) -> None:
         """One line once the fresh parameters are checked; the table comes with the results."""
         self._stop()
         if len(report.sections) == 1:
             mark = "[green]✓[/]" if report.passed else "[bold red]✗[/]"
             self.out.print(f"[bold]gradient[/] {mark} {report.summary()}")
 
-    def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
+    def on_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
         """Move the bar on."""
         if not self.out.is_terminal:
             return
@@ -71,7 +71,7 @@ class Terminal:
         if epoch == self._epochs:
             self._stop()
 
-    def ended(self, outcome: Result | Exception) -> None:
+    def on_end(self, outcome: Result | Exception) -> None:
         """Take the bar away; what the run came to is shown by `results`, or as an error."""
         self._stop()
 
@@ -130,7 +130,7 @@ def ui_command(tracking: TrackingOptions, outputs: str) -> str:
     words = ["backproof" if on_path else os.path.relpath(beside), "ui"]
     if tracking.uri:
         words += ["--uri", tracking.uri]
-    elif outputs != PlaceOptions().outputs:
+    elif outputs != OutputOptions().outputs:
         words += ["--outputs", outputs]
     if tracking.experiment != TrackingOptions().experiment:
         words += ["--experiment", tracking.experiment]

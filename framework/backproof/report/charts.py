@@ -9,7 +9,18 @@ from dataclasses import dataclass
 
 from backproof.report.effects import Effect
 from backproof.report.points import Objective, Stat
-from backproof.report.svg import Places, Scale, drawing, element, figure, label, line, path, shorter, text
+from backproof.report.svg import (
+    CategoricalScale,
+    Scale,
+    drawing,
+    element,
+    figure,
+    label,
+    line,
+    path,
+    shorter,
+    text,
+)
 from backproof.report.varying import number
 
 #: Okabe and Ito's colours, as in framework/backproof/render/plots.py: they are told apart by everyone.
@@ -19,7 +30,7 @@ SHADES = ("#f2d7a0", "#e3a35f", "#c66a5a", "#8b4376", "#3b2a74")
 
 
 @dataclass(frozen=True)
-class Drawn:
+class PlottedRun:
     """What the charts need of a run."""
 
     point: int  # the rank of its point, from 0
@@ -52,12 +63,12 @@ def goodness(values: Sequence[float], objective: Objective) -> list[float]:
     return [place.get(value, math.nan) for value in values]
 
 
-def parallel(runs: Sequence[Drawn], keys: Sequence[str], objective: Objective) -> str:
+def parallel(runs: Sequence[PlottedRun], keys: Sequence[str], objective: Objective) -> str:
     """Parallel coordinates: an axis for each parameter and one for the objective, a line for each run."""
     step, top, bottom = max(118.0, min(440.0, 1000 / max(1, len(keys)))), 44.0, 340.0
     left = 108.0
     width = left + step * len(keys) + 70
-    columns = [Places.over([run.params.get(key) for run in runs], bottom, top) for key in keys]
+    columns = [CategoricalScale.over([run.params.get(key) for run in runs], bottom, top) for key in keys]
     values = Scale.over([run.value for run in runs], *((bottom, top) if objective.greater else (top, bottom)))
     lines: list[tuple[float, str]] = []
     for run, good in zip(runs, goodness([run.value for run in runs], objective), strict=True):
@@ -102,11 +113,11 @@ def parallel(runs: Sequence[Drawn], keys: Sequence[str], objective: Objective) -
 
 
 def effect_panel(
-    found: Effect, runs: Mapping[str, Drawn], objective: Objective, bounds: Sequence[float]
+    found: Effect, runs: Mapping[str, PlottedRun], objective: Objective, bounds: Sequence[float]
 ) -> str:
     """The objective by one parameter: a dot for each run, a line through the means."""
     width, left, right, top, bottom = 370.0, 52.0, 364.0, 16.0, 190.0
-    across = Places.over([value for value, _, _ in found.pairs], left + 6, right - 6)
+    across = CategoricalScale.over([value for value, _, _ in found.pairs], left + 6, right - 6)
     up = Scale.over(bounds, bottom, top)
     parts = _frame(up, left, right, bottom)
     ticks = across.ticks()
@@ -196,7 +207,7 @@ def curve_panel(name: str, curves: Sequence[Mapping[int, Stat]], names: Sequence
     return drawing(width, bottom + 40, *parts, what=f"{name} by epoch")
 
 
-def check_panel(tensors: Mapping[str, Sequence[tuple[Drawn, float, str]]]) -> str:
+def check_panel(tensors: Mapping[str, Sequence[tuple[PlottedRun, float, str]]]) -> str:
     """The relative errors of the gradient checks: a row for each tensor, a dot for each run."""
     left, right, row, top = 96.0, 880.0, 26.0, 12.0
     bottom = top + row * len(tensors)

@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from backproof.report.charts import COLOURS, Drawn, check_panel, curve_panel, effect_panel, parallel
+from backproof.report.charts import COLOURS, PlottedRun, check_panel, curve_panel, effect_panel, parallel
 from backproof.report.compare import LEVEL, PAIRED
 from backproof.report.effects import Effect, effect
 from backproof.report.points import Point, Stat, Sweep
 from backproof.report.svg import MISSING, figure, shorter, text
 from backproof.report.varying import SEED, brief, short
-from backproof.tracking.query import Recorded
+from backproof.tracking.query import RunRecord
 
 #: By metric, the curve of each of the best points by epoch.
 Curves = dict[str, list[dict[int, Stat]]]
@@ -48,12 +48,12 @@ def page(sweep: Sweep, curves: Curves) -> str:
     )
 
 
-def drawn(sweep: Sweep) -> dict[str, Drawn]:
+def drawn(sweep: Sweep) -> dict[str, PlottedRun]:
     """By id, what the charts need of each run; runs that belong to no point have the rank -1."""
     rank = {run.id: index for index, point in enumerate(sweep.points) for run in point.runs}
     name = sweep.objective.name
     return {
-        run.id: Drawn(
+        run.id: PlottedRun(
             rank.get(run.id, -1),
             " ".join(f"{key}={brief(run.params[key])}" for key in sweep.over if key in run.params) or run.name,
             {key: run.params.get(key) for key in sweep.over},
@@ -219,7 +219,7 @@ def _against(point: Point, sweep: Sweep) -> str:
     return _cell(f'{difference} <span class="dev">{p}</span> {verdict}', repr(against.p))
 
 
-def _parallel(sweep: Sweep, runs: Mapping[str, Drawn]) -> str:
+def _parallel(sweep: Sweep, runs: Mapping[str, PlottedRun]) -> str:
     if not sweep.over or sum(math.isfinite(run.value) for run in runs.values()) < 2:
         return ""
     # The seed next to the objective: what lies between these two is chance.
@@ -233,7 +233,7 @@ def _parallel(sweep: Sweep, runs: Mapping[str, Drawn]) -> str:
     )
 
 
-def _effects(sweep: Sweep, runs: Mapping[str, Drawn]) -> str:
+def _effects(sweep: Sweep, runs: Mapping[str, PlottedRun]) -> str:
     finished = [(run_id, run) for run_id, run in runs.items() if run.point >= 0]
     found = [
         effect(key, [(run.params[key], run.value, run_id) for run_id, run in finished]) for key in sweep.over
@@ -282,8 +282,8 @@ def _curves(sweep: Sweep, curves: Curves) -> str:
     )
 
 
-def _checks(sweep: Sweep, runs: Mapping[str, Drawn]) -> str:
-    tensors: dict[str, list[tuple[Drawn, float, str]]] = {}
+def _checks(sweep: Sweep, runs: Mapping[str, PlottedRun]) -> str:
+    tensors: dict[str, list[tuple[PlottedRun, float, str]]] = {}
     everything = [*sweep.runs, *sweep.unfinished]
     for run in everything:
         for name, error in run.metrics.items():
@@ -329,7 +329,7 @@ def _failures(sweep: Sweep) -> str:
     return "".join(parts)
 
 
-def _failure(run: Recorded, sweep: Sweep) -> str:
+def _failure(run: RunRecord, sweep: Sweep) -> str:
     name = " ".join(f"{key}={run.params[key]}" for key in sweep.over if key in run.params) or run.name
     state = state_of(run, sweep)
     why = run.error or {
@@ -345,7 +345,7 @@ def _failure(run: Recorded, sweep: Sweep) -> str:
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def state_of(run: Recorded, sweep: Sweep | None = None) -> str:
+def state_of(run: RunRecord, sweep: Sweep | None = None) -> str:
     """done, pruned, failed, stopped, running, or lost: still RUNNING though its sweep has ended."""
     if run.pruned:
         return "pruned"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from backproof.discovery.registry import PluginError, PluginWarning, registry
 from backproof.report.compare import Comparison, compare, holm
 from backproof.report.varying import SEED, brief, varying
-from backproof.tracking.query import Recorded
+from backproof.tracking.query import RunRecord
 
 #: Final metrics of each seed of a run.
 Members = Mapping[int, Mapping[str, float]]
@@ -58,7 +58,7 @@ class Point:
     """One point: its runs, and each metric by seed."""
 
     choices: dict[str, str | None]  # what differs between points
-    runs: list[Recorded]
+    runs: list[RunRecord]
     seeds: dict[int, Mapping[str, float]] = field(default_factory=dict[int, Mapping[str, float]])
     against: Comparison | None = None  # with the best
 
@@ -103,7 +103,7 @@ class Point:
         return shlex.join(["backproof", "train", "-m", *kept, f"{SEED}={','.join(map(str, numbers))}"])
 
 
-def own_words(run: Recorded) -> list[str]:
+def own_words(run: RunRecord) -> list[str]:
     """The words of the command that makes this run again, alone."""
     if run.command:
         return [word for word in shlex.split(run.command) if not word.startswith("tracking.")]
@@ -115,13 +115,13 @@ def own_words(run: Recorded) -> list[str]:
 class Sweep:
     """A sweep: its points ranked, and what did not come to an end."""
 
-    parent: Recorded
+    parent: RunRecord
     over: list[str]  # the parameters in which runs differ
     objective: Objective
     points: list[Point]  # the best first, by the first objective where there are several
-    runs: list[Recorded]  # that finished, without those a later run of the same config stands for
-    unfinished: list[Recorded]  # failed, stopped, pruned, still running
-    retried: list[Recorded]  # failed or stopped, and run again since
+    runs: list[RunRecord]  # that finished, without those a later run of the same config stands for
+    unfinished: list[RunRecord]  # failed, stopped, pruned, still running
+    retried: list[RunRecord]  # failed or stopped, and run again since
 
     @property
     def objectives(self) -> list[Objective]:
@@ -159,7 +159,7 @@ class Sweep:
         return max(ends, default=self.started)
 
 
-def sweep_of(parent: Recorded, children: Sequence[Recorded], members: Mapping[str, Members]) -> Sweep:
+def sweep_of(parent: RunRecord, children: Sequence[RunRecord], members: Mapping[str, Members]) -> Sweep:
     """The sweep, from its parent run and its points (the newest first). `members` has the final metrics of each
     seed by run id."""
     finished, retried, unfinished = _attempts(children)
@@ -173,7 +173,7 @@ def sweep_of(parent: Recorded, children: Sequence[Recorded], members: Mapping[st
     return Sweep(parent, over, objective, points, finished, unfinished, retried)
 
 
-def group(runs: Sequence[Recorded], over: Sequence[str], members: Mapping[str, Members]) -> list[Point]:
+def group(runs: Sequence[RunRecord], over: Sequence[str], members: Mapping[str, Members]) -> list[Point]:
     """Runs that agree in all of `over` as one point. Of a seed that was run twice the newest counts."""
     found: dict[tuple[str | None, ...], Point] = {}
     for run in runs:
@@ -187,7 +187,7 @@ def group(runs: Sequence[Recorded], over: Sequence[str], members: Mapping[str, M
     return list(found.values())
 
 
-def objective_of(runs: Sequence[Recorded], parent: Recorded | None = None) -> Objective:
+def objective_of(runs: Sequence[RunRecord], parent: RunRecord | None = None) -> Objective:
     """What the sweep says it ranks by, the first of `told_objectives`; otherwise the first metric of the validation
     part, as `Result.objective` has it. Of runs that differ in that, the most frequent."""
     if told := told_objectives(parent):
@@ -197,7 +197,7 @@ def objective_of(runs: Sequence[Recorded], parent: Recorded | None = None) -> Ob
     return Objective(name, greater_is_better(name))
 
 
-def told_objectives(parent: Recorded | None) -> list[Objective]:
+def told_objectives(parent: RunRecord | None) -> list[Objective]:
     """The objectives that a parent run names in its tags, as `val/accuracy,val/loss` and `maximize,minimize`."""
     tags = parent.tags if parent is not None else {}
     names = [name for name in tags.get("backproof.objective", "").split(",") if name]
@@ -207,7 +207,7 @@ def told_objectives(parent: Recorded | None) -> list[Objective]:
     return [Objective(name, way == "maximize") for name, way in zip(names, ways, strict=True)]
 
 
-def _objective_name(run: Recorded) -> str:
+def _objective_name(run: RunRecord) -> str:
     part = "val" if any(name.startswith("val/") for name in run.metrics) else "train"
     metrics: list[str] = json.loads(run.params.get("metrics", "[]"))
     return f"{part}/{metrics[0] if metrics else 'loss'}"
@@ -226,8 +226,8 @@ def greater_is_better(name: str) -> bool:
 
 
 def _attempts(
-    children: Sequence[Recorded],
-) -> tuple[list[Recorded], list[Recorded], list[Recorded]]:
+    children: Sequence[RunRecord],
+) -> tuple[list[RunRecord], list[RunRecord], list[RunRecord]]:
     """Finished runs; others that were run again since; and the rest."""
     finished = [run for run in children if run.status == "FINISHED" and not run.pruned]
     done = {_hash(run) for run in finished}
@@ -236,7 +236,7 @@ def _attempts(
     return finished, again, [run for run in others if run not in again]
 
 
-def _hash(run: Recorded) -> str:
+def _hash(run: RunRecord) -> str:
     return run.tags.get("backproof.config_hash", run.id)
 
 

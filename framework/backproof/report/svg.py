@@ -115,7 +115,7 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Places:
+class CategoricalScale:
     """A hyperparameter's values along an axis: words and few numbers at places of equal distance, many numbers by
     size (logarithmic where they span more than a factor of 30), and a missing value at a place of its own."""
 
@@ -125,7 +125,7 @@ class Places:
     end: float
 
     @classmethod
-    def over(cls, values: Sequence[str | None], start: float, end: float) -> Places:
+    def over(cls, values: Sequence[str | None], start: float, end: float) -> CategoricalScale:
         levels = in_order(values)
         numbers = [number(level) for level in levels if level is not None]
         known = [value for value in numbers if value is not None and math.isfinite(value)]

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 
-class InPlace:
+class ConfigTemplate:
     """A composed config, in a copy of which values are set in place: a copy for each point would take ten times as
     long."""
 
@@ -58,13 +58,13 @@ class Composer:
     config: DictConfig
     context: HydraContext
     _groups: dict[str, bool] = field(default_factory=dict[str, bool])
-    _bases: dict[tuple[str, ...], InPlace] = field(default_factory=dict[tuple[str, ...], InPlace])
+    _bases: dict[tuple[str, ...], ConfigTemplate] = field(default_factory=dict[tuple[str, ...], ConfigTemplate])
 
     def __call__(self, overrides: Sequence[str]) -> dict[str, Any]:
         """The config of a point as plain values, without Hydra's own part. Raises what Hydra raises."""
         choices, values = self.apart(overrides)
         if choices not in self._bases:
-            self._bases[choices] = InPlace(self._composed(choices))
+            self._bases[choices] = ConfigTemplate(self._composed(choices))
         try:
             return _plain(self._bases[choices].at(values))
         except OmegaConfBaseException:

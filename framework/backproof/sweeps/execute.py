@@ -14,20 +14,20 @@ from hydra.plugins.launcher import Launcher
 from backproof.app.session import Session, processors
 from backproof.app.sweep_options import NO_PRUNER
 from backproof.experiment.describe import counted
-from backproof.render.terminal import say
+from backproof.render.terminal import print_status
 from backproof.report import build
 from backproof.sweeps import resume, search
 from backproof.sweeps.engines.batch import Runner, in_this_process, line, packed
-from backproof.sweeps.engines.streaming import StreamingLauncher, StreamRunner
+from backproof.sweeps.engines.streaming import AsyncRunner, StreamingLauncher
 from backproof.sweeps.plan import Plan, Planner
-from backproof.sweeps.result import FAILED, NOT_RUN, Outcome, Planned, Point
+from backproof.sweeps.result import FAILED, NOT_RUN, Outcome, PlannedPoint, Point
 from backproof.tracking import Run, Store, TrackingError
 from backproof.tracking.query import runs
 from backproof.tracking.recorder import draw
 
 
 @dataclass(frozen=True)
-class Work:
+class SweepExecution:
     """One go at a sweep: the first, or one that continues an earlier one."""
 
     planner: Planner
@@ -35,7 +35,7 @@ class Work:
     folder: Path
     store: Store | None
     parent: Run | None
-    earlier: resume.Earlier | None
+    earlier: resume.PreviousSweep | None
 
     @property
     def session(self) -> Session:
@@ -55,7 +55,7 @@ class Work:
             # While the last runs are still being written.
             self._draw([points[i] for i in sorted(points)])
         finally:
-            self.session.settle()
+            self.session.wait_until_written()
             points |= {i: self._recorded(point) for i, point in points.items()}
             # What was interrupted is told as far as it came.
             points |= self._missing(points)
@@ -86,7 +86,7 @@ class Work:
             known = {point.values.get("run_id") for point in points.values()}
             with contextlib.suppress(TrackingError):  # Without the store nothing more is known of them.
                 children = [run for run in runs(self.store, self.parent.id) if run.id not in known]
-                now = resume.Earlier(resume.get(self.store, self.parent.id), children)
+                now = resume.PreviousSweep(resume.get(self.store, self.parent.id), children)
                 matched = now.match([self.plan.points[i] for i in missing])
         overrides = [self.plan.points[i].overrides for i in missing]
         return {
@@ -117,7 +117,7 @@ class Work:
         swept = ", ".join(plan.space.swept)
         planned = [plan.points[i] for i in left]
         stacks = [pack for pack in packed(enumerate(planned), runner.most) if len(pack) > 1]
-        say(
+        print_status(
             counted(len(left), "run")
             + (f" over {swept}" if swept else "")
             + (f", {len(matched)} more are done" if matched else "")
@@ -136,10 +136,10 @@ class Work:
         again = self._recall(study, points)
         self.session.jobs = None if most is None else max(0, most - len(points))
         number = "any number of runs" if self.session.jobs is None else counted(self.session.jobs, "run")
-        say(f"{number} over {', '.join(plan.space.swept)}, chosen by {plan.options.sampler}")
+        print_status(f"{number} over {', '.join(plan.space.swept)}, chosen by {plan.options.sampler}")
         places: list[int] = []
 
-        def asked() -> Generator[Planned, None, None]:
+        def asked() -> Generator[PlannedPoint, None, None]:
             """Points, each chosen when there is room for it."""
             for place in itertools.count(len(points)) if most is None else range(len(points), most):
                 if runner.over():
@@ -206,7 +206,7 @@ class Work:
         if tracking.model and not resume.has_model(store, run.id):
             run.model(folder / "weights")
 
-    def _supersede(self, again: list[Planned]) -> None:
+    def _supersede(self, again: list[PlannedPoint]) -> None:
         if self.earlier is not None and self.store is not None:
             resume.supersede(self.store, self.earlier, again)
 
@@ -216,7 +216,7 @@ class Work:
         if width is None and not streams and (self.plan.adaptive or in_this_process(launcher)):
             width = 1
         numbers = [int(each.name) for each in self.folder.iterdir() if each.name.isdecimal()]
-        return (StreamRunner if streams else Runner)(
+        return (AsyncRunner if streams else Runner)(
             launcher,
             self.plan.options,
             self.plan.wanted,

@@ -15,12 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from backproof.app.config import Settings
 from backproof.app.session import Session
-from backproof.experiment.experiment import Prepared
+from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.run import Result, run_stack
 from backproof.nn.training import Pruned
 from backproof.render.terminal import console, short_result
 from backproof.sweeps import yaml_file
-from backproof.sweeps.compose import InPlace
+from backproof.sweeps.compose import ConfigTemplate
 from backproof.sweeps.locks import running
 from backproof.sweeps.pruning import observer
 from backproof.sweeps.result import digest
@@ -65,7 +65,7 @@ class Job:
     """A point to be run: what it is built of, its folder, and the overrides that it came of."""
 
     chosen: Settings
-    prepared: Prepared
+    prepared: PreparedExperiment
     folder: Path
     overrides: Sequence[str]
 
@@ -77,12 +77,12 @@ def run_stacked(session: Session, config: DictConfig, folder: Path) -> list[Told
     tags = dict(config.tracking.tags)
     shared = copy.deepcopy(config)
     shared.sweep.stacked = None
-    values = InPlace(shared)
+    values = ConfigTemplate(shared)
     jobs: list[Job] = []
     for number, member in enumerate(stack.members):
         own = values.at(member.values)
         own.tracking.tags, own.tracking.run_name = {**tags, **member.tags}, member.name or None
-        chosen, prepared = session.take(digest(member.overrides)) or session.prepare(own)
+        chosen, prepared = session.pop_cached(digest(member.overrides)) or session.prepare(own)
         # What was built before the sweep had begun knows nothing of its parent.
         tracking = dataclasses.replace(
             chosen.tracking,
@@ -102,7 +102,7 @@ def run_points(session: Session, jobs: Sequence[Job], *, whole: bool = True) -> 
     recordings: list[Recording] = []
     surroundings = environment()
     with contextlib.ExitStack() as stack:
-        stack.callback(session.settle, recordings)
+        stack.callback(session.wait_until_written, recordings)
         for job in jobs:
             stack.enter_context(running(job.folder))
             # Of all points the sweeper adds the model and the pictures of the best; the weights of each are kept.

@@ -13,7 +13,7 @@ SWEEP = "sweep"
 PATIENCE = 60.0
 
 
-class AliveError(ValueError):
+class LockedError(ValueError):
     """Another process is at work here."""
 
 
@@ -89,7 +89,7 @@ def _taken(file: Path, timeout: float, otherwise: str) -> Any:
     try:
         lock.acquire(timeout=timeout)
     except Timeout:
-        raise AliveError(otherwise) from None
+        raise LockedError(otherwise) from None
     return lock
 
 

@@ -18,12 +18,12 @@ from backproof.app.session import Session
 from backproof.app.sweep_options import ADAPTIVE, GRID, NO_PRUNER, OFF, SweepOptions
 from backproof.contracts.fields import InvalidValue
 from backproof.experiment import describe
-from backproof.experiment.experiment import Prepared
-from backproof.experiment.run import likeness
-from backproof.render.terminal import say
+from backproof.experiment.experiment import PreparedExperiment
+from backproof.experiment.run import stacking_key
+from backproof.render.terminal import print_status
 from backproof.sweeps import resume, search
 from backproof.sweeps.compose import Composer
-from backproof.sweeps.result import Objective, Planned, objectives
+from backproof.sweeps.result import Objective, PlannedPoint, objectives
 from backproof.sweeps.space import Space, conditional, parse
 
 #: Parameters of a point up to which a stack of them is quicker than one after the other.
@@ -38,7 +38,7 @@ class Plan:
 
     space: Space
     options: SweepOptions
-    points: list[Planned]  # of a search none: they come one by one
+    points: list[PlannedPoint]  # of a search none: they come one by one
     settings: Settings
     wanted: tuple[Objective, ...]
     hash: str  # of the points, or of the search with all that decides them
@@ -48,7 +48,7 @@ class Plan:
     def adaptive(self) -> bool:
         return self.options.sampler in ADAPTIVE
 
-    def complete(self, earlier: resume.Earlier) -> bool:
+    def complete(self, earlier: resume.PreviousSweep) -> bool:
         """Whether nothing is left to do of it."""
         if not self.adaptive:
             return len(earlier.match(self.points)) == len(self.points)
@@ -101,14 +101,16 @@ class Planner:
 
     def _planned(
         self, drawn: Sequence[tuple[list[str], dict[str, Any] | None]]
-    ) -> tuple[list[Planned], Settings, Any, list[str]]:
+    ) -> tuple[list[PlannedPoint], Settings, Any, list[str]]:
         """Compose and build points: the points with their hashes, settings and experiment of the first, and what
         the sweep is known by. An error names the point."""
-        found: list[Planned] = []
+        found: list[PlannedPoint] = []
         first: tuple[Settings, Any] | None = None
         digests: dict[str, None] = {}
         if len(drawn) >= MANY:
-            say(f"{describe.counted(len(drawn), 'point')} are composed and built, to see that they can be run")
+            print_status(
+                f"{describe.counted(len(drawn), 'point')} are composed and built, to see that they can be run"
+            )
         for overrides, params in drawn:
             try:
                 chosen, prepared, planned = self.prepare(overrides, params)
@@ -125,7 +127,7 @@ class Planner:
 
     def prepare(
         self, overrides: list[str], params: dict[str, Any] | None = None, trial: int | None = None
-    ) -> tuple[Settings, Prepared, Planned]:
+    ) -> tuple[Settings, PreparedExperiment, PlannedPoint]:
         """The settings and the experiment of a point, and the point as planned. Raises what is wrong with it."""
         chosen, prepared = self.session.prepare(self.compose(overrides))
         hash_ = describe.config_hash(describe.parameters(prepared))
@@ -133,16 +135,16 @@ class Planner:
         alike = None
         if self._may_stack(prepared):
             keys = [each.partition("=")[0] for each in values]
-            kind = (choices, keys, dataclasses.replace(chosen.tracking, tags={}), likeness(prepared))
+            kind = (choices, keys, dataclasses.replace(chosen.tracking, tags={}), stacking_key(prepared))
             if kind not in self._kinds:
                 self._kinds.append(kind)
             alike = self._kinds.index(kind)
-        planned = Planned(overrides, hash_, params, trial, alike, values)
+        planned = PlannedPoint(overrides, hash_, params, trial, alike, values)
         if self.keeps and alike is not None:
-            self.session.keep(planned.digest, chosen, prepared)
+            self.session.cache(planned.digest, chosen, prepared)
         return chosen, prepared, planned
 
-    def _may_stack(self, prepared: Prepared) -> bool:
+    def _may_stack(self, prepared: PreparedExperiment) -> bool:
         """A large network gains nothing. A sweep whose folders have names of the user's own keeps a job for each,
         and so does one whose runs are pruned, which computes no more of a run than it must."""
         small = prepared.net.layout.P * prepared.experiment.run.repeats <= MOST_PARAMETERS

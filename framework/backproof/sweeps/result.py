@@ -13,8 +13,8 @@ from typing import Any
 
 from backproof.app.sweep_options import MAXIMIZE, MINIMIZE, SweepOptions
 from backproof.contracts.fields import InvalidValue
-from backproof.discovery.registry import near
-from backproof.experiment.experiment import Prepared
+from backproof.discovery.registry import did_you_mean
+from backproof.experiment.experiment import PreparedExperiment
 
 #: The longest name of a run; MLflow cuts its columns far before.
 NAME = 120
@@ -35,7 +35,7 @@ class Objective:
         return MAXIMIZE if self.greater else MINIMIZE
 
 
-def objectives(prepared: Prepared, options: SweepOptions) -> tuple[Objective, ...]:
+def objectives(prepared: PreparedExperiment, options: SweepOptions) -> tuple[Objective, ...]:
     """The objectives of a sweep whose runs are like this one. Raises InvalidValue for a metric they do not have."""
     known: dict[str, bool] = {}
     for part in prepared.data.parts:
@@ -47,7 +47,9 @@ def objectives(prepared: Prepared, options: SweepOptions) -> tuple[Objective, ..
     named = options.objectives or (own,)
     for name in named:
         if name not in known:
-            raise InvalidValue("sweep.objective", name, f"one of {', '.join(known)}{near(name, list(known))}")
+            raise InvalidValue(
+                "sweep.objective", name, f"one of {', '.join(known)}{did_you_mean(name, list(known))}"
+            )
     if options.directions:
         return tuple(
             Objective(name, way == MAXIMIZE) for name, way in zip(named, options.directions, strict=True)
@@ -56,7 +58,7 @@ def objectives(prepared: Prepared, options: SweepOptions) -> tuple[Objective, ..
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedPoint:
     """A point that is to be run: its overrides, and the hash of the config that they make."""
 
     overrides: list[str]

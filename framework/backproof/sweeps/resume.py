@@ -19,10 +19,10 @@ from typing import Any
 from backproof.app.sweep_options import AUTO, LAST, OFF
 from backproof.contracts.fields import InvalidValue
 from backproof.sweeps.locks import is_running, is_sweeping
-from backproof.sweeps.result import DONE, Objective, Planned, Point
+from backproof.sweeps.result import DONE, Objective, PlannedPoint, Point
 from backproof.sweeps.result import PRUNED as CUT
 from backproof.tracking import Store, TrackingError
-from backproof.tracking.query import Recorded, find, get, recorded, runs
+from backproof.tracking.query import RunRecord, find, get, recorded, runs
 from backproof.tracking.run import recording_fails
 
 HASH, SPACE, POINT, TRIAL = "backproof.sweep_hash", "backproof.space_hash", "backproof.point", "backproof.trial"
@@ -37,11 +37,11 @@ def fingerprint(texts: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Earlier:
+class PreviousSweep:
     """A sweep that is there already, and the runs under it."""
 
-    parent: Recorded
-    children: list[Recorded]
+    parent: RunRecord
+    children: list[RunRecord]
 
     @property
     def folder(self) -> Path | None:
@@ -59,22 +59,22 @@ class Earlier:
         return self.parent.tags.get(HOST, socket.gethostname()) != socket.gethostname()
 
     @property
-    def finished(self) -> list[Recorded]:
+    def finished(self) -> list[RunRecord]:
         return [child for child in self.children if child.status == FINISHED]
 
-    def match(self, planned: Sequence[Planned]) -> dict[int, Recorded]:
+    def match(self, planned: Sequence[PlannedPoint]) -> dict[int, RunRecord]:
         """The finished run of each point that has one, by the point's place. No run is taken for two points.
 
         Those come first that were started with the very same overrides: two points may make one config.
         """
-        left: dict[tuple[str, str], list[Recorded]] = defaultdict(list)
+        left: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
         for child in self.finished:
             left[child.tags.get(CONFIG, ""), child.tags.get(POINT, "")].append(child)
-        found: dict[int, Recorded] = {}
+        found: dict[int, RunRecord] = {}
         for i, point in enumerate(planned):
             if same := left[point.hash, point.digest]:
                 found[i] = same.pop()
-        others: dict[str, list[Recorded]] = defaultdict(list)
+        others: dict[str, list[RunRecord]] = defaultdict(list)
         for (config, _), same in left.items():
             others[config] += same
         for i, point in enumerate(planned):
@@ -83,7 +83,7 @@ class Earlier:
         return found
 
 
-def sweeps(store: Store, hash_: str | None = None) -> list[Recorded]:
+def sweeps(store: Store, hash_: str | None = None) -> list[RunRecord]:
     """The sweeps of the experiment, the newest first; with a hash those of the same points."""
     chosen = f"tags.`{HASH}` = '{hash_}'" if hash_ else "tags.`backproof.kind` = 'sweep'"
     with recording_fails(store.uri):
@@ -94,8 +94,8 @@ def sweeps(store: Store, hash_: str | None = None) -> list[Recorded]:
 
 
 def earlier(
-    store: Store, given: str, hash_: str, complete: Callable[[Earlier], bool], tell: Callable[[str], None]
-) -> Earlier | None:
+    store: Store, given: str, hash_: str, complete: Callable[[PreviousSweep], bool], tell: Callable[[str], None]
+) -> PreviousSweep | None:
     """The sweep that is to be continued, if one is.
 
     `auto` takes the newest of the same points, unless it is `complete` or still at work. Raises InvalidValue or
@@ -107,7 +107,7 @@ def earlier(
         same = sweeps(store, hash_)
         if not same:
             return None
-        found = Earlier(same[0], runs(store, same[0].id))
+        found = PreviousSweep(same[0], runs(store, same[0].id))
         if found.alive:
             where = found.parent.tags.get(HOST, "this machine")
             tell(
@@ -119,13 +119,13 @@ def earlier(
     parent = _named(store, given)
     if not parent.is_sweep:
         raise InvalidValue("sweep.resume", given, "the name or id of a sweep; this is a single run")
-    found = Earlier(parent, runs(store, parent.id))
+    found = PreviousSweep(parent, runs(store, parent.id))
     if found.folder is not None and found.alive and is_sweeping(found.folder):
         raise InvalidValue("sweep.resume", given, "a sweep that has ended; this one is at work")
     return found
 
 
-def _named(store: Store, given: str) -> Recorded:
+def _named(store: Store, given: str) -> RunRecord:
     known = sweeps(store)
     try:
         return find(known, given)
@@ -138,23 +138,23 @@ def _named(store: Store, given: str) -> Recorded:
         ) from None
 
 
-def settle(store: Store, found: Earlier, tell: Callable[[str], None]) -> Earlier:
+def finalize_dead_runs(store: Store, found: PreviousSweep, tell: Callable[[str], None]) -> PreviousSweep:
     """Wait for runs of the sweep that are still going on, and end in MLflow those that have died. The sweep as it
     is then."""
     told = False
     # Until now the process may have been at work that writes them.
-    found = Earlier(found.parent, runs(store, found.parent.id))
+    found = PreviousSweep(found.parent, runs(store, found.parent.id))
     while left := [each for each in found.children if each.status == RUNNING]:
         alive = [each for each in left if is_running(Path(each.tags.get(FOLDER, "/nowhere")))]
         if not alive:
             for each in left:
                 end(store, each.id)
-            return Earlier(found.parent, runs(store, found.parent.id))
+            return PreviousSweep(found.parent, runs(store, found.parent.id))
         if not told:
             tell(f"waiting for {len(alive)} runs of {found.parent.name} that are still going on")
             told = True
         time.sleep(0.5)
-        found = Earlier(found.parent, runs(store, found.parent.id))
+        found = PreviousSweep(found.parent, runs(store, found.parent.id))
     return found
 
 
@@ -164,7 +164,7 @@ def end(store: Store, run_id: str) -> None:
         store.client.set_terminated(run_id, KILLED)
 
 
-def supersede(store: Store, found: Earlier, again: Sequence[Planned]) -> None:
+def supersede(store: Store, found: PreviousSweep, again: Sequence[PlannedPoint]) -> None:
     """Mark the runs that failed or were killed and are run again, so that they do not count twice."""
     hashes = {point.hash for point in again}
     for child in found.children:
@@ -174,7 +174,7 @@ def supersede(store: Store, found: Earlier, again: Sequence[Planned]) -> None:
                 store.client.set_tag(child.id, SUPERSEDED, "true")
 
 
-def reopen(store: Store, found: Earlier, tags: dict[str, str]) -> None:
+def reopen(store: Store, found: PreviousSweep, tags: dict[str, str]) -> None:
     """The parent is RUNNING again, without what its last end has left."""
     with recording_fails(store.uri):
         store.client.update_run(found.parent.id, status=RUNNING)
@@ -185,7 +185,7 @@ def reopen(store: Store, found: Earlier, tags: dict[str, str]) -> None:
             store.client.set_tag(found.parent.id, key, value)
 
 
-def point_of(run: Recorded, overrides: list[str], wanted: tuple[Objective, ...]) -> Point:
+def point_of(run: RunRecord, overrides: list[str], wanted: tuple[Objective, ...]) -> Point:
     """A finished run as the point of a sweep that it was."""
     metrics = {
         name: value for name, value in run.metrics.items() if name.partition("/")[0] in ("train", "val", "test")
@@ -202,7 +202,7 @@ def point_of(run: Recorded, overrides: list[str], wanted: tuple[Objective, ...])
     return Point(overrides, CUT if run.pruned else DONE, values)
 
 
-def params_of(run: Recorded) -> dict[str, Any] | None:
+def params_of(run: RunRecord) -> dict[str, Any] | None:
     """The parameters of the trial that a run was; None for one that no sampler chose."""
     text = run.tags.get(TRIAL)
     return json.loads(text) if text else None

@@ -13,7 +13,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from backproof.contracts import Space as SpacePlugin
 from backproof.contracts.fields import InvalidValue
-from backproof.discovery.registry import Registry, near
+from backproof.discovery.registry import Registry, did_you_mean
 from backproof.sweeps.suggest import Domain, Interval, Suggestions, Take, explore, point
 
 LOG = "log"
@@ -228,7 +228,8 @@ def _zipped(group: list[str], by_key: dict[str, str | Axis]) -> Axis:
             raise InvalidValue(
                 "sweep.zip",
                 key,
-                f"a key that is given a list, in one group: {', '.join(swept) or 'none is'}{near(key, swept)}",
+                f"a key that is given a list, in one group: {', '.join(swept) or 'none is'}"
+                + did_you_mean(key, swept),
             )
         axes.append(axis)
     lengths = {axis.name: len(axis.choices or ()) for axis in axes}
@@ -248,7 +249,7 @@ def _axis(override: Override, integer: Callable[[str], bool]) -> Axis:
     given = override.value()
     tags: set[str] = getattr(given, "tags", set())
     for tag in tags - {LOG}:
-        raise InvalidValue(key, text, f"the tag log, or none{near(tag, [LOG])}")
+        raise InvalidValue(key, text, f"the tag log, or none{did_you_mean(tag, [LOG])}")
     if isinstance(given, IntervalSweep):
         return Axis((key,), text, None, _interval(key, text, given, integer(key)))
     if isinstance(given, RangeSweep) and given.step == 0:

@@ -14,14 +14,14 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from backproof import __version__
-from backproof.app.session import current, processors, writable
+from backproof.app.session import get_session, processors, writable
 from backproof.app.sweep_options import AUTO, GRID, OFF, ON
 from backproof.contracts.fields import InvalidValue
-from backproof.render.terminal import say
+from backproof.render.terminal import print_status
 from backproof.sweeps import resume
 from backproof.sweeps.engines.batch import in_this_process
 from backproof.sweeps.engines.streaming import StreamingLauncher
-from backproof.sweeps.execute import Work
+from backproof.sweeps.execute import SweepExecution
 from backproof.sweeps.locks import sweeping, writer_lock
 from backproof.sweeps.plan import Plan, Planner
 from backproof.tracking import Run, Store, TrackingError, Writer
@@ -61,7 +61,7 @@ class SweepOfPoints:
         """Run all points; raises nothing for failed jobs: the session's outcome tells."""
         if self.config is None or self.hydra_context is None or self.launcher is None:
             raise RuntimeError("setup() must be called before sweep()")
-        config, session = self.config, current()
+        config, session = self.config, get_session()
         planner = Planner(config, self.hydra_context, session, keeps=in_this_process(self.launcher))
         plan = planner.plan([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
         if plan.options.resume not in (AUTO, OFF) and plan.settings.tracking.enabled:
@@ -80,7 +80,7 @@ class SweepOfPoints:
             for each in {folder, earlier.folder or folder} if earlier else {folder}:
                 stack.enter_context(sweeping(each))
             if earlier is not None and store is not None:
-                earlier = resume.settle(store, earlier, say)
+                earlier = resume.finalize_dead_runs(store, earlier, print_status)
             OmegaConf.save(config, folder / "multirun.yaml")
             if isinstance(self.launcher, StreamingLauncher):
                 most = plan.options.n_trials if plan.adaptive else len(plan.points)
@@ -93,7 +93,7 @@ class SweepOfPoints:
                 stack.enter_context(writer.at_work(store, writer_lock(folder)))
                 session.writer = writer
                 stack.callback(setattr, session, "writer", None)
-            returned = Work(planner, plan, folder, store, parent, earlier).run(
+            returned = SweepExecution(planner, plan, folder, store, parent, earlier).run(
                 self.launcher, self.max_batch_size
             )
             if parent is not None:
@@ -109,14 +109,14 @@ class SweepOfPoints:
         stacked = sum(point.alike is not None for point in plan.points)
         return stacked >= WORTH_A_WRITER and processors() > 1
 
-    def _earlier(self, plan: Plan, store: Store | None) -> resume.Earlier | None:
+    def _earlier(self, plan: Plan, store: Store | None) -> resume.PreviousSweep | None:
         """The sweep that this one goes on with, and a line that says so."""
         given = plan.options.resume
         if store is None:
             if given not in (AUTO, OFF):
                 raise InvalidValue("sweep.resume", given, "a store that has the sweep: tracking=off has none")
             return None
-        found = resume.earlier(store, given, plan.hash, plan.complete, say)
+        found = resume.earlier(store, given, plan.hash, plan.complete, print_status)
         if found is None:
             return None
         tags = found.parent.tags
@@ -135,7 +135,7 @@ class SweepOfPoints:
                 )
         total = plan.options.n_trials if plan.adaptive else len(plan.points)
         done = len(found.finished) if plan.adaptive else len(found.match(plan.points))
-        say(
+        print_status(
             f"resumed {found.parent.name} ({found.parent.id[:8]}): "
             f"{done}{f' of {total}' if total else ''} points are done"
             + ("; sweep.resume=off starts afresh" if given == AUTO else "")
@@ -143,7 +143,7 @@ class SweepOfPoints:
         return found
 
     def _parent(
-        self, plan: Plan, store: Store, earlier: resume.Earlier | None, folder: Path, arguments: list[str]
+        self, plan: Plan, store: Store, earlier: resume.PreviousSweep | None, folder: Path, arguments: list[str]
     ) -> Run:
         """The run above the points, new or opened again."""
         tracking, options, swept = plan.settings.tracking, plan.options, plan.space.swept

@@ -32,11 +32,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 import backproof
 from backproof.app import config
-from backproof.app.session import current, processors, writable
+from backproof.app.session import get_session, processors, writable
 from backproof.discovery.registry import Registry
 from backproof.sweeps.locks import FOLDER
 from backproof.tracking import Terminated, TrackingOptions
-from backproof.tracking.signals import forget, request
+from backproof.tracking.signals import clear_request, request_stop
 from backproof.tracking.store import SQLITE, resolve_uri
 
 #: What the libraries under NumPy read when they are loaded.
@@ -105,14 +105,14 @@ def run(setup: Setup, overrides: list[str], number: int) -> tuple[JobReturn, str
             return JobReturn(), out.getvalue()
         finally:
             _at_work = None
-            forget()
+            clear_request()
 
 
 def stop(sweep: str) -> None:
     """End the job of the sweep that runs here, at the end of its epoch, and begin no other."""
     _stopped.add(sweep)
     if _at_work == sweep:
-        request()
+        request_stop()
 
 
 def check(setup: Setup, expected: dict[str, str], host: str, tracking: TrackingOptions, outputs: str) -> int:
@@ -141,7 +141,7 @@ def check(setup: Setup, expected: dict[str, str], host: str, tracking: TrackingO
                 f"it is on another host, {socket.gethostname()}, and {uri} is SQLite, which several hosts cannot "
                 "write\nStart an MLflow server and name it: tracking.uri=http://HOST:5000 (docs/cluster.md)"
             )
-        current().store(tracking, outputs)
+        get_session().store(tracking, outputs)
     return processors()
 
 
@@ -174,7 +174,7 @@ def _prepare(setup: Setup) -> None:
 
     version.setbase("1.3")
     setup_globals()
-    config.register(current().plugins)
+    config.register(get_session().plugins)
     Plugins.instance()
     _ready = setup.sweep
 
@@ -229,7 +229,7 @@ def parts() -> dict[str, str]:
     """What the fingerprint is made of."""
     import numpy as np
 
-    plugins: Registry = current().plugins
+    plugins: Registry = get_session().plugins
     source = sorted(Path(backproof.__file__).parent.rglob("*.py"))
     return {
         "Python": f"{sys.version_info.major}.{sys.version_info.minor}",

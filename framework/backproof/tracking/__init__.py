@@ -4,14 +4,14 @@ almost two seconds."""
 from backproof.tracking.environment import environment
 from backproof.tracking.options import TrackingError, TrackingOptions
 from backproof.tracking.run import Run
-from backproof.tracking.run_writer import Sink, Starter
+from backproof.tracking.run_writer import RunWriter, Starter
 from backproof.tracking.signals import Terminated, check_terminated, terminate_on_sigterm
 from backproof.tracking.store import Store
 from backproof.tracking.writer_process import Writer
 
 __all__ = [
     "Run",
-    "Sink",
+    "RunWriter",
     "Starter",
     "Store",
     "Terminated",

@@ -26,7 +26,7 @@ NOTE, PARENT, KIND = "mlflow.note.content", "mlflow.parentRunId", "backproof.kin
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RunRecord:
     """A run with all that one request gives: of metrics the last values."""
 
     id: str
@@ -77,10 +77,10 @@ class Recorded:
         return command if command.startswith("backproof ") else ""
 
 
-def runs(store: Store, parent: str | None = None) -> list[Recorded]:
+def runs(store: Store, parent: str | None = None) -> list[RunRecord]:
     """The runs of the experiment, the newest first; with `parent` those nested under it."""
     chosen = f"tags.`{PARENT}` = '{parent}'" if parent else ""
-    found: list[Recorded] = []
+    found: list[RunRecord] = []
     token: str | None = None
     client = cast("Any", store.client)  # Some of its types are unknown.
     with _reading(store.uri), quiet():
@@ -94,10 +94,10 @@ def runs(store: Store, parent: str | None = None) -> list[Recorded]:
                 return found
 
 
-def recorded(run: Run) -> Recorded:
+def recorded(run: Run) -> RunRecord:
     """A run of MLflow's."""
     info, data = run.info, run.data
-    return Recorded(
+    return RunRecord(
         id=str(info.run_id),
         name=str(info.run_name),
         status=str(info.status),
@@ -109,13 +109,13 @@ def recorded(run: Run) -> Recorded:
     )
 
 
-def get(store: Store, run_id: str) -> Recorded:
+def get(store: Store, run_id: str) -> RunRecord:
     """The run of that id."""
     with _reading(store.uri), quiet():
         return recorded(store.client.get_run(run_id))
 
 
-def find(found: list[Recorded], given: str) -> Recorded:
+def find(found: list[RunRecord], given: str) -> RunRecord:
     """Of runs, the newest first, the one that is meant: by id, by the beginning of one, by name (the newest of
     that name; a sweep before a run), or `last` for the newest sweep.
 
@@ -156,7 +156,7 @@ def history(store: Store, run_id: str, name: str) -> dict[int, float]:
     return found
 
 
-def members(store: Store, run: Recorded) -> dict[int, dict[str, float]]:
+def members(store: Store, run: RunRecord) -> dict[int, dict[str, float]]:
     """The final metrics of each seed of a run; of one with repeats from its summary, empty where that is lost."""
     if run.repeats == 1:
         return {int(run.params.get("seed", "0")): run.metrics}

@@ -19,13 +19,13 @@ import numpy as np
 from backproof import __version__
 from backproof.contracts import CLASSIFICATION, MULTILABEL, Array
 from backproof.experiment import describe
-from backproof.experiment.experiment import Prepared
+from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.run import GradcheckFailedError, Observer, Result
 from backproof.gradcheck import GradcheckReport
 from backproof.nn import model_io
 from backproof.nn.training import DivergedError, Pruned
 from backproof.render import check_page, plots
-from backproof.tracking import Sink, Starter, TrackingError, TrackingOptions, check_terminated
+from backproof.tracking import RunWriter, Starter, TrackingError, TrackingOptions, check_terminated
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 #: How the overrides begin that a sweeper gives its jobs beyond the user's own.
@@ -39,7 +39,7 @@ OF_THE_SWEEPER = (
 )
 
 
-class Shown(Observer, Protocol):
+class ClosableObserver(Observer, Protocol):
     """An observer that may hold the terminal, and lets go of it."""
 
     def close(self) -> None: ...
@@ -54,17 +54,17 @@ class Recording:
 
     def __init__(
         self,
-        prepared: Prepared,
+        prepared: PreparedExperiment,
         tracking: TrackingOptions,
         store: Starter | None,
         folder: Path,
         overrides: Sequence[str],
-        shown: Shown,
+        shown: ClosableObserver,
         surroundings: Mapping[str, Any],
     ) -> None:
         self.prepared, self.tracking, self.store, self.folder = prepared, tracking, store, folder
         self.overrides, self.shown, self.surroundings = overrides, shown, surroundings
-        self.run: Sink | None = None
+        self.run: RunWriter | None = None
         self._checks = 0
         self._report: GradcheckReport | None = None
         self._closed = False
@@ -105,11 +105,11 @@ class Recording:
         if not self._closed:
             self._close(error)
 
-    def ready(self, prepared: Prepared) -> None:
+    def on_start(self, prepared: PreparedExperiment) -> None:
         """The run is about to start."""
-        self.shown.ready(prepared)
+        self.shown.on_start(prepared)
 
-    def checked(self, report: GradcheckReport) -> None:
+    def on_check(self, report: GradcheckReport) -> None:
         """A gradient check: its numbers at step 0 for fresh parameters, and at the next for trained ones."""
         self._report = report
         if not report.passed:
@@ -119,18 +119,18 @@ class Recording:
             self.run.metrics(report.flat_metrics(), step=self._checks)
             self.run.tags({"backproof.gradcheck": PASSED if report.passed else FAILED})
         self._checks += 1
-        self.shown.checked(report)
+        self.shown.on_check(report)
 
-    def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
+    def on_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
         """The metrics of an epoch."""
         check_terminated()
         if self.run is not None:
             self.run.metrics(metrics, step=epoch)
-        self.shown.epoch(epoch, metrics)
+        self.shown.on_epoch(epoch, metrics)
 
-    def ended(self, outcome: Result | Exception) -> None:
+    def on_end(self, outcome: Result | Exception) -> None:
         """Everything that the run leaves, and its end in MLflow. Raises what keeps a result from being recorded."""
-        self.shown.ended(outcome)
+        self.shown.on_end(outcome)
         if isinstance(outcome, Exception):
             self._close(outcome)
             return
@@ -197,7 +197,7 @@ def _draw(result: Result, folder: Path) -> None:
         file.write_bytes(png)
 
 
-def draw(prepared: Prepared, folder: Path) -> None:
+def draw(prepared: PreparedExperiment, folder: Path) -> None:
     """The pictures of a run that has none, from the weights and the history in its folder."""
     theta = model_io.load(folder / "weights").theta
     with (folder / "metrics.csv").open(newline="") as rows:
@@ -267,7 +267,7 @@ def _label_picture(prediction: Array, y: Array, names: tuple[str, ...]) -> bytes
     return plots.label_rates(prediction.mean(axis=0) > 0.5, y, names)
 
 
-def _dataset(prepared: Prepared, run: Sink) -> None:
+def _dataset(prepared: PreparedExperiment, run: RunWriter) -> None:
     """Name the dataset in MLflow, with the sizes of its parts and a digest of its numbers."""
     data, loader = prepared.data, prepared.experiment.dataset
     parameters = {key: str(value) for key, value in describe.fields_of(loader).items()}
@@ -280,7 +280,7 @@ def _dataset(prepared: Prepared, run: Sink) -> None:
     )
 
 
-def _note(prepared: Prepared, overrides: Sequence[str]) -> str:
+def _note(prepared: PreparedExperiment, overrides: Sequence[str]) -> str:
     """What the UI shows as the run's description."""
     return (
         f"{describe.network(prepared)} on {describe.dataset(prepared)}; {describe.training(prepared)}\n\n"

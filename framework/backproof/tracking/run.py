@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backproof.tracking.options import TrackingError
-from backproof.tracking.run_writer import FAILED, FINISHED, Sink
-from backproof.tracking.signals import held_back
+from backproof.tracking.run_writer import FAILED, FINISHED, RunWriter
+from backproof.tracking.signals import deferred_signals
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,7 +27,7 @@ INSTEAD = "Correct tracking.uri (or MLFLOW_TRACKING_URI), or train without a rec
 PAUSE = 30.0
 
 
-class Run(Sink):
+class Run(RunWriter):
     """A run in MLflow, written by this process."""
 
     def __init__(self, client: MlflowClient, uri: str, info: RunInfo, flush_seconds: float) -> None:
@@ -167,7 +167,7 @@ class Run(Sink):
             with recording_fails(self.uri):
                 self.client.set_terminated(self.id, status)
 
-    def settle(self) -> None:
+    def wait_until_written(self) -> None:
         """Nothing is left to wait for."""
 
     def _artifact(self, content: bytes, path: str) -> None:
@@ -200,7 +200,7 @@ def tag_values(tags: Mapping[str, str]) -> dict[str, str]:
 def recording_fails(uri: str) -> Generator[None, None, None]:
     """Whatever MLflow, its database or its server raise becomes a TrackingError that names the store."""
     try:
-        with held_back():
+        with deferred_signals():
             yield
     except TrackingError:
         raise

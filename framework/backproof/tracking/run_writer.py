@@ -14,7 +14,7 @@ from backproof.tracking.signals import Terminated
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 
 
-class Sink(ABC):
+class RunWriter(ABC):
     """A run that is being recorded. `with sink:` ends it, with the status that fits how the block was left."""
 
     finished = False
@@ -56,7 +56,7 @@ class Sink(ABC):
         """Write what is waiting and end the run as FINISHED, FAILED or KILLED; it is `finished` then."""
 
     @abstractmethod
-    def settle(self) -> None:
+    def wait_until_written(self) -> None:
         """Wait until all is written. Raises TrackingError where that failed."""
 
     def end(self, error: BaseException | None) -> None:
@@ -88,7 +88,7 @@ class Starter(Protocol):
 
     def start(
         self, run_name: str, params: dict[str, Any], tags: dict[str, str], parent: str | None = None
-    ) -> Sink: ...
+    ) -> RunWriter: ...
 
 
 def _status(error: BaseException | None) -> str:

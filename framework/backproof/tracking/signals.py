@@ -33,20 +33,20 @@ def check_terminated() -> None:
         raise KeyboardInterrupt
 
 
-def request() -> None:
+def request_stop() -> None:
     """End the run of this process as SIGTERM would, from outside of its main thread."""
     global _arrived
     _arrived = signal.SIGTERM
 
 
-def forget() -> None:
+def clear_request() -> None:
     """What was requested is done."""
     global _arrived
     _arrived = 0
 
 
 @contextlib.contextmanager
-def held_back() -> Generator[None, None, None]:
+def deferred_signals() -> Generator[None, None, None]:
     """A signal that comes here is raised at the end of it, and only a second Ctrl-C at once.
 
     An exception amid a transaction of MLflow's may leave it open, and its database locked, for this process too: it

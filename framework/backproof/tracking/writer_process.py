@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 from backproof.tracking.options import TrackingError
 from backproof.tracking.run import Run, milliseconds
-from backproof.tracking.run_writer import FAILED, FINISHED, KILLED, Sink
+from backproof.tracking.run_writer import FAILED, FINISHED, KILLED, RunWriter
 from backproof.tracking.store import Store, import_mlflow
 
 #: Metrics of a run that are written when there is nothing else to do.
@@ -59,12 +59,12 @@ class Writer:
 
     def start(
         self, run_name: str, params: dict[str, Any], tags: dict[str, str], parent: str | None = None
-    ) -> DistantRun:
+    ) -> RemoteRun:
         """A new run; nothing of it is there yet when this returns."""
         number = next(self._numbers)
         given = {"run_name": run_name, "params": params, "tags": tags, "parent": parent}
         self.send({"run": number, "do": "start", "with": given})
-        return DistantRun(self, number, run_name)
+        return RemoteRun(self, number, run_name)
 
     def send(self, message: dict[str, Any]) -> None:
         """Have something done. Raises TrackingError where nobody is there to do it."""
@@ -108,8 +108,8 @@ class Writer:
         self.close()
 
 
-class DistantRun(Sink):
-    """A run that is written elsewhere. What went wrong there is raised by `settle`."""
+class RemoteRun(RunWriter):
+    """A run that is written elsewhere. What went wrong there is raised by `wait_until_written`."""
 
     def __init__(self, writer: Writer, number: int, name: str) -> None:
         self._writer, self._number, self._name = writer, number, name
@@ -148,7 +148,7 @@ class DistantRun(Sink):
         self.finished = True
         self._do("finish", status=status)
 
-    def settle(self) -> None:
+    def wait_until_written(self) -> None:
         if self.finished:
             self._writer.reply(self._number, "done")
 
@@ -156,7 +156,7 @@ class DistantRun(Sink):
         self._writer.send({"run": self._number, "do": what, "with": given})
 
 
-class _Served:
+class WriterServer:
     """The runs that this process writes, each known to the owner by a number."""
 
     def __init__(self, store: Store, out: TextIO) -> None:
@@ -222,7 +222,7 @@ class _Served:
             self.out.flush()
 
 
-def _messages(waiting: queue.SimpleQueue[Any], served: _Served) -> Iterator[dict[str, Any]]:
+def _messages(waiting: queue.SimpleQueue[Any], served: WriterServer) -> Iterator[dict[str, Any]]:
     """What is to be done, until the owner has no more or is gone."""
     while True:
         try:
@@ -258,7 +258,7 @@ def main() -> None:
     from filelock import FileLock
 
     with FileLock(first["lock"]):
-        served = _Served(Store.again(**first["store"]), out)
+        served = WriterServer(Store.again(**first["store"]), out)
         try:
             for message in _messages(waiting, served):
                 served.take(message)

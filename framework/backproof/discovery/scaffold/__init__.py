@@ -7,7 +7,7 @@ import string
 from pathlib import Path
 
 from backproof.contracts import KINDS
-from backproof.discovery.registry import PluginError, Registry, near
+from backproof.discovery.registry import PluginError, Registry, did_you_mean
 
 TEMPLATES = Path(__file__).parent / "templates"
 #: What Hydra would read as another thing than a name.
@@ -76,7 +76,7 @@ def create(plugins: Registry, kind: str, name: str, folder: Path, *, code: bool 
 def _check(plugins: Registry, kind: str, name: str) -> None:
     if kind not in KINDS:
         raise PluginError(
-            f"no kind of plugin is called {kind!r}{near(kind, [*KINDS])}\nKinds: {', '.join(KINDS)}"
+            f"no kind of plugin is called {kind!r}{did_you_mean(kind, [*KINDS])}\nKinds: {', '.join(KINDS)}"
         )
     if (
         not (name.isidentifier() and name.isascii())

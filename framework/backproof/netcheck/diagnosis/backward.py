@@ -8,16 +8,16 @@ import numpy as np
 
 from backproof.contracts import Array, Trace
 from backproof.netcheck.diagnosis.case import Case
-from backproof.netcheck.diagnosis.fault import Here, Mistake
+from backproof.netcheck.diagnosis.fault import Context, Fault
 from backproof.netcheck.diagnosis.faults_hidden import backs, slopes
 from backproof.netcheck.diagnosis.faults_output import samples, seeds, sizes
 from backproof.netcheck.diagnosis.faults_parameters import biases, ends, penalties, weights
 
-Mistakes = frozenset[Mistake]
+Mistakes = frozenset[Fault]
 NONE: Mistakes = frozenset()
 
 
-def ledger(trace: Trace, *, penalty: bool) -> list[Mistake]:
+def ledger(trace: Trace, *, penalty: bool) -> list[Fault]:
     """Every mistake that a network of this depth and these shapes leaves room for."""
     depth = len(trace.W)
     found = seeds(trace, depth) + samples("samples", depth, "∂Err/∂z")
@@ -82,7 +82,7 @@ class Backward:
             gradient = np.where(np.isnan(entry), gradient, entry)
         return self._penalised(tensor, gradient, mistakes, here)
 
-    def _product(self, tensor: str, here: Here) -> Array:
+    def _product(self, tensor: str, here: Context) -> Array:
         """δ hᵀ, or the sum of δ over the samples."""
         if tensor[0] == "b":
             return here.delta.sum(0)
@@ -91,7 +91,7 @@ class Backward:
             return np.einsum("nhd,nd->hd", here.delta, below)
         return here.delta.T @ below
 
-    def _penalised(self, tensor: str, gradient: Array, mistakes: Mistakes, here: Here) -> Array:
+    def _penalised(self, tensor: str, gradient: Array, mistakes: Mistakes, here: Context) -> Array:
         for each in mistakes:
             if each.kind == "penalty" and tensor in self.case.penalty and tensor in each.scope(self.depth):
                 gradient = gradient + np.asarray(each.apply(here)) * self.case.penalty[tensor]
@@ -117,7 +117,7 @@ class Backward:
                 delta = delta * np.asarray(here[part].apply(self._here(layer, delta)))
         return delta
 
-    def _start(self, own: dict[str, Mistake]) -> Array | None:
+    def _start(self, own: dict[str, Fault]) -> Array | None:
         here = self._here(self.depth, self._seed)
         delta = np.asarray(own["seed"].apply(here)) if "seed" in own else self._seed
         if not np.isfinite(delta).all():
@@ -127,7 +127,7 @@ class Backward:
                 delta = delta * np.asarray(own[part].apply(here))
         return delta
 
-    def _back(self, layer: int, mistakes: Mistakes, own: dict[str, Mistake]) -> Array | None:
+    def _back(self, layer: int, mistakes: Mistakes, own: dict[str, Fault]) -> Array | None:
         upper = self.delta(layer + 1, mistakes)
         if upper is None or upper.ndim == 3:
             return None
@@ -142,7 +142,7 @@ class Backward:
         """φ'(a) of a hidden layer, (N, H), or (N, H, D) where it differs by input."""
         return self._slope(layer, next((m for m in mistakes if m.place == ("slope", layer)), None))
 
-    def _slope(self, layer: int, mistake: Mistake | None) -> Array | None:
+    def _slope(self, layer: int, mistake: Fault | None) -> Array | None:
         key = layer, NONE if mistake is None else frozenset((mistake,))
         if key not in self._slopes:
             a = self.trace.a[layer]
@@ -151,8 +151,8 @@ class Backward:
             self._slopes[key] = np.asarray(slope) if fine else None
         return self._slopes[key]
 
-    def _here(self, layer: int, delta: Array, above: Array | None = None) -> Here:
-        return Here(self.trace, layer, delta, above, self.case.expected, self.case.penalty)
+    def _here(self, layer: int, delta: Array, above: Array | None = None) -> Context:
+        return Context(self.trace, layer, delta, above, self.case.expected, self.case.penalty)
 
 
 _DELTA = {"seed", "classes", "samples", "back", "slope", "sign", "mean", "size", "factor"}
@@ -166,7 +166,7 @@ def plain_gradients(trace: Trace) -> dict[str, Array]:
     return {tensor: gradient for tensor in shapes if (gradient := own.gradient(tensor, NONE)) is not None}
 
 
-class Judge:
+class Evaluator:
     """Whether mistakes give the numbers of a tensor, at every case."""
 
     def __init__(self, cases: Iterable[Case]) -> None:

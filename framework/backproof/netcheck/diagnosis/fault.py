@@ -24,7 +24,7 @@ from backproof.contracts import Array, Trace
 
 
 @dataclass(frozen=True)
-class Here:
+class Context:
     """Where a mistake works: one layer l of one case."""
 
     trace: Trace
@@ -38,11 +38,11 @@ class Here:
 
 
 #: Numbers in the place of the right ones; None where the mistake cannot be made, as for want of a shape that fits.
-Apply = Callable[[Here], "Array | float | None"]
+Apply = Callable[[Context], "Array | float | None"]
 
 
 @dataclass(frozen=True)
-class Mistake:
+class Fault:
     """One mistake at one place of the backward pass."""
 
     kind: str  # of the place

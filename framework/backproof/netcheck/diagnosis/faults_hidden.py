@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from backproof.contracts import Array, Trace
-from backproof.netcheck.diagnosis.fault import Apply, Here, Mistake, letters
+from backproof.netcheck.diagnosis.fault import Apply, Context, Fault, letters
 from backproof.netcheck.diagnosis.faults_output import units
 
 
@@ -16,14 +16,14 @@ def fits(array: Array, shape: tuple[int, ...]) -> Array | None:
     return array if array.shape == shape else None
 
 
-def backs(trace: Trace, layer: int, depth: int) -> list[Mistake]:
+def backs(trace: Trace, layer: int, depth: int) -> list[Fault]:
     """All mistakes in ∂Err/∂h of a hidden layer: Σ_k δ_k (W)_kh with the layer above's δ and W."""
     up, W = layer + 1, trace.W[layer + 1]
     count, below = W.shape
     k = letters(depth)[up]
 
-    def mistake(name: str, says: str, apply: Apply, form: str = "") -> Mistake:
-        return Mistake("back", layer, name, says, apply, form)
+    def mistake(name: str, says: str, apply: Apply, form: str = "") -> Fault:
+        return Fault("back", layer, name, says, apply, form)
 
     # What comes back is summed over the letter of the layer above; where the W is another one, only that changes.
     found = [
@@ -89,7 +89,7 @@ def backs(trace: Trace, layer: int, depth: int) -> list[Mistake]:
         which = f"output {unit}" if up == depth else f"unit {unit} of layer {up}"
         says = f"Σ_{k} is missing: only {which} comes back to h{layer}, one {k} where the sum over all belongs"
         found.append(
-            Mistake("back", layer, f"only_unit_{unit}", says, _one_unit(unit), "(W{u})_{k}{h}", (up, unit))
+            Fault("back", layer, f"only_unit_{unit}", says, _one_unit(unit), "(W{u})_{k}{h}", (up, unit))
         )
     if up == depth and count > 1:
         says = f"Σ_{k} is missing: only the true class comes back to h{layer}"
@@ -108,16 +108,16 @@ def backs(trace: Trace, layer: int, depth: int) -> list[Mistake]:
     return found + _skips(trace, layer, depth)
 
 
-def W0(here: Here) -> Array:
+def W0(here: Context) -> Array:
     """The weights of the layer above."""
     return here.trace.W[here.layer + 1]
 
 
-def _true_class(here: Here) -> Array:
+def _true_class(here: Context) -> Array:
     return (here.delta * here.trace.y) @ W0(here)
 
 
-def _with_bias(here: Here) -> Array:
+def _with_bias(here: Context) -> Array:
     return here.delta @ (W0(here) + here.trace.b[here.layer + 1][:, None])
 
 
@@ -130,40 +130,40 @@ def _one_unit(unit: int) -> Apply:
 
 
 def _other_weights(other: int, *, transposed: bool = False) -> Apply:
-    def apply(here: Here) -> Array:
+    def apply(here: Context) -> Array:
         W = here.trace.W[other]
         return here.delta @ (W.T if transposed else W)
 
     return apply
 
 
-def _skips(trace: Trace, layer: int, depth: int) -> list[Mistake]:
+def _skips(trace: Trace, layer: int, depth: int) -> list[Fault]:
     """What passes over a layer, where the shapes let it."""
-    found: list[Mistake] = []
+    found: list[Fault] = []
     up, two = layer + 1, layer + 2
     if two > depth:
         return found
     if trace.b[two].shape == trace.b[up].shape:
         says = f"∂Err/∂a{two} stands where ∂Err/∂a{up} belongs: a layer too high"
-        found.append(Mistake("back", layer, "delta_of_layer_above", says, _from_above))
+        found.append(Fault("back", layer, "delta_of_layer_above", says, _from_above))
     if trace.b[up].shape == trace.b[layer].shape:
         says = f"layer {up} is passed over: what comes back to h{up} is taken for what comes back to h{layer}"
-        found.append(Mistake("back", layer, "layer_skipped", says, _skip))
+        found.append(Fault("back", layer, "layer_skipped", says, _skip))
     return found
 
 
-def _from_above(here: Here) -> Array | None:
+def _from_above(here: Context) -> Array | None:
     return None if here.above is None else here.above @ W0(here)
 
 
-def _skip(here: Here) -> Array | None:
+def _skip(here: Context) -> Array | None:
     return None if here.above is None else here.above @ here.trace.W[here.layer + 2]
 
 
 def _at(place: Callable[[Trace, int], Array]) -> Apply:
     """φ' at another place, if it has the shape of a."""
 
-    def apply(here: Here) -> Array | None:
+    def apply(here: Context) -> Array | None:
         at = fits(place(here.trace, here.layer), here.trace.a[here.layer].shape)
         return None if at is None else here.trace.dphi(np.ascontiguousarray(at))
 
@@ -173,7 +173,7 @@ def _at(place: Callable[[Trace, int], Array]) -> Apply:
 def _is(values: Callable[[Array, Array], Array]) -> Apply:
     """Another function of a and h in the place of φ'(a)."""
 
-    def apply(here: Here) -> Array:
+    def apply(here: Context) -> Array:
         with np.errstate(all="ignore"):
             return values(here.trace.a[here.layer], here.trace.h[here.layer])
 
@@ -181,7 +181,7 @@ def _is(values: Callable[[Array, Array], Array]) -> Apply:
 
 
 def _times_slope(values: Callable[[Array, Trace, int], Array]) -> Apply:
-    def apply(here: Here) -> Array:
+    def apply(here: Context) -> Array:
         with np.errstate(all="ignore"):
             return values(here.trace.dphi(here.trace.a[here.layer]), here.trace, here.layer)
 
@@ -197,7 +197,7 @@ def _each(array: Array, trace: Trace) -> Array:
     return np.repeat(array[None], trace.N, axis=0)
 
 
-def _summand(here: Here, *, bias: bool) -> Array:
+def _summand(here: Context, *, bias: bool) -> Array:
     """φ' at W_hd x_d + b_h, (N, H, D): a slope for each d."""
     trace, layer = here.trace, here.layer
     single = trace.W[layer][None] * trace.h[layer - 1][:, None, :]
@@ -348,10 +348,10 @@ _SLOPES: dict[str, tuple[str, str, Apply]] = {
 }
 
 
-def slopes(trace: Trace, layer: int, depth: int) -> list[Mistake]:
+def slopes(trace: Trace, layer: int, depth: int) -> list[Fault]:
     """All mistakes in φ' of a hidden layer."""
     found = [
-        Mistake("slope", layer, name, says.replace("{l}", str(layer)), apply, form)
+        Fault("slope", layer, name, says.replace("{l}", str(layer)), apply, form)
         for name, (says, form, apply) in _SLOPES.items()
     ]
     d, h = letters(depth)[layer - 1], letters(depth)[layer]
@@ -362,12 +362,12 @@ def slopes(trace: Trace, layer: int, depth: int) -> list[Mistake]:
         says = f"φ' is taken at the single summand {single}, not at the whole pre-activation {whole}"
         form = "φ'((W{l})_{h}{d} {below}_n{d}" + (" + (b{l})_{h})" if bias else ")")
         apply = _at_summand(bias)
-        found.append(Mistake("slope", layer, name, says, apply, form, only=f"W{layer}"))
+        found.append(Fault("slope", layer, name, says, apply, form, only=f"W{layer}"))
     for other in (m for m in trace.h if m not in (0, layer) and trace.h[m].shape == trace.h[layer].shape):
         says = f"φ' is taken at a{other}, not at a{layer}: the slope of another layer"
         apply = _at(lambda t, _, other=other: t.a[other])
         name = f"phi_prime_of_layer_{other}"
-        found.append(Mistake("slope", layer, name, says, apply, f"φ'((a{other})_n{{h}})"))
+        found.append(Fault("slope", layer, name, says, apply, f"φ'((a{other})_n{{h}})"))
     return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from backproof.contracts import Array, Trace
-from backproof.netcheck.diagnosis.fault import Apply, Here, Mistake
+from backproof.netcheck.diagnosis.fault import Apply, Context, Fault
 
 #: Of so many units each one is tried in the place of the sum over them; of more, the first and the last.
 EACH_UNIT = 16
@@ -19,7 +19,7 @@ def units(count: int) -> list[int]:
 
 
 def _mean(numbers: Callable[[Trace], Array]) -> Apply:
-    def apply(here: Here) -> Array:
+    def apply(here: Context) -> Array:
         with np.errstate(all="ignore"):
             return numbers(here.trace) / here.trace.N
 
@@ -146,15 +146,14 @@ _SEEDS: dict[str, tuple[str, str, Callable[[Trace], Array]]] = {
 }
 
 
-def seeds(trace: Trace, depth: int) -> list[Mistake]:
+def seeds(trace: Trace, depth: int) -> list[Fault]:
     """All mistakes in ∂Err/∂z itself."""
     found = [
-        Mistake("seed", depth, name, says, _mean(numbers), form)
-        for name, (says, form, numbers) in _SEEDS.items()
+        Fault("seed", depth, name, says, _mean(numbers), form) for name, (says, form, numbers) in _SEEDS.items()
     ]
     K = trace.z.shape[1]
     found.append(
-        Mistake(
+        Fault(
             "classes",
             depth,
             "only_true_class",
@@ -166,12 +165,12 @@ def seeds(trace: Trace, depth: int) -> list[Mistake]:
     )
     for k in units(K) if K > 1 else []:
         says = f"∂Err/∂z is kept for output {k} alone and zero for the others"
-        found.append(Mistake("classes", depth, f"only_output_{k}", says, _only(k), f"[k = {k}]"))
+        found.append(Fault("classes", depth, f"only_output_{k}", says, _only(k), f"[k = {k}]"))
     return found
 
 
 def _only(k: int) -> Apply:
-    def apply(here: Here) -> Array:
+    def apply(here: Context) -> Array:
         only = np.zeros_like(here.trace.z)
         only[:, k] = 1
         return only
@@ -180,7 +179,7 @@ def _only(k: int) -> Apply:
 
 
 def _weights_of_samples(kept: slice, over: Callable[[int], float], rest: float = 0.0) -> Apply:
-    def apply(here: Here) -> Array:
+    def apply(here: Context) -> Array:
         weights = np.full((here.trace.N, 1), rest)
         if over is _all_but_one and here.trace.N == 1:
             # A mean over N − 1 of one sample is none: whoever takes it has to keep the sample.
@@ -196,7 +195,7 @@ def _all_but_one(N: int) -> float:
 
 
 def _half(*, first: bool) -> Apply:
-    def apply(here: Here) -> Array:
+    def apply(here: Context) -> Array:
         N = here.trace.N
         return ((np.arange(N) < N // 2) == first).astype(np.float64)[:, None]
 
@@ -267,10 +266,10 @@ _SAMPLES: dict[str, tuple[str, str, Apply]] = {
 }
 
 
-def samples(kind: str, layer: int, where: str) -> list[Mistake]:
+def samples(kind: str, layer: int, where: str) -> list[Fault]:
     """Samples that are left out, at a place that is called `where`."""
     return [
-        Mistake(kind, layer, name, f"{says}, in {where}", apply, form)
+        Fault(kind, layer, name, f"{says}, in {where}", apply, form)
         for name, (says, form, apply) in _SAMPLES.items()
     ]
 
@@ -298,13 +297,13 @@ _SIZES: dict[str, tuple[str, str, Callable[[Trace], float]]] = {
 }
 
 
-def sizes(prefix: str, layer: int, where: str) -> list[Mistake]:
+def sizes(prefix: str, layer: int, where: str) -> list[Fault]:
     """A wrong sign or factor of what is called `where`. The places are `prefix`sign, `prefix`mean for the mean over
     the samples, and `prefix`size."""
     at = "" if prefix else where
-    sign = Mistake(f"{prefix}sign", layer, "sign", f"{where} has the wrong sign", lambda here: -1.0, "−", at=at)
+    sign = Fault(f"{prefix}sign", layer, "sign", f"{where} has the wrong sign", lambda here: -1.0, "−", at=at)
     scaled = [
-        Mistake(
+        Fault(
             prefix + ("mean" if "N" in form else "size"),
             layer,
             name,

@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 
 from backproof.contracts import Array, Trace
-from backproof.netcheck.diagnosis.fault import Apply, Here, Mistake
+from backproof.netcheck.diagnosis.fault import Apply, Context, Fault
 from backproof.netcheck.diagnosis.faults_hidden import fits
 
 
-def _input(place: Callable[[Here, Array], Array]) -> Apply:
+def _input(place: Callable[[Context, Array], Array]) -> Apply:
     """Another input in the place of h of the layer below, if it has its shape."""
 
-    def apply(here: Here) -> Array | None:
+    def apply(here: Context) -> Array | None:
         h = here.trace.h[here.layer - 1]
         other = fits(place(here, h), h.shape)
         return None if other is None else here.delta.T @ other
@@ -174,7 +174,7 @@ _BIASES: dict[str, tuple[str, str, Apply]] = {
 }
 
 
-def weights(trace: Trace, layer: int) -> list[Mistake]:
+def weights(trace: Trace, layer: int) -> list[Fault]:
     """All mistakes in the gradient of W of a layer, given its δ."""
     skipped = {"pre_activation", "phi_twice", "slope_for_input", "network_input"} if layer == 1 else set[str]()
     if layer == 2:
@@ -185,7 +185,7 @@ def weights(trace: Trace, layer: int) -> list[Mistake]:
     else:
         skipped |= {"reshaped"}
     found = [
-        Mistake("weights", layer, name, _said(says, layer), apply, form)
+        Fault("weights", layer, name, _said(says, layer), apply, form)
         for name, (says, form, apply) in _WEIGHTS.items()
         if name not in skipped
     ]
@@ -193,29 +193,29 @@ def weights(trace: Trace, layer: int) -> list[Mistake]:
     for other in (m for m in trace.h if m not in (0, layer - 1) and trace.h[m].shape == below.shape):
         says = _said(f"h{other} stands where {{in}} belongs: the output of another layer", layer)
         apply = _input(lambda here, _, other=other: here.trace.h[other])
-        found.append(Mistake("weights", layer, f"input_of_layer_{other}", says, apply, f"(h{other})_n{{d}}"))
+        found.append(Fault("weights", layer, f"input_of_layer_{other}", says, apply, f"(h{other})_n{{d}}"))
     return found + _swapped("weights", "W", layer, dict(trace.W))
 
 
-def biases(trace: Trace, layer: int) -> list[Mistake]:
+def biases(trace: Trace, layer: int) -> list[Fault]:
     """All mistakes in the gradient of b of a layer, given its δ."""
     found = [
-        Mistake("biases", layer, name, _said(says, layer), apply, form)
+        Fault("biases", layer, name, _said(says, layer), apply, form)
         for name, (says, form, apply) in _BIASES.items()
     ]
     return found + _swapped("biases", "b", layer, dict(trace.b))
 
 
-def ends(kind: str, layer: int, where: str) -> list[Mistake]:
+def ends(kind: str, layer: int, where: str) -> list[Fault]:
     """Mistakes with the finished gradient of a tensor that is called `where`; it stands in the place of δ.
     `kind` is weights or biases."""
     end, units = f"{kind}_end", f"{kind}_units"
-    found = [Mistake(end, layer, name, f"{where} {says}", _finished(of)) for name, (says, of) in _ENDS.items()]
+    found = [Fault(end, layer, name, f"{where} {says}", _finished(of)) for name, (says, of) in _ENDS.items()]
     says = f"{where} has its units in reverse order"
-    found.append(Mistake(units, layer, "reversed", says, _finished(lambda g: g[::-1])))
+    found.append(Fault(units, layer, "reversed", says, _finished(lambda g: g[::-1])))
     if kind == "weights":
         found += [
-            Mistake(
+            Fault(
                 units, layer, f"{which}_input_forgotten", f"{where} is zero for the {which} input", _without(at)
             )
             for which, at in (("first", 0), ("last", -1))
@@ -236,7 +236,7 @@ def _finished(of: Callable[[Array], Array]) -> Apply:
 
 
 def _without(at: int) -> Apply:
-    def apply(here: Here) -> Array:
+    def apply(here: Context) -> Array:
         gradient = here.delta.copy()
         gradient[:, at] = 0
         return gradient
@@ -244,13 +244,13 @@ def _without(at: int) -> Apply:
     return apply
 
 
-def _swapped(kind: str, letter: str, layer: int, tensors: dict[int, Array]) -> list[Mistake]:
+def _swapped(kind: str, letter: str, layer: int, tensors: dict[int, Array]) -> list[Fault]:
     """The gradient of another layer's tensor of the same shape."""
-    found: list[Mistake] = []
+    found: list[Fault] = []
     for other in (m for m in tensors if m != layer and tensors[m].shape == tensors[layer].shape):
         says = f"the gradient of {letter}{other} stands where that of {letter}{layer} belongs"
         name = f"gradient_of_{letter}{other}"
-        found.append(Mistake(kind, layer, name, says, _gradient_of(f"{letter}{other}")))
+        found.append(Fault(kind, layer, name, says, _gradient_of(f"{letter}{other}")))
     return found
 
 
@@ -285,10 +285,10 @@ _PENALTIES: dict[str, tuple[str, str, Callable[[Trace], float]]] = {
 }
 
 
-def penalties(depth: int) -> list[Mistake]:
+def penalties(depth: int) -> list[Fault]:
     """The penalty's gradient in the gradient of the data loss, where it does not belong: it is added apart."""
     return [
-        Mistake("penalty", depth, name, f"the penalty's gradient {says}", _part(of), form)
+        Fault("penalty", depth, name, f"the penalty's gradient {says}", _part(of), form)
         for name, (says, form, of) in _PENALTIES.items()
     ]
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from backproof.contracts import Array
 from backproof.netcheck.diagnosis.case import Case, same
-from backproof.netcheck.diagnosis.fault import Apply, Here, Mistake
+from backproof.netcheck.diagnosis.fault import Apply, Context, Fault
 
 #: So many entries must be right, and so many cut off, in all: one may be at the limit by chance.
 LEAST = 3
 
 
-def clipped(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list[Mistake]:
+def clipped(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list[Fault]:
     """The gradients of a tensor are `numbers`, but where these pass the largest or the smallest entry given: of all
     cases, or of each."""
     given = [case.given[tensor] for case in cases]
@@ -49,17 +49,17 @@ def _cut_off(
 
 def _clipped(
     tensor: str, cases: Sequence[Case], low: Sequence[float], high: Sequence[float], where: str
-) -> Mistake:
+) -> Fault:
     limits = {id(case.trace): (one, other) for case, one, other in zip(cases, low, high, strict=True)}
 
-    def apply(here: Here) -> Array:
+    def apply(here: Context) -> Array:
         least, most = limits.get(id(here.trace), (low[0], high[0]))
         return np.clip(here.delta, least, most)
 
     return _end(tensor, "clipped", f"the gradient of {tensor} is clipped{where}", apply)
 
 
-def fixed_norm(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list[Mistake]:
+def fixed_norm(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list[Fault]:
     """The gradients of a tensor, or of all together, are scaled to one norm, or down to one where they pass it."""
     given = [case.given[tensor] for case in cases]
     sizes = [float(np.linalg.norm(each)) for each in numbers]
@@ -70,7 +70,7 @@ def fixed_norm(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> 
         return []
     own = [c * size for c, size in zip(ratios, sizes, strict=True)]
     whole = [_norm(case) for case in cases]
-    found: list[Mistake] = []
+    found: list[Fault] = []
     c = _limit(ratios, own)
     if c is not None:
         clip = _clip(ratios)
@@ -82,7 +82,7 @@ def fixed_norm(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> 
         depth = cases[0].depth
         says = f"all gradients together are scaled down to norm {c:.6g} where they pass it: clipped by norm"
         found.append(
-            Mistake(
+            Fault(
                 "factor",
                 depth,
                 "clipped_by_norm",
@@ -112,13 +112,13 @@ def _norm(case: Case) -> float:
 
 
 def _scaled(c: float, *, clip: bool) -> Apply:
-    def apply(here: Here) -> Array:
+    def apply(here: Context) -> Array:
         size = float(np.linalg.norm(here.delta)) or 1.0
         return here.delta * (min(1.0, c / size) if clip else c / size)
 
     return apply
 
 
-def _end(tensor: str, name: str, says: str, apply: Apply, number: str = "limits") -> Mistake:
+def _end(tensor: str, name: str, says: str, apply: Apply, number: str = "limits") -> Fault:
     kind = "weights_end" if tensor[0] == "W" else "biases_end"
-    return Mistake(kind, int(tensor[1:]), name, says, apply, number=number)
+    return Fault(kind, int(tensor[1:]), name, says, apply, number=number)

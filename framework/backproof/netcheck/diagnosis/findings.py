@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from backproof.netcheck.diagnosis.backward import Judge, Mistakes, ledger
+from backproof.netcheck.diagnosis.backward import Evaluator, Mistakes, ledger
 from backproof.netcheck.diagnosis.case import Case, same
 from backproof.netcheck.diagnosis.counterexample import Evaluate, counterexample
 from backproof.netcheck.diagnosis.error_pattern import follows, structure, wrong_delta
-from backproof.netcheck.diagnosis.fault import Mistake
+from backproof.netcheck.diagnosis.fault import Fault
 from backproof.netcheck.diagnosis.formula_text import formula
 from backproof.netcheck.diagnosis.localize import WRONG, locate
 from backproof.netcheck.diagnosis.plugins import plugin_findings
@@ -53,7 +53,7 @@ class _Diagnosing:
     def __init__(self, cases: Sequence[Case], evaluate: Evaluate | None, probes: Sequence[Case]) -> None:
         self.cases, self.evaluate, self.depth = list(cases), evaluate, cases[0].depth
         self.steps = locate(probes)
-        self.judge = Judge(self.cases)
+        self.judge = Evaluator(self.cases)
         has_penalty = any(np.any(each) for case in self.cases for each in case.penalty.values())
         self.search = Search(self.judge, ledger(self.cases[0].trace, penalty=has_penalty), self.depth)
         standard = all(same(c.trace.dloss(), (c.trace.p - c.trace.y) / c.trace.N) for c in self.cases)
@@ -100,7 +100,7 @@ class _Diagnosing:
             findings.append(self._finding(chosen, group, tensors, others))
         return findings + self._unknowns(chosen)
 
-    def _touched(self, chosen: Explanation, mistake: Mistake) -> list[str]:
+    def _touched(self, chosen: Explanation, mistake: Fault) -> list[str]:
         """The tensors whose gradient this mistake changes."""
         tensors: list[str] = []
         for tensor, mistakes in chosen.mistakes.items():
@@ -109,7 +109,7 @@ class _Diagnosing:
         return tensors
 
     def _finding(
-        self, chosen: Explanation, group: list[Mistake], tensors: list[str], others: Sequence[Explanation]
+        self, chosen: Explanation, group: list[Fault], tensors: list[str], others: Sequence[Explanation]
     ) -> Finding:
         mistake, shown = group[0], _shown(tensors)
         left = max((self._left(tensor, chosen.mistakes[tensor]) for tensor in tensors), default=0.0)
@@ -130,7 +130,7 @@ class _Diagnosing:
             residual=left,
         )
 
-    def _missing(self, chosen: Explanation, group: list[Mistake], tensors: list[str]) -> list[str]:
+    def _missing(self, chosen: Explanation, group: list[Fault], tensors: list[str]) -> list[str]:
         """The tensors that the places of these mistakes lead to, and that are without them."""
         return [
             tensor
@@ -200,9 +200,9 @@ class _Diagnosing:
         )
 
 
-def _grouped(mistakes: Sequence[Mistake]) -> list[list[Mistake]]:
+def _grouped(mistakes: Sequence[Fault]) -> list[list[Fault]]:
     """What counts as one mistake, together."""
-    groups: dict[object, list[Mistake]] = {}
+    groups: dict[object, list[Fault]] = {}
     for each in mistakes:
         groups.setdefault(each.group, []).append(each)
     return list(groups.values())
@@ -214,11 +214,11 @@ def _shown(tensors: Sequence[str]) -> str:
     return max(weights or list(tensors), key=lambda each: int(each[1:]))
 
 
-def _alternative(mistake: Mistake) -> Alternative:
+def _alternative(mistake: Fault) -> Alternative:
     return Alternative(mistake.name, mistake.where, mistake.says)
 
 
-def _swaps(chosen: Explanation, group: Sequence[Mistake], others: Sequence[Explanation]) -> list[Alternative]:
+def _swaps(chosen: Explanation, group: Sequence[Fault], others: Sequence[Explanation]) -> list[Alternative]:
     """What may stand in the place of one mistake, the others being the same."""
     found: dict[Alternative, None] = {}
     for other in others:
@@ -228,7 +228,7 @@ def _swaps(chosen: Explanation, group: Sequence[Mistake], others: Sequence[Expla
     return list(found)
 
 
-def _swapped(chosen: Explanation, other: Explanation) -> frozenset[Mistake] | None:
+def _swapped(chosen: Explanation, other: Explanation) -> frozenset[Fault] | None:
     """The one mistake of the chosen explanation in whose place the other has another one; None if it is not one."""
     gone, new = chosen.all - other.all, other.all - chosen.all
     one = len({each.group for each in gone}) == 1 and len({each.group for each in new}) == 1

@@ -9,7 +9,7 @@ import numpy as np
 
 from backproof.contracts import Array
 from backproof.netcheck.diagnosis.case import Case, same
-from backproof.netcheck.diagnosis.fault import Apply, Here, Mistake
+from backproof.netcheck.diagnosis.fault import Apply, Context, Fault
 from backproof.netcheck.diagnosis.faults_postprocess import clipped, fixed_norm
 
 #: How well the fitted numbers of the cases must agree.
@@ -42,9 +42,9 @@ class Scale:
         return N if shown == "1" else f"{shown} {N}"
 
 
-def fitted(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list[Mistake]:
+def fitted(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list[Fault]:
     """What makes the given gradients of a tensor out of `numbers`, its gradients without it, one per case."""
-    found: list[Mistake] = []
+    found: list[Fault] = []
     given = [case.given[tensor] for case in cases]
     factor = scale(cases, given, numbers)
     if factor is not None and abs(factor.c) > AGREE:
@@ -139,7 +139,7 @@ def _fits(given: Sequence[Array], parts: Sequence[Array], numbers: Sequence[floa
     )
 
 
-def _factors(tensor: str, factor: Scale, case: Case) -> list[Mistake]:
+def _factors(tensor: str, factor: Scale, case: Case) -> list[Fault]:
     """An unknown factor in the tensor alone, or in δ of its layer, or of one above."""
     layer, depth = int(tensor[1:]), case.depth
     prefix = "weights_" if tensor[0] == "W" else "biases_"
@@ -166,23 +166,23 @@ def _like(factor: Scale, case: Case) -> str:
     return f" ({' or '.join(near)} here)" if near and not factor.power else ""
 
 
-def _scaled(prefix: str, layer: int, name: str, where: str, says: str, factor: Scale) -> Mistake:
+def _scaled(prefix: str, layer: int, name: str, where: str, says: str, factor: Scale) -> Fault:
     text, number = f"{where} {says}", factor.text
     at = "" if prefix else where
     apply: Apply = lambda here: factor.of(here.trace.N)  # noqa: E731
     form = number if "/" not in number else f"({number})"
-    return Mistake(f"{prefix}factor", layer, name, text, apply, form, number=number, at=at)
+    return Fault(f"{prefix}factor", layer, name, text, apply, form, number=number, at=at)
 
 
 def _added(
     prefix: str, layer: int, name: str, says: str, strength: Scale, of: Callable[[Array], Array]
-) -> Mistake:
-    def apply(here: Here) -> Array:
+) -> Fault:
+    def apply(here: Context) -> Array:
         tensor = here.trace.W[here.layer] if prefix == "weights_" else here.trace.b[here.layer]
         return strength.of(here.trace.N) * of(tensor)
 
     form = f" + {strength.text} " + ("{T}" if name == "regulariser" else "sign({T})")
-    return Mistake(prefix + "added", layer, name, says, apply, form, number=strength.text)
+    return Fault(prefix + "added", layer, name, says, apply, form, number=strength.text)
 
 
 def _one_entry(given: Sequence[Array], gaps: Sequence[Array]) -> tuple[int, ...] | None:
@@ -206,7 +206,7 @@ def _entry(
     cases: Sequence[Case],
     given: Sequence[Array],
     numbers: Sequence[Array],
-) -> Mistake:
+) -> Fault:
     at = f"{tensor}[{', '.join(map(str, place))}]"
     ones = [(float(one[place]), float(right[place])) for one, right in zip(given, numbers, strict=True)]
     ratios = [one / right for one, right in ones if right]
@@ -217,10 +217,10 @@ def _entry(
         what = f"it is {ratios[0]:.9g} times what it should be"
     values = {id(case.trace): one for case, one in zip(cases, given, strict=True)}
 
-    def apply(here: Here) -> Array:
+    def apply(here: Context) -> Array:
         entry = np.full(values[id(here.trace)].shape, np.nan)
         entry[place] = values[id(here.trace)][place]
         return entry
 
     says = f"only the entry {at} is wrong: {what}"
-    return Mistake(f"{kind}_entry", layer, "one_entry", says, apply, number=at)
+    return Fault(f"{kind}_entry", layer, "one_entry", says, apply, number=at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from backproof.netcheck.diagnosis.fault import Mistake, letters
+from backproof.netcheck.diagnosis.fault import Fault, letters
 
 
 @dataclass
@@ -42,7 +42,7 @@ class _Formula:
         return " ".join(sizes), "", division
 
 
-def formula(tensor: str, depth: int, mistakes: Iterable[Mistake] = (), seed: str = "(p_n{k} − y_n{k})") -> str:
+def formula(tensor: str, depth: int, mistakes: Iterable[Fault] = (), seed: str = "(p_n{k} − y_n{k})") -> str:
     """The formula of a tensor's gradient; empty where a mistake in it has no index form.
 
     seed   N ∂Err/∂z in index form, {k} for the letter of the outputs
@@ -79,7 +79,7 @@ def formula(tensor: str, depth: int, mistakes: Iterable[Mistake] = (), seed: str
     return f"{left} = {result.text()}"
 
 
-def _back(result: _Formula, own: dict[tuple[str, int], Mistake], names: dict[int, str], layer: int) -> None:
+def _back(result: _Formula, own: dict[tuple[str, int], Fault], names: dict[int, str], layer: int) -> None:
     """The W and the φ' through which ∂Err/∂a of a layer comes."""
     back = own[("back", layer)].form if ("back", layer) in own else "(W{u})_{k}{h}"
     slope = own[("slope", layer)].form if ("slope", layer) in own else "φ'((a{l})_n{h})"
@@ -88,7 +88,7 @@ def _back(result: _Formula, own: dict[tuple[str, int], Mistake], names: dict[int
         result.whole = "0"
 
 
-def _last(result: _Formula, tensor: str, own: dict[tuple[str, int], Mistake], names: dict[int, str]) -> None:
+def _last(result: _Formula, tensor: str, own: dict[tuple[str, int], Fault], names: dict[int, str]) -> None:
     """The input of the tensor, and what is wrong with this tensor alone."""
     layer = int(tensor[1:])
     kind = "weights" if tensor[0] == "W" else "biases"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from backproof.contracts import Trace
-from backproof.netcheck.diagnosis.backward import NONE, Judge
+from backproof.netcheck.diagnosis.backward import NONE, Evaluator
 from backproof.netcheck.diagnosis.case import residual
 from backproof.netcheck.diagnosis.formula_text import formula
 from backproof.netcheck.diagnosis.results import Finding
@@ -17,7 +17,7 @@ WITHIN = 1e-5
 CLOSE = 1e-6
 
 
-def plugin_findings(judge: Judge, depth: int) -> list[Finding]:
+def plugin_findings(judge: Evaluator, depth: int) -> list[Finding]:
     """The plugin that is to blame where a right backward pass, made of the plugins, does not give what is expected.
 
     The ledger is built of these same plugins, so it can then say nothing about the rest.
@@ -37,7 +37,7 @@ def plugin_findings(judge: Judge, depth: int) -> list[Finding]:
     return [Finding("activation_slope", f"φ'(a{layer})", layer, tuple(reversed(off)), sentence, right)]
 
 
-def _passes(judge: Judge, tensor: str) -> bool:
+def _passes(judge: Evaluator, tensor: str) -> bool:
     numbers = judge.numbers(tensor, NONE)
     return numbers is not None and all(
         residual(each, case.expected[tensor]) <= CLOSE for each, case in zip(numbers, judge.cases, strict=True)

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from backproof.netcheck.diagnosis.backward import NONE, Judge, Mistakes
-from backproof.netcheck.diagnosis.fault import Mistake
+from backproof.netcheck.diagnosis.backward import NONE, Evaluator, Mistakes
+from backproof.netcheck.diagnosis.fault import Fault
 from backproof.netcheck.diagnosis.faults_linear import lines, on_line
 from backproof.netcheck.diagnosis.fitted import fitted, may_fit, parallel
 
@@ -33,7 +33,7 @@ class Explanation:
 
     def cost(self, depth: int) -> float:
         """The number of mistakes: more where one is not made throughout, less where it is made in every layer."""
-        groups: dict[object, list[Mistake]] = {}
+        groups: dict[object, list[Fault]] = {}
         for each in self.all:
             groups.setdefault(each.group, []).append(each)
         total = UNKNOWN * len(self.unknown)
@@ -42,7 +42,7 @@ class Explanation:
             total += APART * any(self._missed(each, depth) for each in group)
         return total
 
-    def _missed(self, mistake: Mistake, depth: int) -> bool:
+    def _missed(self, mistake: Fault, depth: int) -> bool:
         """Whether a tensor that the mistake's place leads to is without it."""
         known = [each for each in mistake.scope(depth) if each in self.mistakes and each not in self.unknown]
         return any(mistake not in self.mistakes[each] for each in known)
@@ -56,17 +56,15 @@ def tensors_down(depth: int) -> list[str]:
 class Search:
     """Finds explanations of the gradients that a judge sees, by the mistakes of a ledger."""
 
-    def __init__(self, judge: Judge, book: Sequence[Mistake], depth: int) -> None:
+    def __init__(self, judge: Evaluator, book: Sequence[Fault], depth: int) -> None:
         self.judge, self.depth = judge, depth
-        self.ledger: list[Mistake] = list(book)
+        self.ledger: list[Fault] = list(book)
         self.tensors = tensors_down(depth)
-        self.scopes: dict[Mistake, frozenset[str]] = {
-            each: frozenset(each.scope(depth)) for each in self.ledger
-        }
+        self.scopes: dict[Fault, frozenset[str]] = {each: frozenset(each.scope(depth)) for each in self.ledger}
         self._bits = {tensor: 1 << i for i, tensor in enumerate(self.tensors)}
         self._tried: dict[tuple[str, Mistakes, int], list[Mistakes]] = {}
 
-    def without_harmless(self) -> list[Mistake]:
+    def without_harmless(self) -> list[Fault]:
         """Take out the mistakes that change no number: with them, the gradient of every tensor is right."""
         harmless = [
             each
@@ -173,7 +171,7 @@ class Search:
             self._tried[key] = [each for each in sets if self.judge.explains(tensor, each)]
         return self._tried[key]
 
-    def _open(self, tensor: str, start: Mistakes) -> list[Mistake]:
+    def _open(self, tensor: str, start: Mistakes) -> list[Fault]:
         """The mistakes that can be made in the tensor's gradient beside those of `start`."""
         taken = {each.place for each in start}
         return [each for each in self.ledger if tensor in self.scopes[each] and each.place not in taken]
@@ -194,7 +192,7 @@ class Search:
                     found.append(mistakes)
         return found
 
-    def _numbered(self, tensor: str, start: Mistakes) -> list[Mistake]:
+    def _numbered(self, tensor: str, start: Mistakes) -> list[Fault]:
         """The mistakes whose number is fitted to the gradient itself."""
         case, first = self.judge.cases[0], self.judge.first(tensor, start)
         if first is None or not may_fit(tensor, case, first):
@@ -202,7 +200,7 @@ class Search:
         numbers = self.judge.numbers(tensor, start)
         return [] if numbers is None else fitted(tensor, self.judge.cases, numbers)
 
-    def _along(self, tensor: str, start: Mistakes) -> Iterator[Mistake]:
+    def _along(self, tensor: str, start: Mistakes) -> Iterator[Fault]:
         """The mistakes that are linear in a number which is to be found."""
         taken = {each.place for each in start}
         first = self.judge.first(tensor, start)
@@ -226,7 +224,7 @@ class Search:
 
     def _loops(self) -> list[Mistakes]:
         """The mistakes of one name in all layers that have them, where these are more than one."""
-        loops: dict[tuple[str, str], list[Mistake]] = {}
+        loops: dict[tuple[str, str], list[Fault]] = {}
         for each in self.ledger:
             if each.kind not in ("size", "mean", "sign"):
                 loops.setdefault((each.kind, each.name), []).append(each)
@@ -255,11 +253,11 @@ class Search:
         return Explanation({tensor: self._within(mistakes, tensor) for tensor in self.tensors})
 
 
-def _apart(mistakes: Collection[Mistake]) -> bool:
+def _apart(mistakes: Collection[Fault]) -> bool:
     return len({each.place for each in mistakes}) == len(mistakes)
 
 
-def _subsets(mistakes: Sequence[Mistake]) -> Iterator[tuple[Mistake, ...]]:
+def _subsets(mistakes: Sequence[Fault]) -> Iterator[tuple[Fault, ...]]:
     """All but the whole, the larger ones first."""
     for count in range(len(mistakes) - 1, -1, -1):
         yield from itertools.combinations(mistakes, count)

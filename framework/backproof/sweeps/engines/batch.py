@@ -18,7 +18,7 @@ from hydra.plugins.launcher import Launcher
 from backproof.app.sweep_options import SweepOptions
 from backproof.sweeps import resume
 from backproof.sweeps.jobs import Member, Stack
-from backproof.sweeps.result import DONE, FAILED, NOT_RUN, PRUNED, Objective, Planned, Point, name_of
+from backproof.sweeps.result import DONE, FAILED, NOT_RUN, PRUNED, Objective, PlannedPoint, Point, name_of
 from backproof.sweeps.search import Study
 from backproof.tracking import Store
 from backproof.tracking.query import runs
@@ -36,7 +36,7 @@ DEATHS = {
 }
 
 #: The points of a job, each with its place among those that are to be run.
-Pack = list[tuple[int, Planned]]
+Batch = list[tuple[int, PlannedPoint]]
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Runner:
         timeout = self.options.timeout
         return self.stopped or (timeout is not None and time.monotonic() - self.started >= timeout)
 
-    def run(self, planned: Iterable[Planned], done: Callable[[int, Point], None]) -> None:
+    def run(self, planned: Iterable[PlannedPoint], done: Callable[[int, Point], None]) -> None:
         """Run points; `done` is told the place of each and what came of it, when it is known."""
         for packs in self._calls(planned):
             pairs = [pair for pack in packs for pair in pack]
@@ -79,7 +79,7 @@ class Runner:
                 done(place, point)
             self.stopped |= self.options.fail_fast and any(each.status == FAILED for each in found.values())
 
-    def _calls(self, planned: Iterable[Planned]) -> Iterator[list[Pack]]:
+    def _calls(self, planned: Iterable[PlannedPoint]) -> Iterator[list[Batch]]:
         """Jobs, as many as are handed to the launcher at once. Points that are chosen one by one are asked for only
         when there is room for them."""
         if isinstance(planned, Sequence):
@@ -91,7 +91,7 @@ class Runner:
         while chunk := list(itertools.islice(left, self.width or 1)):
             yield packed(chunk, self.most)
 
-    def _call(self, packs: list[Pack]) -> dict[int, Point]:
+    def _call(self, packs: list[Batch]) -> dict[int, Point]:
         """Run jobs at once: what came of each point, by its place. Those whose worker dies are started again, as
         often as `retries` says."""
         found: dict[int, Point] = {}
@@ -104,14 +104,14 @@ class Runner:
             packs = packed([(place, self._afresh(each)) for place, each in died], self.most)
         return found
 
-    def _launch(self, packs: list[Pack]) -> tuple[dict[int, Point], Pack]:
+    def _launch(self, packs: list[Batch]) -> tuple[dict[int, Point], Batch]:
         """What came of points, and those whose worker died."""
         pairs = [pair for pack in packs for pair in pack]
         trials = {place: self._trial(each) for place, each in pairs}
         jobs = [self._job(pack, trials[pack[0][0]], self.number + i) for i, pack in enumerate(packs)]
         first, self.number = self.number, self.number + len(jobs)
         points: dict[int, Point] = {}
-        lost: list[Pack] = []
+        lost: list[Batch] = []
         error: object = None
         try:
             returned = self.launcher.launch(jobs, initial_job_idx=first)
@@ -135,27 +135,27 @@ class Runner:
         died = [(i, each) for i, each in pairs if i in rescued and rescued[i].status == FAILED]
         return points, died
 
-    def _job(self, pack: Pack, trial: int | None, number: int) -> list[str]:
+    def _job(self, pack: Batch, trial: int | None, number: int) -> list[str]:
         """The overrides of a job: those of its first point, and what the sweeper adds."""
         first, planned = pack[0]
         whole = self._whole.setdefault(planned.alike, first) == first
         job = [*planned.overrides, *self._own([each for _, each in pack], trial, number, whole=whole)]
         return [*job, *self.folder_of(job, number)]
 
-    def _trial(self, planned: Planned) -> int | None:
+    def _trial(self, planned: PlannedPoint) -> int | None:
         """The number of a point's trial, new where it has none and there is a study to prune by."""
         if planned.trial is None and self.study is not None:
             return self.study.open()
         return planned.trial
 
-    def _afresh(self, planned: Planned) -> Planned:
+    def _afresh(self, planned: PlannedPoint) -> PlannedPoint:
         """A point that is run again, with a trial of its own if it had one: a study is told of each trial once."""
         if planned.trial is None or self.study is None:
             return planned
         number, _ = self.study.ask(planned.params)
         return dataclasses.replace(planned, trial=number)
 
-    def _own(self, pack: list[Planned], trial: int | None, number: int, *, whole: bool) -> list[str]:
+    def _own(self, pack: list[PlannedPoint], trial: int | None, number: int, *, whole: bool) -> list[str]:
         """The overrides of a job beyond those of its points; recorder.OF_THE_SWEEPER names them all."""
         found: list[str] = []
         if self.study is not None and self.study.prunes and trial is not None:
@@ -177,25 +177,25 @@ class Runner:
         tags = ",".join(f"{key}:{_quoted(value)}" for key, value in self._tags(pack[0]).items())
         return [*found, f"++tracking.tags={{{tags}}}"] if tags else found
 
-    def _member(self, planned: Planned) -> Member:
+    def _member(self, planned: PlannedPoint) -> Member:
         """A point of a stack."""
         name = name_of(planned.overrides, self.swept)
         return Member(planned.overrides, list(planned.values), self._tags(planned), name)
 
-    def _tags(self, planned: Planned) -> dict[str, str]:
+    def _tags(self, planned: PlannedPoint) -> dict[str, str]:
         """What the run of a point is known by under its parent."""
         if self.parent is None:
             return {}
         params = {} if planned.params is None else {resume.TRIAL: json.dumps(planned.params)}
         return {resume.POINT: planned.digest, **params}
 
-    def _rescued(self, pairs: Pack, error: object) -> dict[int, Point]:
+    def _rescued(self, pairs: Batch, error: object) -> dict[int, Point]:
         """Points whose job was lost with its worker: its answer is, but what was recorded is not."""
         matched: dict[int, Any] = {}
         planned = [each for _, each in pairs]
         if planned and self.store is not None and self.parent is not None:
             parent = resume.get(self.store, self.parent)
-            matched = resume.Earlier(parent, runs(self.store, self.parent)).match(planned)
+            matched = resume.PreviousSweep(parent, runs(self.store, self.parent)).match(planned)
         return {
             place: resume.point_of(matched[i], each.overrides, self.wanted)
             if i in matched
@@ -203,13 +203,13 @@ class Runner:
             for i, (place, each) in enumerate(pairs)
         }
 
-    def _bury(self, died: list[Planned], *, again: bool) -> None:
+    def _bury(self, died: list[PlannedPoint], *, again: bool) -> None:
         """End the runs of dead workers in MLflow, where they would be RUNNING for ever."""
         if not died or self.store is None or self.parent is None:
             return
         parent = resume.get(self.store, self.parent)
-        found = resume.settle(
-            self.store, resume.Earlier(parent, runs(self.store, self.parent)), lambda text: None
+        found = resume.finalize_dead_runs(
+            self.store, resume.PreviousSweep(parent, runs(self.store, self.parent)), lambda text: None
         )
         if again:
             resume.supersede(self.store, found, died)
@@ -220,10 +220,10 @@ def in_this_process(launcher: Launcher | None) -> bool:
     return type(launcher).__name__ == "BasicLauncher"
 
 
-def packed(planned: Iterable[tuple[int, Planned]], most: int) -> list[Pack]:
+def packed(planned: Iterable[tuple[int, PlannedPoint]], most: int) -> list[Batch]:
     """The points that each job runs: `most` of a kind together, in the order of their first ones."""
-    packs: list[Pack] = []
-    fillable: dict[int, Pack] = {}
+    packs: list[Batch] = []
+    fillable: dict[int, Batch] = {}
     for place, each in planned:
         own = fillable.get(each.alike) if each.alike is not None else None
         if own is None or len(own) >= most:
@@ -234,7 +234,7 @@ def packed(planned: Iterable[tuple[int, Planned]], most: int) -> list[Pack]:
     return packs
 
 
-def points_of(pack: Pack, job: JobReturn) -> dict[int, Point]:
+def points_of(pack: Batch, job: JobReturn) -> dict[int, Point]:
     """What a job that has come back tells of its points."""
     error = raised(job)
     if error is not None:
@@ -244,7 +244,7 @@ def points_of(pack: Pack, job: JobReturn) -> dict[int, Point]:
     return {place: _point(each, own) for (place, each), own in zip(pack, told, strict=True)}
 
 
-def _point(planned: Planned, values: dict[str, Any]) -> Point:
+def _point(planned: PlannedPoint, values: dict[str, Any]) -> Point:
     if "error" in values:
         return Point(planned.overrides, FAILED, {}, values["error"])
     return Point(planned.overrides, PRUNED if values.get("pruned") else DONE, values)

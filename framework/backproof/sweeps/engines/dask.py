@@ -58,7 +58,7 @@ class DaskOptions:
             raise InvalidValue("address", self.address, "that of a scheduler, as tcp://host:8786")
 
 
-class ClusterLost(RuntimeError):
+class ClusterLostError(RuntimeError):
     """The scheduler, or all workers, have gone away."""
 
 
@@ -156,7 +156,7 @@ class DaskJobs(StreamingLauncher):
                 while self._flying and time.monotonic() < until:
                     found += self.ended()
                 self.client.cancel(list(self._flying.values()), force=True)
-        except ClusterLost:
+        except ClusterLostError:
             pass  # There is nobody left to be told.
         finally:
             self._flying.clear()
@@ -206,9 +206,9 @@ class DaskJobs(StreamingLauncher):
         except OSError:
             raise self._lost() from None
 
-    def _lost(self) -> ClusterLost:
+    def _lost(self) -> ClusterLostError:
         where = self.options.address or "this machine"
-        return ClusterLost(
+        return ClusterLostError(
             f"the Dask cluster of {where} has gone away: its scheduler, or all of its workers\n"
             "What was finished is recorded; the same command goes on with the rest"
         )

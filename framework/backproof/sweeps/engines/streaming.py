@@ -12,14 +12,14 @@ from pathlib import Path
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
-from backproof.app.session import current
+from backproof.app.session import get_session
 from backproof.sweeps import resume
-from backproof.sweeps.engines.batch import DEATHS, Pack, Runner, packed, points_of, raised
+from backproof.sweeps.engines.batch import DEATHS, Batch, Runner, packed, points_of, raised
 from backproof.sweeps.locks import is_running
 from backproof.sweeps.progress import Progress
-from backproof.sweeps.result import FAILED, PRUNED, Planned, Point
+from backproof.sweeps.result import FAILED, PRUNED, PlannedPoint, Point
 from backproof.tracking import TrackingOptions
-from backproof.tracking.query import Recorded, runs
+from backproof.tracking.query import RunRecord, runs
 
 
 @dataclass(frozen=True)
@@ -59,26 +59,26 @@ class StreamingLauncher(Launcher):
 
 
 @dataclass
-class _Flight:
+class RunningJob:
     """A job at work."""
 
-    pack: Pack
+    pack: Batch
     trial: int | None  # of its point, where that has one
     attempt: int
 
 
 @dataclass
-class StreamRunner(Runner):
+class AsyncRunner(Runner):
     """Keeps as many points at work as there are workers."""
 
-    _flights: dict[int, _Flight] = field(default_factory=dict[int, _Flight])
-    _again: list[tuple[Pack, int]] = field(default_factory=list[tuple[Pack, int]])
+    _flights: dict[int, RunningJob] = field(default_factory=dict[int, RunningJob])
+    _again: list[tuple[Batch, int]] = field(default_factory=list[tuple[Batch, int]])
     _told: set[str] = field(default_factory=set[str])  # ids of runs that stand for a point
 
-    def run(self, planned: Iterable[Planned], done: Callable[[int, Point], None]) -> None:
+    def run(self, planned: Iterable[PlannedPoint], done: Callable[[int, Point], None]) -> None:
         """Run points; `done` is told the place of each and what came of it, as soon as it is known."""
         launcher, waiting = self._launcher, self._packs(planned)
-        jobs = current().jobs
+        jobs = get_session().jobs
         total = None if jobs is None else len(self.points) + jobs
         with Progress(total, self.options.timeout, self.wanted[0], self.points) as progress:
             try:
@@ -103,21 +103,21 @@ class StreamRunner(Runner):
         assert isinstance(self.launcher, StreamingLauncher)
         return self.launcher
 
-    def _packs(self, planned: Iterable[Planned]) -> Iterator[Pack]:
+    def _packs(self, planned: Iterable[PlannedPoint]) -> Iterator[Batch]:
         """The jobs. Points that are chosen one by one are asked for when there is room for them."""
         if isinstance(planned, Sequence):
             return iter(packed(enumerate(planned), self.most))
         return ([pair] for pair in enumerate(planned))
 
-    def _next(self, waiting: Iterator[Pack]) -> tuple[Pack, int] | None:
+    def _next(self, waiting: Iterator[Batch]) -> tuple[Batch, int] | None:
         if self._again:
             return self._again.pop(0)
         found = None if self.over() else next(waiting, None)
         return None if found is None else (found, 0)
 
-    def _start(self, pack: Pack, attempt: int) -> None:
+    def _start(self, pack: Batch, attempt: int) -> None:
         trial = self._trial(pack[0][1])
-        self._flights[self.number] = _Flight(pack, trial, attempt)
+        self._flights[self.number] = RunningJob(pack, trial, attempt)
         self._launcher.submit(self._job(pack, trial, self.number), self.number)
         self.number += 1
 
@@ -135,7 +135,7 @@ class StreamRunner(Runner):
             return  # It was stopped: there is nothing to tell of it.
         self.returns.append([job])
         points = points_of(flight.pack, job)
-        again: Pack = []
+        again: Batch = []
         if type(raised(job)).__name__ in DEATHS:
             for place, planned in flight.pack:
                 run = self._bury_one(planned)
@@ -161,7 +161,7 @@ class StreamRunner(Runner):
             values = None if point is None else point.numbers(self.wanted)
             self.study.tell(trial, values, pruned=point is not None and point.status == PRUNED)
 
-    def _bury_one(self, planned: Planned) -> Recorded | None:
+    def _bury_one(self, planned: PlannedPoint) -> RunRecord | None:
         """The run of a point whose worker died, where MLflow has it as finished; else it is ended there."""
         while self.store is not None and self.parent is not None:
             mine = [
@@ -178,7 +178,7 @@ class StreamRunner(Runner):
                     if run.status == resume.RUNNING:
                         resume.end(self.store, run.id)
                 if mine:
-                    resume.supersede(self.store, resume.Earlier(mine[0], mine), [planned])
+                    resume.supersede(self.store, resume.PreviousSweep(mine[0], mine), [planned])
                 return None
             time.sleep(0.5)  # It is the way to it that was lost, not the worker.
         return None
@@ -192,5 +192,5 @@ class StreamRunner(Runner):
                 resume.end(self.store, run.id)
 
 
-def _alive(run: Recorded) -> bool:
+def _alive(run: RunRecord) -> bool:
     return run.status == resume.RUNNING and is_running(Path(run.tags.get(resume.FOLDER, "/nowhere")))
