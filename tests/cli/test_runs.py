@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from backproof.cli.main import main
 from backproof.cli.ui import MLFLOW_SERVER
-from backproof.tracking import TrackingError, TrackingOptions
+from backproof.contracts.errors import TrackingError
+from backproof.tracking import TrackingOptions
 from backproof.tracking.query import find, get, history, members, runs
 from backproof.tracking.store import Store
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from backproof.contracts import Array
-from backproof.contracts.fields import InvalidValue
+from backproof.contracts.errors import InvalidValue
 from backproof.data import Batches, Chunk, Slot, with_ones
 from hypothesis import given, settings
 from hypothesis import strategies as st

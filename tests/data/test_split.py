@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from backproof.contracts import CLASSIFICATION, MULTILABEL, REGRESSION, Array, Dataset
-from backproof.contracts.fields import InvalidValue
+from backproof.contracts.errors import InvalidValue
 from backproof.data import DataOptions, Part, Scaler, split, validate
 from hypothesis import given, settings
 from hypothesis import strategies as st

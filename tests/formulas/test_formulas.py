@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from backproof.contracts.fields import InvalidValue
-from backproof.discovery.registry import PluginError, PluginWarning, registry
+from backproof.contracts.errors import InvalidValue, PluginError
+from backproof.discovery.registry import PluginWarning, registry
 from backproof.discovery.yaml_derivation import derivation_of
 from backproof.experiment.run import GradcheckFailedError
 from backproof.formulas import FormulaError, FormulasError, Rule, evaluate

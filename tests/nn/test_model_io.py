@@ -11,12 +11,13 @@ import pandas
 import pytest
 from backproof import pyfunc_model
 from backproof.contracts import Dataset
+from backproof.contracts.errors import ModelFileError
 from backproof.data import DataOptions, split
 from backproof.discovery.registry import registry
 from backproof.nn import model_io, predictor
 from backproof.nn.evaluation import Evaluation, Predictions
 from backproof.nn.mlp import MLP
-from backproof.nn.model_io import ModelFileError, SavedModel
+from backproof.nn.model_io import SavedModel
 from backproof.nn.predictor import Predictor
 
 #: (task, loss, targets)

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from backproof.contracts.fields import InvalidValue
+from backproof.contracts.errors import DivergedError, InvalidValue
 from backproof.data import Batches
 from backproof.discovery.registry import registry
-from backproof.nn.training import DivergedError, Update, slice_members, train
+from backproof.nn.training import Update, slice_members, train
 
 from tests.helpers.experiments import Watcher, experiment, run, run_prepared
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from backproof.app.sweep_options import SweepOptions
 from backproof.cli.main import main
-from backproof.contracts.fields import InvalidValue
+from backproof.contracts.errors import InvalidValue
 from backproof.sweeps.result import name_of
 from backproof.sweeps.search import Known, Study, draw
 from backproof.sweeps.space import Interval, parse

@@ -5,7 +5,8 @@ import json
 import pytest
 from backproof.conformance.runner import outcomes
 from backproof.contracts import Space
-from backproof.discovery.registry import Entry, PluginError, registry
+from backproof.contracts.errors import PluginError
+from backproof.discovery.registry import Entry, registry
 from backproof.sweeps.suggest import explore, point
 
 from tests.helpers.sweeps import children, interrupt_at, parents, sweep

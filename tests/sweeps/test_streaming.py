@@ -15,8 +15,9 @@ import pytest
 from backproof.app import application
 from backproof.app.session import Session
 from backproof.cli.main import main
+from backproof.contracts.errors import ClusterLostError
 from backproof.sweeps import worker
-from backproof.sweeps.engines.dask import ClusterLostError, DaskJobs
+from backproof.sweeps.engines.dask import DaskJobs
 from backproof.sweeps.engines.streaming import Ended, StreamingLauncher
 from backproof.sweeps.progress import Progress
 from backproof.sweeps.result import Objective, Point

@@ -17,12 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from backproof.contracts.fields import InvalidValue
+from backproof.contracts.errors import InvalidValue, TrackingError
 from backproof.tracking import (
     Run,
     Store,
     Terminated,
-    TrackingError,
     TrackingOptions,
     check_terminated,
     environment,

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from backproof.app.sweep_options import SweepOptions
-from backproof.contracts.fields import InvalidValue
+from backproof.contracts.errors import InvalidValue, TrackingError
 from backproof.sweeps import locks, sweeper
-from backproof.tracking import Store, Terminated, TrackingError, TrackingOptions, Writer
+from backproof.tracking import Store, Terminated, TrackingOptions, Writer
 from filelock import FileLock, Timeout
 
 from tests.helpers.experiments import saved_model

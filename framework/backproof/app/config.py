@@ -16,16 +16,10 @@ from omegaconf import MISSING, OmegaConf
 import backproof.plugins
 from backproof.app.sweep_options import SweepOptions
 from backproof.contracts import Metric, hyper
-from backproof.contracts.fields import InvalidValue, bounds_description
+from backproof.contracts.errors import InvalidValue, PluginError
+from backproof.contracts.fields import bounds_description
 from backproof.data import DataOptions
-from backproof.discovery.registry import (
-    PluginError,
-    Registry,
-    coerce,
-    did_you_mean,
-    type_description,
-    type_hints,
-)
+from backproof.discovery.registry import Registry, coerce, did_you_mean, type_description, type_hints
 from backproof.experiment.experiment import SINGLE, Experiment, ModelOptions, RunOptions
 from backproof.gradcheck import CheckOptions
 from backproof.nn.training import TrainOptions

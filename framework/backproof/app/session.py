@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from backproof.app.config import Settings, settings
+from backproof.contracts.errors import TrackingError
 from backproof.data import SplitData
 from backproof.discovery.registry import Registry, registry
 from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.run import Result
 from backproof.gradcheck import GradcheckReport
-from backproof.tracking import Starter, Store, TrackingError, TrackingOptions
+from backproof.tracking import Starter, Store, TrackingOptions
 from backproof.tracking.recorder import Recording
 
 

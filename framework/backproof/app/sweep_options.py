@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from backproof.contracts import hyper
-from backproof.contracts.fields import InvalidValue, check_fields
+from backproof.contracts.errors import InvalidValue
+from backproof.contracts.fields import check_fields
 
 GRID, RANDOM, QMC = "grid", "random", "qmc"
 #: Samplers whose next point depends on what the earlier ones came to.

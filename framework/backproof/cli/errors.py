@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import cast
 
 from hydra.errors import (
     ConfigCompositionException,
@@ -14,33 +13,14 @@ from hydra.errors import (
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from backproof.app import config
-from backproof.contracts.fields import InvalidValue
-from backproof.discovery.registry import PluginError, Registry, did_you_mean
-from backproof.experiment.run import GradcheckFailedError
-from backproof.nn.derivation import DerivationError
-from backproof.nn.training import DivergedError
-from backproof.sweeps.engines.dask import ClusterLostError
-from backproof.tracking import TrackingError
-
-BAD_INPUT, FAILED = 2, 1
+from backproof.contracts.errors import BAD_INPUT, FAILED, BackproofError
+from backproof.discovery.registry import Registry, did_you_mean
 
 
 def explain(error: BaseException, plugins: Registry) -> tuple[str, int] | None:
     """The message and the exit code for an error that a person can do something about; None for a bug of ours."""
-    if isinstance(error, GradcheckFailedError):
-        return (
-            f"the gradient check failed, nothing was trained\n{error}\n"
-            "`gradcheck.on_failure=warn` trains all the same",
-            FAILED,
-        )
-    if isinstance(error, DivergedError):
-        return (
-            f"diverged: {error}\n"
-            "Try a lower optimizer.lr, another initializer, or scaled data (data.scaling=standard)",
-            FAILED,
-        )
-    if isinstance(error, InvalidValue):
-        return f"{error.field}: got {_shown(error.given)}, expected {error.expected}", BAD_INPUT
+    if isinstance(error, BackproofError):
+        return error.explain(), error.exit_code
     if isinstance(error, OverrideParseException):
         return _no_override(error), BAD_INPUT
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
@@ -54,20 +34,11 @@ def explain(error: BaseException, plugins: Registry) -> tuple[str, int] | None:
     # A file that is not there, a folder that cannot be written.
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}", BAD_INPUT
-    if isinstance(error, PluginError | TrackingError | DerivationError | ValueError | OSError | HydraException):
+    if isinstance(error, ValueError | OSError | HydraException):
         return str(error), BAD_INPUT
-    if isinstance(error, ClusterLostError):
-        return str(error), FAILED
     if isinstance(error, MemoryError):
         return f"out of memory: {error}", FAILED
     return None
-
-
-def _shown(value: object) -> str:
-    """A value as it is written in an override; a float that is whole keeps its point."""
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(str, cast('list[object]', value)))}]"
-    return "nothing" if value is None else repr(value)
 
 
 def _no_override(error: OverrideParseException) -> str:

@@ -13,16 +13,9 @@ from typing import Any
 
 from backproof.cli.main import complain
 from backproof.contracts import KINDS
+from backproof.contracts.errors import PluginError
 from backproof.contracts.fields import bounds_description
-from backproof.discovery.registry import (
-    ENVIRONMENT,
-    Entry,
-    PluginError,
-    PluginWarning,
-    Registry,
-    registry,
-    required,
-)
+from backproof.discovery.registry import ENVIRONMENT, Entry, PluginWarning, Registry, registry, required
 from backproof.render.terminal import console
 
 

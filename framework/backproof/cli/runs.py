@@ -16,13 +16,14 @@ from typing import Any, cast
 
 from backproof.app.config import OutputOptions
 from backproof.cli.main import complain
+from backproof.contracts.errors import TrackingError
 from backproof.report import Objective, Point, Stat, Sweep, objective_of, varying
 from backproof.report.build import build, read
 from backproof.report.page import duration, state_of
 from backproof.report.points import greater_is_better, group, own_words
 from backproof.report.svg import MISSING, figure, shorter
 from backproof.report.varying import SEED, brief, short
-from backproof.tracking import Store, TrackingError, TrackingOptions
+from backproof.tracking import Store, TrackingOptions
 from backproof.tracking.query import RunRecord, find, members, runs
 
 FORMATS = ("table", "json", "csv")

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from backproof.app.config import OutputOptions
 from backproof.cli.main import complain
-from backproof.tracking import Store, Terminated, TrackingError, TrackingOptions, terminate_on_sigterm
+from backproof.contracts.errors import TrackingError
+from backproof.tracking import Store, Terminated, TrackingOptions, terminate_on_sigterm
 from backproof.tracking.store import resolve_uri
 
 QUIET = {

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from backproof.contracts import Plugin
+from backproof.contracts.errors import FAILED, BackproofError
 
 Check = Callable[[Plugin], None]
 
 
-class ConformanceError(AssertionError):
+class ConformanceError(BackproofError, AssertionError):
     """A plugin does not keep its kind's contract; the message says what was given and what was expected."""
+
+    exit_code = FAILED
 
 
 def require(condition: object, message: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from backproof.conformance.base import Check, ConformanceError, require
 from backproof.contracts import Array, Optimizer, Plugin
-from backproof.contracts.fields import InvalidValue
+from backproof.contracts.errors import InvalidValue
 
 DTYPES = (np.float32, np.float64)
 

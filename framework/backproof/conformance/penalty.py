@@ -10,7 +10,7 @@ import numpy as np
 
 from backproof.conformance.base import Check, ConformanceError, require
 from backproof.contracts import Array, Penalty, Plugin
-from backproof.contracts.fields import InvalidValue
+from backproof.contracts.errors import InvalidValue
 
 R, P = 3, 20
 STEP = 1e-30

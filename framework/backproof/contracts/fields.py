@@ -8,13 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-
-class InvalidValue(ValueError):
-    """A hyperparameter outside its bounds: `field`, what was `given` and what was `expected`."""
-
-    def __init__(self, field: str, given: object, expected: str) -> None:
-        super().__init__(f"{field} must be {expected}, got {given!r}")
-        self.field, self.given, self.expected = field, given, expected
+from backproof.contracts.errors import InvalidValue
 
 
 def hyper(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from backproof.contracts import Array
-from backproof.contracts.fields import InvalidValue
+from backproof.contracts.errors import InvalidValue
 
 #: Most batches of one chunk: more save nothing, each adds its views.
 MOST_SLOTS = 64

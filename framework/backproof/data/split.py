@@ -10,7 +10,8 @@ from typing import cast
 import numpy as np
 
 from backproof.contracts import CLASSIFICATION, REGRESSION, Array, Dataset, hyper
-from backproof.contracts.fields import InvalidValue, check_fields
+from backproof.contracts.errors import InvalidValue
+from backproof.contracts.fields import check_fields
 from backproof.data.scaling import MINMAX, NONE, STANDARD, Scaler
 from backproof.data.validation import validate
 

@@ -30,16 +30,12 @@ from typing import Any, cast
 
 import backproof.plugins
 from backproof.contracts import KINDS, Derivation, Plugin
-from backproof.contracts.fields import InvalidValue
+from backproof.contracts.errors import InvalidValue, PluginError
 from backproof.discovery.yaml_derivation import SUFFIXES, derivation_of, is_derivation
 
 #: Directories with plugin files, separated as PATH is.
 ENVIRONMENT = "BACKPROOF_PLUGINS"
 ENTRY_POINTS = "backproof.plugins"
-
-
-class PluginError(ValueError):
-    """A plugin that is not there, is there twice, or cannot be built as asked."""
 
 
 class PluginWarning(UserWarning):

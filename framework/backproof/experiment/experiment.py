@@ -22,9 +22,10 @@ from backproof.contracts import (
     Schedule,
     hyper,
 )
-from backproof.contracts.fields import InvalidValue, check_fields
+from backproof.contracts.errors import InvalidValue, PluginError
+from backproof.contracts.fields import check_fields
 from backproof.data import Batches, DataOptions, SplitData, check_batch_size, check_range, split
-from backproof.discovery.registry import PluginError, Registry
+from backproof.discovery.registry import Registry
 from backproof.gradcheck import ALONE, LOWER, CheckOptions, GradcheckReport
 from backproof.netcheck.diagnose import diagnose_network
 from backproof.netcheck.network import ON_KINKS, NetworkCheck

@@ -19,24 +19,32 @@ from backproof.conformance.base import ConformanceError
 from backproof.conformance.optimizer import check_rates_of_a_stack
 from backproof.conformance.penalty import check_per_member
 from backproof.contracts import Array, Optimizer, Plugin
+from backproof.contracts.errors import FAILED, BackproofError, DivergedError
 from backproof.data import Batches, steps_per_epoch
 from backproof.discovery.registry import type_hints
 from backproof.experiment.experiment import PreparedExperiment
 from backproof.gradcheck import GradcheckReport
 from backproof.nn.early_stopping import Stopper
 from backproof.nn.evaluation import Evaluation, Predictions, summarised
-from backproof.nn.training import DivergedError, train
+from backproof.nn.training import train
 
 AnyPlugin = TypeVar("AnyPlugin", bound=Plugin)
 
 
-class GradcheckFailedError(Exception):
+class GradcheckFailedError(BackproofError):
     """The hand-derived gradient is not the derivative of the loss."""
+
+    exit_code = FAILED
+    hint = "`gradcheck.on_failure=warn` trains all the same"
 
     def __init__(self, report: GradcheckReport) -> None:
         found = "" if report.diagnosis is None else f"\n\n{report.diagnosis.message()}"
         super().__init__(report.failure_message() + found)
         self.report = report
+
+    def summary(self) -> str:
+        """Return the message, with what follows from it."""
+        return f"the gradient check failed, nothing was trained\n{self}"
 
 
 @dataclass(frozen=True)

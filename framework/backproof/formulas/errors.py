@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+from backproof.contracts.errors import BackproofError
 
-class FormulaError(ValueError):
+
+class FormulaError(BackproofError, ValueError):
     """A formula that cannot be used. The message names the tensor and points at the place in the formula.
 
     start, end  the place, as a range of the characters of `text`, which is the formula as it was written
@@ -40,7 +42,7 @@ class FormulaError(ValueError):
         return f"    {line}\n    {indent}{'^' * count}"
 
 
-class FormulasError(ValueError):
+class FormulasError(BackproofError, ValueError):
     """Formulas of which at least one cannot be used, or which do not belong together."""
 
     def __init__(self, errors: Sequence[FormulaError | str]) -> None:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backproof.contracts import Array
+from backproof.contracts.errors import DerivationError, DivergedError
 from backproof.gradcheck import GradcheckReport
 from backproof.netcheck.components import PARTS, PartChecks
 from backproof.netcheck.network import NetworkCheck, odd_sizes
-from backproof.nn.derivation import DerivationError
-from backproof.nn.training import DivergedError, train
+from backproof.nn.training import train
 
 if TYPE_CHECKING:
     from backproof.experiment.experiment import PreparedExperiment

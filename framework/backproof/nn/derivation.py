@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from backproof.contracts import Array, Derivation, Trace
+from backproof.contracts.errors import DerivationError
 from backproof.formulas.errors import FormulaError
 
 if TYPE_CHECKING:
     from backproof.nn.mlp import MLP, Pass
-
-
-class DerivationError(ValueError):
-    """A derivation returned something that is no gradient; the message names the tensor."""
 
 
 class DerivedPass:

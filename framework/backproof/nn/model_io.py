@@ -15,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from backproof.contracts import TASKS, Activation, Array, Loss, Plugin
+from backproof.contracts.errors import ModelFileError
 from backproof.data import Scaler, SplitData
 from backproof.discovery.registry import Registry
 from backproof.nn.mlp import MLP, Layout
@@ -22,10 +23,6 @@ from backproof.nn.mlp import MLP, Layout
 VERSION = 1
 DESCRIPTION, WEIGHTS = "model.json", "weights.npz"
 DTYPES = ("float32", "float64")
-
-
-class ModelFileError(ValueError):
-    """A folder that holds no model, or one that does not fit together; the message says which and why."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from backproof.contracts import Array, Optimizer, Penalty, Plugin, Schedule, hyper
+from backproof.contracts.errors import DivergedError
 from backproof.contracts.fields import check_fields
 from backproof.data import Batches, Chunk
 from backproof.nn.mlp import MLP, Pass
@@ -43,14 +44,6 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
-
-
-class DivergedError(ArithmeticError):
-    """The loss of a member is no longer a finite number."""
-
-    def __init__(self, epoch: int, step: int, lr: float, member: int, value: float) -> None:
-        super().__init__(f"the loss became {value} in epoch {epoch}, step {step}, at learning rate {lr:g}")
-        self.epoch, self.step, self.lr, self.member, self.value = epoch, step, lr, member, value
 
 
 class Pruned(Exception):

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from backproof.discovery.registry import PluginError, PluginWarning, registry
+from backproof.contracts.errors import PluginError
+from backproof.discovery.registry import PluginWarning, registry
 from backproof.report.compare import Comparison, compare, holm
 from backproof.report.varying import SEED, brief, varying
 from backproof.tracking.query import RunRecord

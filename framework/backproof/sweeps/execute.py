@@ -13,6 +13,7 @@ from hydra.plugins.launcher import Launcher
 
 from backproof.app.session import Session, processors
 from backproof.app.sweep_options import NO_PRUNER
+from backproof.contracts.errors import TrackingError
 from backproof.experiment.describe import counted
 from backproof.render.terminal import print_status
 from backproof.report import build
@@ -21,7 +22,7 @@ from backproof.sweeps.engines.batch import Runner, in_this_process, line, packed
 from backproof.sweeps.engines.streaming import AsyncRunner, StreamingLauncher
 from backproof.sweeps.plan import Plan, Planner
 from backproof.sweeps.result import FAILED, NOT_RUN, Outcome, PlannedPoint, Point
-from backproof.tracking import Run, Store, TrackingError
+from backproof.tracking import Run, Store
 from backproof.tracking.query import runs
 from backproof.tracking.recorder import draw
 

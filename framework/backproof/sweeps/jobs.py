@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from backproof.app.config import Settings
 from backproof.app.session import Session
+from backproof.contracts.errors import TrackingError
 from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.run import Result, run_stack
 from backproof.nn.training import Pruned
@@ -24,7 +25,7 @@ from backproof.sweeps.compose import ConfigTemplate
 from backproof.sweeps.locks import running
 from backproof.sweeps.pruning import observer
 from backproof.sweeps.result import digest
-from backproof.tracking import TrackingError, environment
+from backproof.tracking import environment
 from backproof.tracking.recorder import Recording, given
 
 #: What the sweeper is told of a point, in plain values, and the error that ended it.

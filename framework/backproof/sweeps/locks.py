@@ -7,14 +7,12 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+from backproof.contracts.errors import LockedError
+
 FOLDER = ".running"
 SWEEP = "sweep"
 #: Seconds that a process is given which writes the runs of a sweep that was killed.
 PATIENCE = 60.0
-
-
-class LockedError(ValueError):
-    """Another process is at work here."""
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from backproof.app.config import Settings, construct
 from backproof.app.session import Session
 from backproof.app.sweep_options import ADAPTIVE, GRID, NO_PRUNER, OFF, SweepOptions
-from backproof.contracts.fields import InvalidValue
+from backproof.contracts.errors import InvalidValue
 from backproof.experiment import describe
 from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.run import stacking_key

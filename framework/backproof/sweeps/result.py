@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from backproof.app.sweep_options import MAXIMIZE, MINIMIZE, SweepOptions
-from backproof.contracts.fields import InvalidValue
+from backproof.contracts.errors import InvalidValue
 from backproof.discovery.registry import did_you_mean
 from backproof.experiment.experiment import PreparedExperiment
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from backproof.app.sweep_options import AUTO, LAST, OFF
-from backproof.contracts.fields import InvalidValue
+from backproof.contracts.errors import InvalidValue, TrackingError
 from backproof.sweeps.locks import is_running, is_sweeping
 from backproof.sweeps.result import DONE, Objective, PlannedPoint, Point
 from backproof.sweeps.result import PRUNED as CUT
-from backproof.tracking import Store, TrackingError
+from backproof.tracking import Store
 from backproof.tracking.query import RunRecord, find, get, recorded, runs
 from backproof.tracking.run import recording_fails
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from backproof.app.sweep_options import ADAPTIVE, GRID, NO_PRUNER, SweepOptions
-from backproof.contracts.fields import InvalidValue
+from backproof.contracts.errors import InvalidValue
 from backproof.sweeps.space import Space
 from backproof.sweeps.suggest import Domain, Interval
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from backproof.contracts import Space as SpacePlugin
-from backproof.contracts.fields import InvalidValue
+from backproof.contracts.errors import InvalidValue
 from backproof.discovery.registry import Registry, did_you_mean
 from backproof.sweeps.suggest import Domain, Interval, Suggestions, Take, explore, point
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from backproof.contracts import Space
-from backproof.contracts.fields import InvalidValue
-from backproof.discovery.registry import PluginError
+from backproof.contracts.errors import InvalidValue, PluginError
 
 #: Keys that say how a sweep is run, and so are not part of its points.
 NOT_OF_A_POINT = ("sweep", "hydra", "tracking", "outputs")

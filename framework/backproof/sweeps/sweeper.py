@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from backproof import __version__
 from backproof.app.session import get_session, processors, writable
 from backproof.app.sweep_options import AUTO, GRID, OFF, ON
-from backproof.contracts.fields import InvalidValue
+from backproof.contracts.errors import InvalidValue, TrackingError
 from backproof.render.terminal import print_status
 from backproof.sweeps import resume
 from backproof.sweeps.engines.batch import in_this_process
@@ -24,7 +24,7 @@ from backproof.sweeps.engines.streaming import StreamingLauncher
 from backproof.sweeps.execute import SweepExecution
 from backproof.sweeps.locks import sweeping, writer_lock
 from backproof.sweeps.plan import Plan, Planner
-from backproof.tracking import Run, Store, TrackingError, Writer
+from backproof.tracking import Run, Store, Writer
 from backproof.tracking.query import NOTE
 from backproof.tracking.recorder import command
 

@@ -33,6 +33,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 import backproof
 from backproof.app import config
 from backproof.app.session import get_session, processors, writable
+from backproof.contracts.errors import LauncherError
 from backproof.discovery.registry import Registry
 from backproof.sweeps.locks import FOLDER
 from backproof.tracking import Terminated, TrackingOptions
@@ -41,10 +42,6 @@ from backproof.tracking.store import SQLITE, resolve_uri
 
 #: What the libraries under NumPy read when they are loaded.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-class LauncherError(ValueError):
-    """A sweep cannot run on these workers; the message says why, and what to do."""
 
 
 class WorkerDied(Exception):

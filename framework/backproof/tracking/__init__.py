@@ -1,8 +1,9 @@
 """Floor 4: runs recorded in MLflow. The only room that imports MLflow, and only where it is used: that takes
 almost two seconds."""
 
+from backproof.contracts.errors import TrackingError
 from backproof.tracking.environment import environment
-from backproof.tracking.options import TrackingError, TrackingOptions
+from backproof.tracking.options import TrackingOptions
 from backproof.tracking.run import Run
 from backproof.tracking.run_writer import RunWriter, Starter
 from backproof.tracking.signals import Terminated, check_terminated, terminate_on_sigterm

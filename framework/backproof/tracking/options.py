@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from backproof.contracts import hyper
-from backproof.contracts.fields import InvalidValue, check_fields
-
-
-class TrackingError(Exception):
-    """Runs cannot be recorded; the message says where, why, and what to do."""
+from backproof.contracts.errors import InvalidValue
+from backproof.contracts.fields import check_fields
 
 
 @dataclass(frozen=True)

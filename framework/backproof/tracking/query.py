@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from backproof.contracts.errors import TrackingError
 from backproof.tracking.logging import quiet
-from backproof.tracking.options import TrackingError
 from backproof.tracking.run import reason, recording_fails
 from backproof.tracking.store import Store
 

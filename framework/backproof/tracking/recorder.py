@@ -18,14 +18,15 @@ import numpy as np
 
 from backproof import __version__
 from backproof.contracts import CLASSIFICATION, MULTILABEL, Array
+from backproof.contracts.errors import DivergedError, TrackingError
 from backproof.experiment import describe
 from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.run import GradcheckFailedError, Observer, Result
 from backproof.gradcheck import GradcheckReport
 from backproof.nn import model_io
-from backproof.nn.training import DivergedError, Pruned
+from backproof.nn.training import Pruned
 from backproof.render import check_page, plots
-from backproof.tracking import RunWriter, Starter, TrackingError, TrackingOptions, check_terminated
+from backproof.tracking import RunWriter, Starter, TrackingOptions, check_terminated
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 #: How the overrides begin that a sweeper gives its jobs beyond the user's own.

@@ -12,7 +12,7 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backproof.tracking.options import TrackingError
+from backproof.contracts.errors import TrackingError
 from backproof.tracking.run_writer import FAILED, FINISHED, RunWriter
 from backproof.tracking.signals import deferred_signals
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from backproof.tracking.options import TrackingError
+from backproof.contracts.errors import TrackingError
 from backproof.tracking.signals import Terminated
 
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"

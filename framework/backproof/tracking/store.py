@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
+from backproof.contracts.errors import TrackingError
 from backproof.tracking.environment import git_state
 from backproof.tracking.logging import quiet
-from backproof.tracking.options import TrackingError, TrackingOptions
+from backproof.tracking.options import TrackingOptions
 from backproof.tracking.run import INSTEAD, Run, milliseconds, reason, recording_fails, tag_values
 
 if TYPE_CHECKING:

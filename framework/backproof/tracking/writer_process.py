@@ -20,7 +20,7 @@ from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from backproof.tracking.options import TrackingError
+from backproof.contracts.errors import TrackingError
 from backproof.tracking.run import Run, milliseconds
 from backproof.tracking.run_writer import FAILED, FINISHED, KILLED, RunWriter
 from backproof.tracking.store import Store, import_mlflow

@@ -7,7 +7,8 @@ import string
 from pathlib import Path
 
 from backproof.contracts import KINDS
-from backproof.discovery.registry import PluginError, Registry, did_you_mean
+from backproof.contracts.errors import PluginError
+from backproof.discovery.registry import Registry, did_you_mean
 
 TEMPLATES = Path(__file__).parent / "templates"
 #: What Hydra would read as another thing than a name.

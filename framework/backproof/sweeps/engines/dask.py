@@ -27,11 +27,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from backproof.app import config as configs
 from backproof.contracts import hyper
-from backproof.contracts.fields import InvalidValue, check_fields
+from backproof.contracts.errors import ClusterLostError, InvalidValue, LauncherError
+from backproof.contracts.fields import check_fields
 from backproof.discovery.registry import ENVIRONMENT
 from backproof.sweeps import worker
 from backproof.sweeps.engines.streaming import Ended, StreamingLauncher
-from backproof.sweeps.worker import LauncherError, Setup
+from backproof.sweeps.worker import Setup
 from backproof.tracking import TrackingOptions
 
 #: Seconds that running jobs are given to end when the sweep is stopped.
@@ -56,10 +57,6 @@ class DaskOptions:
         scheme, found, rest = (self.address or "tcp://here").partition("://")
         if not (found and rest and scheme in ("tcp", "tls", "ws", "wss")):
             raise InvalidValue("address", self.address, "that of a scheduler, as tcp://host:8786")
-
-
-class ClusterLostError(RuntimeError):
-    """The scheduler, or all workers, have gone away."""
 
 
 class DaskJobs(StreamingLauncher):
