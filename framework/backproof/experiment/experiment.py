@@ -26,10 +26,11 @@ from backproof.contracts.errors import InvalidValue, PluginError
 from backproof.contracts.fields import check_fields
 from backproof.data import Batches, DataOptions, SplitData, check_batch_size, check_range, split
 from backproof.discovery.registry import Registry
-from backproof.gradcheck import ALONE, LOWER, CheckOptions, GradcheckReport
+from backproof.gradcheck import ALONE, LOWER, CheckOptions
 from backproof.netcheck.diagnose import diagnose_network
 from backproof.netcheck.network import ON_KINKS, NetworkCheck
 from backproof.netcheck.points import PARAMETERS, check_alone
+from backproof.netcheck.report import NetworkReport
 from backproof.nn.evaluation import Evaluation
 from backproof.nn.mlp import MLP
 from backproof.nn.training import TrainOptions
@@ -202,11 +203,11 @@ class PreparedExperiment:
         self,
         theta: Array,
         moment: str,
-        report: GradcheckReport | None = None,
+        report: NetworkReport | None = None,
         samples: slice = slice(None),
         *,
         every_entry: bool = True,
-    ) -> GradcheckReport:
+    ) -> NetworkReport:
         """The gradient check at theta, added to what an earlier `report` found. Without `every_entry` also a small
         network is checked along random directions and at sampled entries."""
         experiment = self.experiment
@@ -217,10 +218,10 @@ class PreparedExperiment:
             self.net, self.data.train.X, self.y, experiment.penalty, options, experiment.run.seed
         ).section(theta, moment, samples)
         if report is None:
-            return GradcheckReport((section,))
+            return NetworkReport((section,))
         return dataclasses.replace(report, sections=(*report.sections, section))
 
-    def diagnosed(self, report: GradcheckReport) -> GradcheckReport:
+    def diagnosed(self, report: NetworkReport) -> NetworkReport:
         """The report with a diagnosis of what is wrong, if something is beyond the arithmetic of float32."""
         own = [
             result
@@ -239,7 +240,7 @@ class PreparedExperiment:
         )
         return dataclasses.replace(report, diagnosis=found)
 
-    def check_alone(self, parts: Sequence[str] = (PARAMETERS,)) -> GradcheckReport:
+    def check_alone(self, parts: Sequence[str] = (PARAMETERS,)) -> NetworkReport:
         """The check without a run: of the gradients by the parameters at five points, or of pieces of the network
         by themselves; `parts` names which, of `standalone.CHOICES`."""
         return check_alone(self, parts)

@@ -23,7 +23,7 @@ from backproof.contracts.errors import FAILED, BackproofError, DivergedError
 from backproof.data import Batches, steps_per_epoch
 from backproof.discovery.registry import type_hints
 from backproof.experiment.experiment import PreparedExperiment
-from backproof.gradcheck import GradcheckReport
+from backproof.netcheck.report import NetworkReport
 from backproof.nn.early_stopping import Stopper
 from backproof.nn.evaluation import Evaluation, Predictions, summarised
 from backproof.nn.training import train
@@ -37,7 +37,7 @@ class GradcheckFailedError(BackproofError):
     exit_code = FAILED
     hint = "`gradcheck.on_failure=warn` trains all the same"
 
-    def __init__(self, report: GradcheckReport) -> None:
+    def __init__(self, report: NetworkReport) -> None:
         found = "" if report.diagnosis is None else f"\n\n{report.diagnosis.message()}"
         super().__init__(report.failure_message() + found)
         self.report = report
@@ -55,7 +55,7 @@ class Result:
     theta: Array  # (R, P)
     history: dict[str, list[Array]]  # by epoch
     final: dict[str, Array]  # train/, val/ and test/ metrics at the end
-    report: GradcheckReport | None
+    report: NetworkReport | None
     epochs: Array  # how many each member was trained
     best_epochs: Array  # the epoch whose parameters each member kept
     seconds: float  # of training; of a stack of several points its share
@@ -81,7 +81,7 @@ class Observer(Protocol):
     """Is told what happens in a run, as it happens. An Exception that it raises ends this run alone."""
 
     def on_start(self, prepared: PreparedExperiment) -> None: ...
-    def on_check(self, report: GradcheckReport) -> None: ...
+    def on_check(self, report: NetworkReport) -> None: ...
     def on_epoch(self, epoch: int, metrics: dict[str, float]) -> None: ...
     def on_end(self, outcome: Result | Exception) -> None: ...
 
@@ -174,7 +174,7 @@ class _Point:
 
     def __init__(self, prepared: PreparedExperiment, observer: Observer, every_entry: bool) -> None:
         self.prepared, self.observer, self.every_entry = prepared, observer, every_entry
-        self.report: GradcheckReport | None = None
+        self.report: NetworkReport | None = None
         self.history: dict[str, list[Array]] = {}
         self.rows = slice(0, len(prepared.theta))
         self.outcome: Result | Exception | None = None

@@ -5,14 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from backproof.contracts import Array
 from backproof.gradcheck.preconditions import Precondition, Summary, summarised
 from backproof.gradcheck.taylor import TaylorTest
-
-if TYPE_CHECKING:
-    from backproof.netcheck.diagnosis import Diagnosis
 
 #: Of the JSON. It changes when a reader of the old one would be wrong.
 SCHEMA = "backproof.gradcheck/1"
@@ -98,8 +95,6 @@ class GradcheckReport:
     """All sections of a check."""
 
     sections: tuple[Section, ...]
-    #: What is wrong, where it was looked into.
-    diagnosis: Diagnosis | None = None
 
     @property
     def passed(self) -> bool:
@@ -163,7 +158,6 @@ class GradcheckReport:
             "passed": self.passed,
             "max_relative_error": _plain(self.max_relative_error),
             "preconditions": [vars(each) for each in self.preconditions],
-            "diagnosis": None if self.diagnosis is None else self.diagnosis.to_dict(),
             "sections": [
                 {
                     "moment": section.moment,

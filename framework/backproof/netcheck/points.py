@@ -10,9 +10,9 @@ import numpy as np
 
 from backproof.contracts import Array
 from backproof.contracts.errors import DerivationError, DivergedError
-from backproof.gradcheck import GradcheckReport
 from backproof.netcheck.components import PARTS, PartChecks
 from backproof.netcheck.network import NetworkCheck, odd_sizes
+from backproof.netcheck.report import NetworkReport
 from backproof.nn.training import train
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ PARAMETERS = "parameters"
 CHOICES = (PARAMETERS, *PARTS)
 
 
-def check_alone(prepared: PreparedExperiment, parts: Sequence[str]) -> GradcheckReport:
+def check_alone(prepared: PreparedExperiment, parts: Sequence[str]) -> NetworkReport:
     """The check of these parts. The pieces are looked at where every parameter is moved by N(0, 0.1²)."""
-    report = _at_points(prepared) if PARAMETERS in parts else GradcheckReport(())
+    report = _at_points(prepared) if PARAMETERS in parts else NetworkReport(())
     if set(parts) <= {PARAMETERS}:
         return report
     experiment = prepared.experiment
@@ -42,7 +42,7 @@ def check_alone(prepared: PreparedExperiment, parts: Sequence[str]) -> Gradcheck
     return dataclasses.replace(report, sections=(*report.sections, pieces.section(parts)))
 
 
-def _at_points(prepared: PreparedExperiment) -> GradcheckReport:
+def _at_points(prepared: PreparedExperiment) -> NetworkReport:
     """The gradients by the parameters at five points: fresh parameters; moved ones, every number by N(0, 0.1²), so
     that biases, which start at zero, are not zero; these on one sample; after three epochs of training; and a
     network of the same depth and plugins whose sizes are odd and all differ."""
@@ -59,7 +59,7 @@ def _moved(prepared: PreparedExperiment) -> Array:
     return prepared.theta + noise.astype(prepared.theta.dtype)
 
 
-def _with_odd_sizes(prepared: PreparedExperiment, report: GradcheckReport) -> GradcheckReport:
+def _with_odd_sizes(prepared: PreparedExperiment, report: NetworkReport) -> NetworkReport:
     """The report with the check of the network of odd sizes, or a note where the derivation is for none."""
     experiment, seed = prepared.experiment, prepared.experiment.run.seed
     net, X, y, theta = odd_sizes(prepared.net, prepared.y, seed)

@@ -6,7 +6,8 @@ import base64
 import html
 from collections.abc import Sequence
 
-from backproof.gradcheck import ALONE, GradcheckReport, Section, TensorResult
+from backproof.gradcheck import ALONE, Section, TensorResult
+from backproof.netcheck.report import NetworkReport
 from backproof.render import diagnosis_page, plots
 from backproof.render.diagnosis_page import diagnosis
 
@@ -21,7 +22,7 @@ pre { background: #f6f6f4; padding: .8rem 1rem; overflow-x: auto; font-size: 13p
 """
 
 
-def page(report: GradcheckReport, title: str, facts: Sequence[tuple[str, str]]) -> str:
+def page(report: NetworkReport, title: str, facts: Sequence[tuple[str, str]]) -> str:
     """The page. `facts` are lines about what was checked."""
     state = "passed" if report.passed else "failed"
     parts = [
@@ -46,7 +47,7 @@ def page(report: GradcheckReport, title: str, facts: Sequence[tuple[str, str]]) 
     )
 
 
-def _preconditions(report: GradcheckReport) -> str:
+def _preconditions(report: NetworkReport) -> str:
     rows = [
         f'<tr><td class="{"passed" if each.met else "untested"}">{"✓" if each.met else "not met"}</td>'
         f"<td>{_text(each.name)}</td><td>{_text(each.detail)}</td></tr>"
@@ -55,7 +56,7 @@ def _preconditions(report: GradcheckReport) -> str:
     return "<table>" + "\n".join(rows) + "</table>"
 
 
-def _taylor(report: GradcheckReport) -> list[str]:
+def _taylor(report: NetworkReport) -> list[str]:
     """The plot of the remainders, and the order and clean window of each moment."""
     tests = {section.moment: section.taylor for section in report.sections if section.taylor is not None}
     if not tests:

@@ -13,8 +13,8 @@ from backproof.app.config import OutputOptions
 from backproof.experiment import describe
 from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.run import Result
-from backproof.gradcheck import GradcheckReport
 from backproof.netcheck.diagnosis import Diagnosis
+from backproof.netcheck.report import NetworkReport
 from backproof.tracking import TrackingOptions
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Terminal:
         out.print(f"[bold]network [/] {describe.network(prepared)}, {prepared.net.layout.P:,} parameters")
         out.print(f"[bold]training[/] {describe.training(prepared)}")
 
-    def on_check(self, report: GradcheckReport) -> None:
+    def on_check(self, report: NetworkReport) -> None:
         """One line once the fresh parameters are checked; the table comes with the results."""
         self._stop()
         if len(report.sections) == 1:

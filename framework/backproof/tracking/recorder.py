@@ -22,7 +22,7 @@ from backproof.contracts.errors import DivergedError, TrackingError
 from backproof.experiment import describe
 from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.run import GradcheckFailedError, Observer, Result
-from backproof.gradcheck import GradcheckReport
+from backproof.netcheck.report import NetworkReport
 from backproof.nn import model_io
 from backproof.nn.training import Pruned
 from backproof.render import check_page, plots
@@ -67,7 +67,7 @@ class Recording:
         self.overrides, self.shown, self.surroundings = overrides, shown, surroundings
         self.run: RunWriter | None = None
         self._checks = 0
-        self._report: GradcheckReport | None = None
+        self._report: NetworkReport | None = None
         self._closed = False
 
     def __enter__(self) -> Recording:
@@ -110,7 +110,7 @@ class Recording:
         """The run is about to start."""
         self.shown.on_start(prepared)
 
-    def on_check(self, report: GradcheckReport) -> None:
+    def on_check(self, report: NetworkReport) -> None:
         """A gradient check: its numbers at step 0 for fresh parameters, and at the next for trained ones."""
         self._report = report
         if not report.passed:

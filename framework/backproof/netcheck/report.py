@@ -1,0 +1,23 @@
+"""The report of a network's gradient check: the sections of the check and, where it failed, a diagnosis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from backproof.gradcheck import GradcheckReport
+from backproof.netcheck.diagnosis import Diagnosis
+
+
+@dataclass(frozen=True)
+class NetworkReport(GradcheckReport):
+    """A gradient check of a network, with the diagnosis of what is wrong if one was made."""
+
+    diagnosis: Diagnosis | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON stores it, with the diagnosis before the sections."""
+        fields = super().to_dict()
+        sections = fields.pop("sections")
+        diagnosis = None if self.diagnosis is None else self.diagnosis.to_dict()
+        return {**fields, "diagnosis": diagnosis, "sections": sections}
