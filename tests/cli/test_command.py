@@ -20,14 +20,6 @@ BACKPROOF = [sys.executable, "-m", "backproof"]
 QUICK = ["dataset=iris", "train.epochs=3", "model.hidden=[5]"]
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return tmp_path
-
-
 def client():
     from mlflow import MlflowClient
 
@@ -49,7 +41,7 @@ def artifacts(run_id, path=None):
 
 
 class TestTrain:
-    def test_one_run_shows_and_records_everything(self, place, capsys):
+    def test_one_run_shows_and_records_everything(self, workdir, capsys):
         assert main(["train", *QUICK, "optimizer.lr=0.05", "penalty=l2"]) == 0
         shown = capsys.readouterr().out
         for part in (
@@ -105,7 +97,7 @@ class TestTrain:
         assert json.loads((folder / "gradcheck.json").read_text())["passed"] is True
         assert json.loads((folder / "environment.json").read_text())["packages"]["numpy"] == np.__version__
 
-    def test_the_model_predicts_the_same_in_a_fresh_process(self, place):
+    def test_the_model_predicts_the_same_in_a_fresh_process(self, workdir):
         assert main(["train", *QUICK]) == 0
         (run,) = runs()
         folder = Path(run.data.tags["backproof.folder"])
@@ -117,7 +109,7 @@ class TestTrain:
             "table = model.predict(load_iris(as_frame=True).data)\n"
             "print(json.dumps(table.filter(like='probability').to_numpy().tolist()))\n"
         )
-        elsewhere = place / "elsewhere"
+        elsewhere = workdir / "elsewhere"
         elsewhere.mkdir()
         done = subprocess.run(
             [sys.executable, "-c", script], capture_output=True, text=True, cwd=elsewhere, check=True
@@ -128,7 +120,7 @@ class TestTrain:
         ours = Predictor.load(folder / "weights").predict(load_iris().data)
         np.testing.assert_array_equal(np.array(json.loads(done.stdout.splitlines()[-1])), ours)
 
-    def test_repeats_record_means_and_every_seed(self, place, capsys):
+    def test_repeats_record_means_and_every_seed(self, workdir, capsys):
         assert main(["train", *QUICK, "repeats=3", "seed=7"]) == 0
         assert "±" in capsys.readouterr().out
         (run,) = runs()
@@ -139,17 +131,17 @@ class TestTrain:
         assert run.data.metrics["test/loss"] == pytest.approx(np.mean([each["test/loss"] for each in seeds]))
 
     @pytest.mark.parametrize("dataset", ["diabetes", "multilabel", "moons"])
-    def test_every_task_has_its_pictures(self, place, dataset):
+    def test_every_task_has_its_pictures(self, workdir, dataset):
         assert main(["train", f"dataset={dataset}", "train.epochs=2", "tracking=off"]) == 0
         (folder,) = Path("outputs/runs").glob("*/*")
         assert len(list((folder / "plots").glob("*.png"))) == 2
         assert not Path("outputs/mlflow.db").exists()
 
-    def test_gradcheck_off_is_recorded_as_skipped(self, place):
+    def test_gradcheck_off_is_recorded_as_skipped(self, workdir):
         assert main(["train", *QUICK, "gradcheck=off"]) == 0
         assert runs()[0].data.tags["backproof.gradcheck"] == "skipped"
 
-    def test_early_stopping_and_metrics_from_the_command(self, place, capsys):
+    def test_early_stopping_and_metrics_from_the_command(self, workdir, capsys):
         override = [
             "train.early_stopping.patience=2",
             "metrics=[accuracy,{name: top_k, k: 2}]",
@@ -160,7 +152,7 @@ class TestTrain:
         assert "top_k" in shown
         assert "kept the parameters of epoch" in shown
 
-    def test_divergence_is_a_failed_run_with_what_was_measured(self, place, capsys):
+    def test_divergence_is_a_failed_run_with_what_was_measured(self, workdir, capsys):
         assert (
             main(["train", "dataset=digits", "optimizer.lr=5e3", "loss=squared_error", "dataset=diabetes"]) == 1
         )
@@ -173,10 +165,10 @@ class TestTrain:
         assert "DivergedError" in run.data.tags["backproof.error"]
         assert run.data.metrics["gradcheck/max_relative_error"] < 1e-12
 
-    def test_an_environment_uri_is_respected(self, place, monkeypatch):
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place}/other/my.db")
+    def test_an_environment_uri_is_respected(self, workdir, monkeypatch):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workdir}/other/my.db")
         assert main(["train", *QUICK]) == 0
-        assert (place / "other/my.db").is_file()
+        assert (workdir / "other/my.db").is_file()
         assert not Path("outputs/mlflow.db").exists()
 
 
@@ -201,7 +193,7 @@ def test_the_command_for_the_ui_opens_what_was_recorded(monkeypatch, options, ou
 
 
 class TestSweep:
-    def test_eighteen_runs_under_one_parent(self, place, capsys):
+    def test_eighteen_runs_under_one_parent(self, workdir, capsys):
         args = ["activation=relu,tanh,gelu", "optimizer=sgd,adam", "seed=0,1,2"]
         assert main(["train", "-m", *args, *QUICK]) == 0
         shown = capsys.readouterr().out
@@ -226,11 +218,11 @@ class TestSweep:
         logged = [r.info.run_id for r in children if r.outputs and r.outputs.model_outputs]
         assert logged == [best]
 
-    def test_a_sweep_that_is_not_recorded_offers_no_ui(self, place, capsys):
+    def test_a_sweep_that_is_not_recorded_offers_no_ui(self, workdir, capsys):
         assert main(["train", "-m", "seed=0,1", *QUICK, "tracking=off", "gradcheck=off"]) == 0
         assert "backproof ui" not in capsys.readouterr().out
 
-    def test_a_failing_point_costs_the_others_nothing(self, place, capsys):
+    def test_a_failing_point_costs_the_others_nothing(self, workdir, capsys):
         assert main(["train", "-m", "dataset=diabetes", "optimizer.lr=0.01,5e3,0.02", "train.epochs=3"]) == 1
         captured = capsys.readouterr()
         assert "1 of 3 runs" in captured.out
@@ -242,7 +234,7 @@ class TestSweep:
         assert parent.data.tags["backproof.failed"] == "1"
 
     @pytest.mark.parametrize("bad", ["optimizer.lr=0.1,-1", "activation=relu,tanhh", "dataset=iris,diabetes"])
-    def test_a_bad_point_is_found_before_anything_runs(self, place, capsys, bad):
+    def test_a_bad_point_is_found_before_anything_runs(self, workdir, capsys, bad):
         assert main(["train", "-m", "loss=softmax_cross_entropy", bad]) == 2
         error = capsys.readouterr().err
         assert "in the point" in error
@@ -345,7 +337,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_one_block_with_exit_code_2_and_leaves_nothing(place, capsys, name):
+def test_bad_input_is_one_block_with_exit_code_2_and_leaves_nothing(workdir, capsys, name):
     overrides, parts = BAD[name]
     Path("file").write_text("not a folder")
     Path("full").mkdir()
@@ -368,7 +360,7 @@ def test_bad_input_is_one_block_with_exit_code_2_and_leaves_nothing(place, capsy
     assert left == []
 
 
-def test_ctrl_c_in_the_middle_of_an_import_is_ctrl_c(place, capsys, monkeypatch):
+def test_ctrl_c_in_the_middle_of_an_import_is_ctrl_c(workdir, capsys, monkeypatch):
     """Compiled modules turn what a signal raises while they are imported into an ImportError."""
 
     def load(self):
@@ -383,7 +375,7 @@ def test_ctrl_c_in_the_middle_of_an_import_is_ctrl_c(place, capsys, monkeypatch)
 
 
 class TestOtherCommands:
-    def test_check_passes_and_fails_by_its_exit_code(self, place, capsys):
+    def test_check_passes_and_fails_by_its_exit_code(self, workdir, capsys):
         assert main(["check", "dataset=iris", "activation=tanh"]) == 0
         shown = capsys.readouterr().out
         assert "fresh" in shown
@@ -391,14 +383,14 @@ class TestOtherCommands:
         assert "✓ passed" in shown
         assert not Path("outputs").exists()
 
-    def test_check_as_json(self, place, capsys):
+    def test_check_as_json(self, workdir, capsys):
         assert main(["check", "--json", "dataset=iris"]) == 0
         report = json.loads(capsys.readouterr().out)
         assert report["schema"] == "backproof.gradcheck/1"
         moments = [section["moment"] for section in report["sections"]]
         assert moments == ["fresh", "moved", "one sample", "burned in", "odd sizes"]
 
-    def test_check_writes_a_page_that_needs_nothing_else(self, place, capsys):
+    def test_check_writes_a_page_that_needs_nothing_else(self, workdir, capsys):
         assert main(["check", "dataset=iris", "--report", "check.html"]) == 0
         page = Path("check.html").read_text()
         for part in (
@@ -413,11 +405,11 @@ class TestOtherCommands:
         assert "<script" not in page
         assert main(["check", "--report"]) == 2
 
-    def test_check_refuses_a_page_in_a_folder_that_is_not_there(self, place, capsys):
+    def test_check_refuses_a_page_in_a_folder_that_is_not_there(self, workdir, capsys):
         assert main(["check", "--report", "nowhere/check.html"]) == 2
         assert "--report nowhere/check.html" in capsys.readouterr().err
 
-    def test_check_refuses_options(self, place, capsys):
+    def test_check_refuses_options(self, workdir, capsys):
         assert main(["check", "--fast"]) == 2
         assert "check has no option '--fast'" in capsys.readouterr().err
         assert main(["check", "activation=reluu"]) == 2
@@ -453,7 +445,7 @@ class TestOtherCommands:
         assert main(["seed=1"]) == 2
         assert "backproof train seed=1" in capsys.readouterr().err
 
-    def test_train_help_shows_plugins_and_keys(self, place):
+    def test_train_help_shows_plugins_and_keys(self, workdir):
         done = subprocess.run([*BACKPROOF, "train", "--help"], capture_output=True, text=True, check=True)
         for part in (
             "activation: ",
@@ -465,7 +457,7 @@ class TestOtherCommands:
         ):
             assert part in done.stdout
 
-    def test_cfg_job_shows_the_config(self, place):
+    def test_cfg_job_shows_the_config(self, workdir):
         done = subprocess.run(
             [*BACKPROOF, "train", "--cfg", "job", "optimizer=adam", "seed=3"],
             capture_output=True,
@@ -488,7 +480,7 @@ class TestOtherCommands:
             ("backproof train experiment=", {"experiment=cs446"}),
         ],
     )
-    def test_completion(self, place, line, offered):
+    def test_completion(self, workdir, line, offered):
         done = subprocess.run(
             [*BACKPROOF, "-sc", "query=bash"],
             capture_output=True,
@@ -509,10 +501,10 @@ class TestOtherCommands:
         (signal.SIGTERM, 143, True),
     ],
 )
-def test_a_run_that_is_stopped_is_killed_with_what_was_measured(place, number, code, sweep):
+def test_a_run_that_is_stopped_is_killed_with_what_was_measured(workdir, number, code, sweep):
     args = ["train", "dataset=iris", "train.epochs=100000000", "gradcheck=on", "tracking.flush_seconds=0.2"]
     # A store that is there already: the loop below reads it while the process records.
-    Store.open(TrackingOptions(), place / "outputs")
+    Store.open(TrackingOptions(), workdir / "outputs")
     process = subprocess.Popen(
         [*BACKPROOF, *args, *(["-m", "seed=0,1"] if sweep else [])],
         stdout=subprocess.PIPE,

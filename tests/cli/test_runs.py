@@ -45,7 +45,7 @@ def recorded(tmp_path_factory):
 
 
 @pytest.fixture
-def place(recorded, monkeypatch, capsys):
+def workdir(recorded, monkeypatch, capsys):
     monkeypatch.chdir(recorded)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     capsys.readouterr()
@@ -53,7 +53,7 @@ def place(recorded, monkeypatch, capsys):
 
 
 @pytest.fixture
-def shown(place, capsys):
+def shown(workdir, capsys):
     """What a command prints, as text."""
 
     def call(*args, code=0):
@@ -153,7 +153,7 @@ class TestRuns:
         key = "val/loss"
         assert sorted(each.metrics[key] for each in after) == sorted(each.metrics[key] for each in before)
 
-    def test_a_command_made_of_parameters_alone_makes_the_same_run(self, place, tmp_path, monkeypatch):
+    def test_a_command_made_of_parameters_alone_makes_the_same_run(self, workdir, tmp_path, monkeypatch):
         from backproof.report.points import own_words
 
         found = find(runs(store()), "alone")
@@ -167,7 +167,7 @@ class TestRuns:
     def test_best_of_all_runs_must_be_comparable(self, shown):
         assert "2 datasets (iris, wine)" in shown("runs", "--best", code=2)
 
-    def test_a_pipe_that_closes(self, place):
+    def test_a_pipe_that_closes(self, workdir):
         script = f"{sys.executable} -m backproof runs first --format json | head -1"
         done = subprocess.run(
             ["bash", "-c", script],
@@ -177,7 +177,7 @@ class TestRuns:
             env={
                 "PYTHONPATH": str(Path(__file__).parents[2] / "framework"),
                 "PATH": "/usr/bin:/bin",
-                "HOME": str(place),
+                "HOME": str(workdir),
             },
         )
         assert done.stdout == "[\n"
@@ -233,7 +233,7 @@ class TestWhichRun:
         assert "no experiment 'mine'" in shown("report", "--experiment", "mine", code=2)
 
     @pytest.mark.parametrize("given", [["--limit", "-1"], ["--format", "xml"], ["--limit", "x"]])
-    def test_bad_options(self, place, given):
+    def test_bad_options(self, workdir, given):
         with pytest.raises(SystemExit) as left:
             main(["runs", *given])
         assert left.value.code == 2
@@ -279,14 +279,14 @@ class TestReport:
 
 
 class TestReading:
-    def test_members_are_the_seeds(self, place):
+    def test_members_are_the_seeds(self, workdir):
         stack = next(each for each in runs(store()) if each.repeats == 3)
         found = members(store(), stack)
         assert sorted(found) == [0, 1, 2]
         mean = np.mean([own["val/loss"] for own in found.values()])
         assert mean == pytest.approx(stack.metrics["val/loss"])
 
-    def test_history_has_the_epochs(self, place):
+    def test_history_has_the_epochs(self, workdir):
         alone = find(runs(store()), "alone")
         folder = Path(alone.tags["backproof.folder"])
         rows = list(csv.DictReader(io.StringIO((folder / "metrics.csv").read_text())))
@@ -294,7 +294,7 @@ class TestReading:
             int(row["epoch"]): pytest.approx(float(row["val/loss"])) for row in rows
         }
 
-    def test_more_runs_than_a_request_gives(self, place, monkeypatch):
+    def test_more_runs_than_a_request_gives(self, workdir, monkeypatch):
         from backproof.tracking import query
 
         before = [each.id for each in runs(store())]
@@ -304,10 +304,10 @@ class TestReading:
 
 
 @pytest.mark.slow
-def test_it_is_the_same_through_a_server(shown, place, tmp_path):
+def test_it_is_the_same_through_a_server(shown, workdir, tmp_path):
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    database = f"sqlite:///{place / 'outputs' / 'mlflow.db'}"
+    database = f"sqlite:///{workdir / 'outputs' / 'mlflow.db'}"
     server = subprocess.Popen(
         [*MLFLOW_SERVER, "--backend-store-uri", database, "--host", "127.0.0.1", "--port", str(port)],
         stdout=subprocess.DEVNULL,

@@ -9,8 +9,10 @@ import pytest
 from backproof.contracts import Array
 from backproof.contracts.errors import InvalidValue
 from backproof.data import Batches, Chunk, Slot, with_ones
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.helpers.fuzz import examples
 
 SHAPES = {
     "N": st.integers(1, 40),
@@ -41,7 +43,7 @@ def epoch(batches: Batches) -> list[tuple[Array, Array]]:
 
 
 @given(**SHAPES)
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_each_member_sees_each_sample_once_an_epoch(
     N: int, B: int, R: int, chunk_bytes: int, shuffle: bool
 ) -> None:
@@ -65,7 +67,7 @@ def test_each_member_sees_each_sample_once_an_epoch(
 
 
 @given(**SHAPES)
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_a_member_of_a_stack_gets_what_it_gets_alone(
     N: int, B: int, R: int, chunk_bytes: int, shuffle: bool
 ) -> None:

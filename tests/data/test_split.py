@@ -10,11 +10,13 @@ import pytest
 from backproof.contracts import CLASSIFICATION, MULTILABEL, REGRESSION, Array, Dataset
 from backproof.contracts.errors import InvalidValue
 from backproof.data import DataOptions, Part, Scaler, split, validate
-from hypothesis import given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from tests.helpers.fuzz import examples
 
 
 def make(counts: tuple[int, ...] = (50, 30, 20), D: int = 4, seed: int = 0) -> Dataset:
@@ -130,11 +132,14 @@ def rows(part: Part | None) -> list[int]:
     val_size=st.sampled_from([0.0, 0.1, 0.3]),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=60, deadline=None)
+@example(N=2, test_size=0.2, val_size=0.1, seed=0)  # One sample each for test and val leave none.
+@example(N=3, test_size=0.5, val_size=0.3, seed=0)  # round(1.5) = 2 for test, 1 for val: none are left.
+@examples(60)
 def test_parts_are_disjoint_and_complete(N: int, test_size: float, val_size: float, seed: int) -> None:
     options = DataOptions(test_size=test_size, val_size=val_size, split_seed=seed)
-    if (test_size > 0) + (val_size > 0) >= N:
-        with pytest.raises(ValueError, match="2 samples cannot be split"):
+    held_out = sum(max(1, round(size * N)) for size in (test_size, val_size) if size)
+    if held_out >= N:
+        with pytest.raises(ValueError, match=f"{N} samples cannot be split"):
             split(make_regression(N), options)
         return
     data = split(make_regression(N), options)
@@ -279,7 +284,7 @@ def test_numbers_too_large_to_scale_are_an_error() -> None:
 @given(
     arrays(np.float64, (8, 3), elements=st.floats(-1e6, 1e6)), st.sampled_from(["standard", "minmax", "none"])
 )
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_inverse_undoes_transform(X: Array, scaling: str) -> None:
     scaler = Scaler.fit(X, None, scaling, "none")
     scaled = scaler.transform(X)

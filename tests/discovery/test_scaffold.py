@@ -28,12 +28,10 @@ FORMS = {
 }
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """An empty working directory, and no directory of plugins."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BACKPROOF_PLUGINS", raising=False)
-    yield tmp_path
+@pytest.fixture(autouse=True)
+def fresh_registry(workdir):
+    """Forget the plugins that a test has written."""
+    yield
     registry.cache_clear()
 
 
@@ -52,17 +50,17 @@ def test_there_is_a_template_of_every_kind():
 
 
 @pytest.mark.slow
-def test_what_is_written_verifies_and_passes_its_own_test_which_finds_a_mistake(place, capsys, monkeypatch):
+def test_what_is_written_verifies_and_passes_its_own_test_which_finds_a_mistake(workdir, capsys, monkeypatch):
     for form in FORMS:
         kind, name, file, test = files(form)
         assert main(["new", kind, name, *form.split()[1:]]) == 0
         shown = capsys.readouterr().out
-        for each in (file, test, f"export BACKPROOF_PLUGINS={place / 'mine'}", f"verify {kind} {name}"):
+        for each in (file, test, f"export BACKPROOF_PLUGINS={workdir / 'mine'}", f"verify {kind} {name}"):
             assert str(each) in shown
     results = own_tests()
     assert results == {(f.name, name): "PASSED" for f in written() for name in functions(f)}
     assert len(results) == 2 * len(FORMS)
-    monkeypatch.setenv("BACKPROOF_PLUGINS", str(place / "mine"))
+    monkeypatch.setenv("BACKPROOF_PLUGINS", str(workdir / "mine"))
     registry.cache_clear()
     for form in FORMS:
         kind, name, _, _ = files(form)
@@ -100,11 +98,11 @@ def own_tests():
     return {(file, name): outcome for file, name, outcome in found}
 
 
-def test_what_is_written_is_used_from_the_command(place, monkeypatch, capsys):
+def test_what_is_written_is_used_from_the_command(workdir, monkeypatch, capsys):
     assert main(["new", "activation", "bent", "--dir", "some where"]) == 0
     export = next(line for line in capsys.readouterr().out.splitlines() if "export" in line)
-    assert export.strip() == f"export BACKPROOF_PLUGINS='{place / 'some where'}'"
-    monkeypatch.setenv("BACKPROOF_PLUGINS", str(place / "some where"))
+    assert export.strip() == f"export BACKPROOF_PLUGINS='{workdir / 'some where'}'"
+    monkeypatch.setenv("BACKPROOF_PLUGINS", str(workdir / "some where"))
     registry.cache_clear()
     assert main(["train", "activation=bent", "dataset=iris", "train.epochs=2", "tracking=off"]) == 0
     assert "✓ passed" in capsys.readouterr().out
@@ -132,7 +130,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_one_block_and_writes_nothing(place, capsys, name):
+def test_bad_input_is_one_block_and_writes_nothing(workdir, capsys, name):
     arguments, parts = BAD[name]
     there = (
         "file",
@@ -156,7 +154,7 @@ def test_bad_input_is_one_block_and_writes_nothing(place, capsys, name):
 
 
 @pytest.mark.parametrize("arguments", [[], ["activation"], ["activation", "bent", "--directory", "x"]])
-def test_missing_arguments_show_how_it_is_used(place, capsys, arguments):
+def test_missing_arguments_show_how_it_is_used(workdir, capsys, arguments):
     with pytest.raises(SystemExit) as ended:
         main(["new", *arguments])
     assert ended.value.code == 2

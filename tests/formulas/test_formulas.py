@@ -20,10 +20,11 @@ from backproof.formulas.parser import parse
 from backproof.formulas.tree import Entry, Sum, children, free, shown
 from backproof.nn.derivation import DerivedPass
 from backproof.nn.mlp import MLP, Pass
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.helpers.experiments import experiment, run
+from tests.helpers.fuzz import examples
 
 REG = registry()
 
@@ -90,7 +91,7 @@ def refused(tensor, text, depth=2):
 # Right formulas are right
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(data=st.data())
 def test_formulas_of_any_depth_equal_backprop(data):
     depth = data.draw(st.integers(1, 4))
@@ -309,7 +310,7 @@ class Writer:
 written = st.integers(0, 2**32).map(lambda seed: Writer(seed).total(2, frozenset("nk")))
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(written)
 def test_random_formulas_equal_plain_loops(drawn):
     text, value, _ = drawn
@@ -591,7 +592,7 @@ def test_all_wrong_formulas_are_said_at_once():
     assert (one.tensor, other.tensor) == ("W1", "b1")
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.text(alphabet="xpyznkhdWab12N()[],+-*/. sumexp\n\té@#'", max_size=40))
 def test_any_text_is_read_or_refused_with_a_place(text):
     found = None
@@ -604,7 +605,7 @@ def test_any_text_is_read_or_refused_with_a_place(text):
         assert "^" in str(found)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(written)
 def test_places_are_those_of_the_text(drawn):
     text, _, letters = drawn
@@ -727,7 +728,7 @@ def test_a_file_may_hold_formulas_in_any_form_of_text(tmp_path):
         f"  b1: {CS446['b1']} # a comment of YAML\n"
     )
     cls = derivation(tmp_path, content)
-    assert cls.__doc__.startswith("One line. DerivedPass for loss=softmax_cross_entropy.\n\nMore on it.")
+    assert cls.__doc__.startswith("One line. Derived for loss=softmax_cross_entropy.\n\nMore on it.")
     assert cls.formulas["b2"] == "∂Err/∂(b2)_k = Σ_n (p_nk − y_nk) / N"
     for tensor, expected in TRACE.backprop().items():
         np.testing.assert_allclose(cls().gradients(TRACE)[tensor], expected, rtol=1e-12, atol=1e-14)
@@ -806,7 +807,7 @@ def folder(tmp_path, monkeypatch):
 def test_a_file_of_ones_own_trains_and_is_listed(folder):
     assert "✓ passed" in backproof("train", "derivation=paper", *QUICK).stdout
     listed = backproof("plugins", "derivation").stdout
-    assert "paper  My own rule. DerivedPass for activation=relu." in listed
+    assert "paper  My own rule. Derived for activation=relu." in listed
     assert str(folder / "derivation/paper.yaml") in listed
     assert "∂Err/∂(b2)_k = Σ_n (p_nk − y_nk) / N" in listed
     assert "2 of 2 checks" in backproof("verify", "derivation", "paper").stdout

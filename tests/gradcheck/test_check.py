@@ -17,8 +17,10 @@ from backproof.gradcheck import (
 from backproof.gradcheck.differences import differences
 from backproof.gradcheck.directions import MOST_ROWS, Axes, Concatenated, Dense
 from backproof.gradcheck.oracles import central_differences, complex_step
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.helpers.fuzz import examples
 
 
 def rosenbrock(theta):
@@ -74,7 +76,7 @@ class TestOracles:
         assert sum(sizes) - count < len(sizes), "little is done twice"
 
     @given(st.lists(st.tuples(st.booleans(), st.integers(0, 50)), max_size=5))
-    @settings(deadline=None, max_examples=40)
+    @examples(40)
     def test_directions_together_are_those_one_after_the_other(self, given):
         rng = np.random.default_rng(0)
         index = np.array([2, 5, 7])
@@ -214,7 +216,7 @@ class TestCheck:
         assert report.sections[0].results[0].oracle == "complex step"
 
     @given(seed=st.integers(0, 2**32 - 1), P=st.integers(2, 40))
-    @settings(max_examples=100, deadline=None)
+    @examples(100)
     def test_accepts_right_gradients_anywhere(self, seed, P):
         theta = np.random.default_rng(seed).standard_normal(P) * 10.0 ** np.random.default_rng(seed).uniform(
             -3, 3

@@ -12,8 +12,10 @@ from backproof.gradcheck import CheckOptions
 from backproof.netcheck.network import NetworkCheck
 from backproof.nn.mlp import MLP, Objective
 from backproof.nn.training import slice_members
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.helpers.fuzz import examples
 
 REG = registry()
 PENALTY = REG.build("penalty", "none")
@@ -77,7 +79,7 @@ def checked(net, X, y, theta):
     dtype=st.sampled_from(["float64", "float32"]),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_the_networks_own_gradient_is_accepted(activation, loss, hidden, D, K, R, dtype, seed):
     net, X, y, theta = network(activation, loss, hidden, D, K, np.random.default_rng(seed), R)
     section = checked(net, X, y, theta.astype(dtype))
@@ -92,7 +94,7 @@ def test_the_networks_own_gradient_is_accepted(activation, loss, hidden, D, K, R
     factor=st.sampled_from([-1.0, 0.0, 0.5, 0.999, 1.001, 2.0]),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_one_wrong_entry_is_rejected(activation, loss, hidden, pick, factor, seed):
     net, X, y, theta = network(activation, loss, hidden, 5, 4, np.random.default_rng(seed))
     section = checked(dataclasses.replace(net, derivation=OneWrong(pick, factor)), X, y, theta)

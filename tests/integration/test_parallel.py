@@ -26,14 +26,6 @@ ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREA
 }
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return tmp_path
-
-
 def command(*args):
     return [*BACKPROOF, "train", "-m", *QUICK, *args]
 
@@ -91,7 +83,7 @@ def free_port():
 
 
 @pytest.mark.slow
-def test_dask_gives_what_the_basic_launcher_gives(place):
+def test_dask_gives_what_the_basic_launcher_gives(workdir):
     args = ["seed=0,1,2", "gradcheck=on"]
     shown = run(*args, *DASK)
     assert all(f"  seed{seed}\n" in shown for seed in range(3))
@@ -111,12 +103,12 @@ def test_dask_gives_what_the_basic_launcher_gives(place):
     for child in children(dask):
         environment = json.loads(Path(child.data.tags["backproof.folder"], "environment.json").read_text())
         assert {each["threads"] for each in environment["blas"]} == {1}
-    assert processes_in(place) == []
+    assert processes_in(workdir) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
-def test_a_signal_ends_everything_and_the_sweep_can_go_on(place, number):
+def test_a_signal_ends_everything_and_the_sweep_can_go_on(workdir, number):
     args = ["seed=range(6)", "train.epochs=3000", *DASK]
     process = subprocess.Popen(
         command(*args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
@@ -128,7 +120,7 @@ def test_a_signal_ends_everything_and_the_sweep_can_go_on(place, number):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number, errors
     assert "Traceback" not in errors
-    assert processes_in(place) == []
+    assert processes_in(workdir) == []
     (parent,) = parents()
     assert parent.info.status == "KILLED"
     assert {run.info.status for run in children(parent)} <= {"FINISHED", "KILLED"}
@@ -138,7 +130,7 @@ def test_a_signal_ends_everything_and_the_sweep_can_go_on(place, number):
 
 
 @pytest.mark.slow
-def test_killed_workers_and_a_killed_sweep(place):
+def test_killed_workers_and_a_killed_sweep(workdir):
     done = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks/chaos.py"), "--points", "30", "--worker-kills", "1"],
         capture_output=True,
@@ -151,7 +143,7 @@ def test_killed_workers_and_a_killed_sweep(place):
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_does_not_answer(place):
+def test_a_scheduler_that_does_not_answer(workdir):
     address = f"tcp://127.0.0.1:{free_port()}"
     shown = run("seed=0,1", *DASK, f"hydra.launcher.address={address}", "hydra.launcher.timeout=1", code=2)
     assert f"no Dask scheduler answers at {address} within 1 s" in shown
@@ -160,7 +152,7 @@ def test_a_scheduler_that_does_not_answer(place):
 
 
 @pytest.mark.slow
-def test_joblib(place):
+def test_joblib(workdir):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     run("seed=0,1,2,3", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     (parent,) = parents()
@@ -168,7 +160,7 @@ def test_joblib(place):
 
 
 @pytest.mark.slow
-def test_a_sweep_through_a_server_of_mlflow(place):
+def test_a_sweep_through_a_server_of_mlflow(workdir):
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
     with mlflow_server(uri, port, "127.0.0.1"):
@@ -220,7 +212,7 @@ with multiprocessing.get_context("fork").Pool(8) as pool:
 
 
 @pytest.mark.slow
-def test_eight_processes_write_into_one_sqlite_file(place):
+def test_eight_processes_write_into_one_sqlite_file(workdir):
     subprocess.run([sys.executable, "-W", "ignore", "-c", WRITERS], check=True, timeout=240, env=ENVIRONMENT)
     from backproof.tracking import Store, TrackingOptions
     from backproof.tracking.query import history
@@ -252,7 +244,7 @@ def hosts():
 
 
 @pytest.fixture
-def two_hosts(place):
+def two_hosts(workdir):
     """Prefixes of commands that run on either of two hosts, which see each other and nothing else."""
     if why := hosts():
         pytest.skip(why)

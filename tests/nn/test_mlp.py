@@ -7,8 +7,10 @@ import pytest
 from backproof.discovery.registry import registry
 from backproof.gradcheck import taylor_test
 from backproof.nn.mlp import MLP, Layout, Objective, Pass
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.helpers.fuzz import examples
 
 REG = registry()
 
@@ -136,7 +138,7 @@ def test_taylor_remainder_has_order_two():
     N=st.integers(1, 9),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=120, deadline=None)
+@examples(120)
 def test_any_shape_any_stack(sizes, activation, loss, R, N, seed):
     """Gradients are right for any network, and each member of a stack is, bit for bit, the network alone."""
     if REG.get("loss", loss).tasks == ("classification",):

@@ -11,13 +11,15 @@ from backproof.conformance import loss as conformance
 from backproof.conformance.base import Check
 from backproof.contracts import CLASSIFICATION, MULTILABEL, REGRESSION, Array, Loss
 from backproof.discovery.registry import registry
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import huber, log_expit, log_softmax, softmax
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import hinge_loss, log_loss, mean_absolute_error, mean_squared_error
+
+from tests.helpers.fuzz import examples
 
 N, K = 40, 4
 RNG = np.random.default_rng(5)
@@ -149,7 +151,7 @@ def test_softmax_far_out_is_exact_not_clipped() -> None:
 LOGITS = arrays(np.float64, (1, 3, 4), elements=st.floats(-1e4, 1e4))
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(z=LOGITS, shift=st.floats(-100, 100))
 def test_softmax_properties(z: Array, shift: float) -> None:
     """Never negative, unmoved by a shift of all logits, and so with a gradient that sums to zero."""
@@ -293,7 +295,7 @@ def test_hinge_gradient_takes_the_first_of_those_that_tie() -> None:
     np.testing.assert_array_equal(gradient(loss, np.array([[[1.0, 0, 0]]]), np.array([0])), [[[0, 0, 0]]])
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(z=arrays(np.float64, (2, 5, 4), elements=st.integers(-2, 2).map(float)))
 def test_hinge_gradient_with_many_ties_is_the_first_maximisers(z: Array) -> None:
     y = np.array([0, 1, 2, 3, 0])

@@ -20,14 +20,6 @@ from tests.helpers.sweeps import children, client, interrupt_at, launch_by, pare
 LR = "optimizer.lr=tag(log,interval(0.01,1))"
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return tmp_path
-
-
 def space(*overrides, groups=(), integer=lambda key: False):
     return parse(OverridesParser.create().parse_overrides(list(overrides)), list(groups), integer)
 
@@ -136,7 +128,7 @@ def test_a_study_is_settled_by_what_is_recorded(tmp_path):
     assert again.study.trials[5].state.name == "FAIL"
 
 
-def test_a_zip_from_the_command(place, capsys):
+def test_a_zip_from_the_command(workdir, capsys):
     args = ["optimizer.lr=0.1,0.2", "train.batch_size=8,16", "seed=0,1"]
     assert sweep(*args, "sweep.zip=[[optimizer.lr,train.batch_size]]") == 0
     found = {
@@ -148,7 +140,7 @@ def test_a_zip_from_the_command(place, capsys):
     assert "did you mean seed" in capsys.readouterr().err
 
 
-def test_random_points_go_on_where_they_were_left(place, monkeypatch):
+def test_random_points_go_on_where_they_were_left(workdir, monkeypatch):
     args = [LR, "optimizer=sgd,adam", "sweep.sampler=random", "sweep.n_trials=5", "sweep.seed=2"]
     with monkeypatch.context() as patch:
         interrupt_at(patch, 3, KeyboardInterrupt())
@@ -164,7 +156,7 @@ def test_random_points_go_on_where_they_were_left(place, monkeypatch):
 
 
 @pytest.mark.parametrize("file", ["kept", "lost"])
-def test_a_search_goes_on_where_it_was_left(place, monkeypatch, file, capsys):
+def test_a_search_goes_on_where_it_was_left(workdir, monkeypatch, file, capsys):
     args = [LR, "activation=relu,tanh", "sweep.sampler=tpe", "sweep.n_trials=6"]
     with monkeypatch.context() as patch:
         interrupt_at(patch, 2, ArithmeticError("planted"))
@@ -189,7 +181,7 @@ def test_a_search_goes_on_where_it_was_left(place, monkeypatch, file, capsys):
     assert "same space" in capsys.readouterr().err
 
 
-def test_several_objectives(place):
+def test_several_objectives(workdir):
     args = [LR, "sweep.sampler=nsga2", "sweep.n_trials=4", "sweep.objective=[val/accuracy,train/loss]"]
     assert sweep(*args) == 0
     (parent,) = parents()
@@ -199,7 +191,7 @@ def test_several_objectives(place):
     assert {row["run_id"] for row in table if row["best_in_a_trade-off"] == "1"} == set(front)
 
 
-def test_one_objective_and_its_direction(place):
+def test_one_objective_and_its_direction(workdir):
     assert sweep("seed=0,1,2", "sweep.objective=train/loss", "sweep.directions=[maximize]") == 0
     (parent,) = parents()
     assert parent.data.metrics["best/train/loss"] == max(r.data.metrics["train/loss"] for r in children(parent))
@@ -240,7 +232,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_space_is_an_error_before_anything_runs(place, capsys, name):
+def test_a_bad_space_is_an_error_before_anything_runs(workdir, capsys, name):
     overrides, parts = BAD[name]
     assert main(["train", "-m", "dataset=iris", *overrides]) == 2
     error = capsys.readouterr().err
@@ -251,7 +243,7 @@ def test_a_bad_space_is_an_error_before_anything_runs(place, capsys, name):
 
 
 @pytest.mark.parametrize("sampler", ["grid", "tpe"])
-def test_pruned_runs_are_finished_and_marked(place, capsys, sampler):
+def test_pruned_runs_are_finished_and_marked(workdir, capsys, sampler):
     # The first four are good; learning rates that move nothing are seen to be worse after some epochs.
     lrs = "optimizer.lr=0.1,0.11,0.12,0.13,1e-9,1e-10,1e-11"
     args = [lrs] if sampler == "grid" else ["optimizer.lr=0.1,1e-9", "sweep.sampler=tpe", "sweep.n_trials=12"]
@@ -296,7 +288,7 @@ def test_a_point_is_called_by_what_differs(overrides, swept, expected):
     assert name_of(overrides, swept) == expected
 
 
-def test_runs_have_these_names_and_commands_without_them(place):
+def test_runs_have_these_names_and_commands_without_them(workdir):
     assert sweep("activation=relu,tanh", "optimizer.lr=0.1,0.01") == 0
     (parent,) = parents()
     found = {run.info.run_name: run.data.tags["mlflow.note.content"] for run in children(parent)}
@@ -305,13 +297,13 @@ def test_runs_have_these_names_and_commands_without_them(place):
     assert "run_name" not in "".join(found.values())
 
 
-def test_a_sweep_to_go_on_with_that_is_not_there_leaves_nothing(place, capsys):
+def test_a_sweep_to_go_on_with_that_is_not_there_leaves_nothing(workdir, capsys):
     assert sweep("seed=0,1", "sweep.resume=last") == 2
     assert "no runs yet" in capsys.readouterr().err
     assert not Path("outputs").exists()
 
 
-def test_the_description_of_a_sweep_tells_the_best_points(place):
+def test_the_description_of_a_sweep_tells_the_best_points(workdir):
     assert sweep("activation=relu,tanh", "repeats=2") == 0
     (parent,) = parents()
     note = parent.data.tags["mlflow.note.content"]
@@ -324,7 +316,7 @@ def test_the_description_of_a_sweep_tells_the_best_points(place):
     assert recorded(parent).command.startswith("backproof train -m ")
 
 
-def test_a_trial_whose_worker_died_is_run_again_as_another(place, monkeypatch):
+def test_a_trial_whose_worker_died_is_run_again_as_another(workdir, monkeypatch):
     """A study takes one word on a trial: a second one would end the sweep."""
 
     class WorkerDied(Exception):

@@ -22,21 +22,15 @@ class Mine(Space):
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    return tmp_path
-
-
-@pytest.fixture
-def mine(place, monkeypatch):
-    """Writes the method of a space of the user's own."""
-    (place / "plugins/space").mkdir(parents=True)
-    monkeypatch.setenv("BACKPROOF_PLUGINS", str(place / "plugins"))
+def mine(workdir, tmp_path_factory, monkeypatch):
+    """Return a function that writes the method of a user's own space."""
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "space").mkdir()
+    monkeypatch.setenv("BACKPROOF_PLUGINS", str(folder))
 
     def write(*lines):
         body = "".join(f"        {line}\n" for line in lines)
-        (place / "plugins/space/mine.py").write_text(HEAD + body)
+        (folder / "space/mine.py").write_text(HEAD + body)
         registry.cache_clear()
 
     yield write
@@ -48,7 +42,7 @@ def chosen(parent):
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_points_have_what_goes_with_their_choice(place, sampler):
+def test_points_have_what_goes_with_their_choice(workdir, sampler):
     assert sweep(*SPACE, f"sweep.sampler={sampler}", "sweep.n_trials=5", "activation=relu,tanh") == 0
     (parent,) = parents()
     found = chosen(parent)
@@ -64,7 +58,7 @@ def test_points_have_what_goes_with_their_choice(place, sampler):
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_it_goes_on_where_it_was_left(place, monkeypatch, sampler):
+def test_it_goes_on_where_it_was_left(workdir, monkeypatch, sampler):
     given = [*SPACE, f"sweep.sampler={sampler}", "sweep.n_trials=4"]
     with monkeypatch.context() as patch:
         interrupt_at(patch, 3, KeyboardInterrupt())
@@ -119,14 +113,14 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_space_is_an_error_before_anything_is_written(mine, place, capsys, name):
+def test_a_bad_space_is_an_error_before_anything_is_written(mine, workdir, capsys, name):
     body, expected = BAD[name]
     mine(body)
     assert sweep("sweep.space=mine", "sweep.sampler=tpe", "sweep.n_trials=2") == 2
     error = capsys.readouterr().err
     assert expected in error, error
     assert "Traceback" not in error
-    assert not list((place / "work").iterdir())
+    assert not list(workdir.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -138,10 +132,10 @@ def test_a_bad_space_is_an_error_before_anything_is_written(mine, place, capsys,
         (["sweep.space={name:optimizers,low:1}", "sweep.sampler=tpe", "sweep.n_trials=2"], "no hyperparameter"),
     ],
 )
-def test_a_space_that_is_named_wrongly(place, capsys, given, expected):
+def test_a_space_that_is_named_wrongly(workdir, capsys, given, expected):
     assert sweep(*given) == 2
     assert expected in capsys.readouterr().err
-    assert not list((place / "work").iterdir())
+    assert not list(workdir.iterdir())
 
 
 def test_values_are_written_so_that_hydra_reads_them_back():

@@ -33,14 +33,6 @@ GRID = ["optimizer.lr=0.1,0.2", "penalty=l2", "penalty.strength=0.1,0.01", "seed
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return tmp_path
-
-
-@pytest.fixture
 def sizes(monkeypatch):
     """The sizes of the stacks that are trained."""
     seen = []
@@ -66,7 +58,7 @@ def measured(found):
     }
 
 
-def test_each_point_is_recorded_as_if_it_had_been_alone(place, sizes, capsys):
+def test_each_point_is_recorded_as_if_it_had_been_alone(workdir, sizes, capsys):
     assert stacked(*GRID, "gradcheck=on", "dataset=wine", "train.batch_size=10") == 0
     assert sweep(*GRID, "gradcheck=on", "dataset=wine", "train.batch_size=10", "sweep.resume=off") == 0
     assert sizes == [8] + [1] * 8
@@ -107,7 +99,7 @@ def runs_of(found, key):
     return [run.info.run_id for run in found if run.data.tags["backproof.config_hash"] == key]
 
 
-def test_the_best_point_alone_has_pictures_and_a_model(place):
+def test_the_best_point_alone_has_pictures_and_a_model(workdir):
     assert stacked("seed=0,1,2", "tracking.plots=true") == 0
     (parent,) = parents()
     best = parent.data.tags["backproof.best_run"]
@@ -120,18 +112,18 @@ def test_the_best_point_alone_has_pictures_and_a_model(place):
     assert pictures == ["plots/confusion_matrix.png", "plots/learning_curves.png"]
 
 
-def test_points_that_differ_in_more_than_numbers_are_other_stacks(place, sizes):
+def test_points_that_differ_in_more_than_numbers_are_other_stacks(workdir, sizes):
     assert stacked("activation=relu,tanh", "optimizer=sgd,adam", "seed=0,1,2") == 0
     assert sizes == [3, 3, 3, 3]
     assert len(children(parents()[0], "FINISHED")) == 12
 
 
-def test_a_stack_has_a_size_at_most(place, sizes):
+def test_a_stack_has_a_size_at_most(workdir, sizes):
     assert stacked("seed=range(7)", "sweep.stack_size=3") == 0
     assert sizes == [3, 3, 1]
 
 
-def test_one_point_of_a_kind_is_checked_entry_by_entry(place):
+def test_one_point_of_a_kind_is_checked_entry_by_entry(workdir):
     """And it is the first one, whichever stack it is in; all others along random directions."""
     args = ["activation=relu,tanh", "seed=range(4)", "sweep.stack_size=2", "gradcheck=on"]
     assert stacked(*args) == 0
@@ -145,12 +137,12 @@ def test_one_point_of_a_kind_is_checked_entry_by_entry(place):
     assert sorted(whole) == [("relu", "0"), ("tanh", "0")]
 
 
-def test_tags_of_the_users_own_are_on_every_point(place):
+def test_tags_of_the_users_own_are_on_every_point(workdir):
     assert stacked("seed=0,1", "+tracking.tags.team=a") == 0
     assert [run.data.tags["team"] for run in children(parents()[0])] == ["a", "a"]
 
 
-def test_values_that_are_mappings_do_not_add_up(place, sizes):
+def test_values_that_are_mappings_do_not_add_up(workdir, sizes):
     """Points are composed by setting values in place, and Hydra merges a mapping with what is there."""
     assert stacked("seed=0,1", "++tracking.tags={a: x},{b: y}") == 0
     assert sum(sizes) == 4
@@ -181,19 +173,19 @@ def test_a_config_that_is_written_is_what_omegaconf_reads(tmp_path, text):
     ],
     ids=str,
 )
-def test_where_stacks_are_of_no_use_points_run_alone(place, sizes, args):
+def test_where_stacks_are_of_no_use_points_run_alone(workdir, sizes, args):
     assert stacked("seed=0,1", *args) == 0
     assert sizes == [1, 1]
 
 
-def test_points_of_a_search_that_are_asked_for_together_are_stacked(place, sizes):
+def test_points_of_a_search_that_are_asked_for_together_are_stacked(workdir, sizes):
     args = ["optimizer.lr=interval(0.01,1)", "sweep.sampler=tpe", "sweep.n_trials=4"]
     assert stacked(*args, "sweep.batch=2") == 0
     assert sizes == [2, 2]
     assert len(children(parents()[0], "FINISHED")) == 4
 
 
-def test_a_point_that_diverges_costs_the_others_nothing(place, sizes, capsys):
+def test_a_point_that_diverges_costs_the_others_nothing(workdir, sizes, capsys):
     args = ["dataset=diabetes", "optimizer.lr=0.01,5e3,0.02", "gradcheck=on", "train.epochs=3"]
     assert stacked(*args) == 1
     assert sizes == [3]
@@ -209,7 +201,7 @@ def test_a_point_that_diverges_costs_the_others_nothing(place, sizes, capsys):
     assert "DivergedError: the loss became" in capsys.readouterr().out
 
 
-def test_a_point_that_failed_is_run_again_and_no_other(place, sizes):
+def test_a_point_that_failed_is_run_again_and_no_other(workdir, sizes):
     args = ["dataset=diabetes", "optimizer.lr=0.01,5e3,0.02", "train.epochs=3"]
     assert stacked(*args) == 1
     assert stacked(*args) == 1
@@ -219,7 +211,7 @@ def test_a_point_that_failed_is_run_again_and_no_other(place, sizes):
     assert len(children(parent, "FAILED")) == 2
 
 
-def test_what_was_recorded_of_an_interrupted_stack_is_kept(place, monkeypatch):
+def test_what_was_recorded_of_an_interrupted_stack_is_kept(workdir, monkeypatch):
     """Ctrl-C while the results of a stack are being recorded."""
     from backproof.tracking import recorder
 
@@ -246,7 +238,7 @@ def test_what_was_recorded_of_an_interrupted_stack_is_kept(place, monkeypatch):
     assert sorted(done) == list(range(5))
 
 
-def test_a_stack_whose_worker_died_is_run_again_without_what_is_finished(place, monkeypatch):
+def test_a_stack_whose_worker_died_is_run_again_without_what_is_finished(workdir, monkeypatch):
     class WorkerDied(Exception):
         pass
 
@@ -274,7 +266,7 @@ def test_a_stack_whose_worker_died_is_run_again_without_what_is_finished(place, 
 
 
 @pytest.mark.slow
-def test_kill_9_within_a_stack(place):
+def test_kill_9_within_a_stack(workdir):
     args = [
         *BACKPROOF,
         "train",
@@ -285,7 +277,7 @@ def test_kill_9_within_a_stack(place):
         "tracking.flush_seconds=0.05",
     ]
     # Made before: what is read below while it is made would break it.
-    Store.open(TrackingOptions(), place / "outputs")
+    Store.open(TrackingOptions(), workdir / "outputs")
     process = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for _ in range(600):
         time.sleep(0.1)
@@ -304,9 +296,9 @@ class TestPacks:
         planned = [PlannedPoint([str(i)], "h", alike=kind) for i, kind in enumerate([0, 1, None, 0, 1, 0, 0])]
 
         def places(most):
-            packs = packed(enumerate(planned), most)
-            assert all(each is planned[place] for pack in packs for place, each in pack)
-            return [[place for place, _ in pack] for pack in packs]
+            batches = packed(enumerate(planned), most)
+            assert all(point is planned[index] for batch in batches for index, point in batch)
+            return [[index for index, _ in batch] for batch in batches]
 
         assert places(3) == [[0, 3, 5], [1, 4], [2], [6]]
         assert places(1) == [[i] for i in range(7)]

@@ -29,14 +29,6 @@ from hydra.core.utils import JobReturn, JobStatus
 from tests.helpers.sweeps import QUICK, children, client, launch_by, parents, points, stacked, sweep
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return tmp_path
-
-
 class Fake(StreamingLauncher, BasicLauncher):
     """Two workers, which take turns; what `fate` names happens to a job as it is run."""
 
@@ -74,7 +66,7 @@ def _died():
 
 
 @pytest.fixture
-def fate(place, monkeypatch):
+def fate(workdir, monkeypatch):
     launch_by(monkeypatch, Fake)
     monkeypatch.setattr(Fake, "fate", {})
     return Fake.fate
@@ -187,12 +179,12 @@ class TestProgress:
 
 class TestWorker:
     @pytest.fixture
-    def setup(self, place):
+    def setup(self, workdir):
         Path("sweep/.running").mkdir(parents=True)
         made = worker.Setup(
             sweep="abc",
-            folder=str(place / "sweep"),
-            cwd=str(place),
+            folder=str(workdir / "sweep"),
+            cwd=str(workdir),
             environment={},
             threads=1,
             paths=[],
@@ -260,7 +252,7 @@ class TestWorker:
 
 
 class TestOptions:
-    def test_without_dask(self, place, monkeypatch, capsys):
+    def test_without_dask(self, workdir, monkeypatch, capsys):
         monkeypatch.setitem(sys.modules, "distributed", None)
         assert sweep("seed=0,1", "hydra/launcher=dask") == 2
         assert "pip install 'backproof[dask]'" in capsys.readouterr().err
@@ -274,7 +266,7 @@ class TestOptions:
             ("address=foo://here:1", "hydra.launcher.address: got 'foo://here:1', expected"),
         ],
     )
-    def test_bad_ones(self, place, capsys, given, said):
+    def test_bad_ones(self, workdir, capsys, given, said):
         assert main(["train", "-m", *QUICK, "seed=0,1", "hydra/launcher=dask", f"hydra.launcher.{given}"]) == 2
         assert said in capsys.readouterr().err
         assert not Path("outputs/mlflow.db").exists()

@@ -29,16 +29,8 @@ from tests.helpers.sweeps import (
 )
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return tmp_path
-
-
 class TestResume:
-    def test_an_interrupted_sweep_goes_on_by_the_same_command(self, place, monkeypatch, capsys):
+    def test_an_interrupted_sweep_goes_on_by_the_same_command(self, workdir, monkeypatch, capsys):
         with monkeypatch.context() as patch:
             interrupt_at(patch, 4, KeyboardInterrupt())
             assert sweep(*GRID) == 130
@@ -72,7 +64,7 @@ class TestResume:
             == max(r.data.metrics["val/accuracy"] for r in found)
         )
 
-    def test_a_complete_sweep_runs_anew_unless_it_is_named(self, place, capsys):
+    def test_a_complete_sweep_runs_anew_unless_it_is_named(self, workdir, capsys):
         assert sweep("seed=0,1") == 0
         assert sweep("seed=0,1") == 0
         assert len(parents()) == 2
@@ -80,14 +72,14 @@ class TestResume:
         assert "0 runs over seed, 2 more are done" in capsys.readouterr().out
         assert [len(children(parent)) for parent in parents()] == [2, 2]
 
-    def test_off_starts_afresh(self, place, monkeypatch):
+    def test_off_starts_afresh(self, workdir, monkeypatch):
         with monkeypatch.context() as patch:
             interrupt_at(patch, 2, KeyboardInterrupt())
             assert sweep("seed=0,1,2") == 130
         assert sweep("seed=0,1,2", "sweep.resume=off") == 0
         assert [len(children(parent)) for parent in parents()] == [1, 3]
 
-    def test_failed_and_killed_points_are_run_again(self, place, monkeypatch):
+    def test_failed_and_killed_points_are_run_again(self, workdir, monkeypatch):
         with monkeypatch.context() as patch:
             interrupt_at(patch, 2, ArithmeticError("planted"))
             assert sweep("seed=0,1,2") == 1
@@ -107,7 +99,7 @@ class TestResume:
         assert killed.data.tags["backproof.superseded"] == "true"
         assert "backproof.failed" not in parent.data.tags
 
-    def test_a_sweep_is_extended_by_name_or_id(self, place):
+    def test_a_sweep_is_extended_by_name_or_id(self, workdir):
         assert sweep("seed=0,1", "tracking.run_name=mine") == 0
         (parent,) = parents()
         assert sweep("seed=0,1,2,3", "sweep.resume=mine") == 0
@@ -115,11 +107,11 @@ class TestResume:
         (parent,) = parents()
         assert sorted(int(r.data.params["seed"]) for r in children(parent, "FINISHED")) == [0, 1, 2, 3, 4]
 
-    def test_an_id_that_looks_like_a_number_is_an_id(self, place, capsys):
+    def test_an_id_that_looks_like_a_number_is_an_id(self, workdir, capsys):
         assert sweep("seed=0,1", "sweep.resume=437367e5") == 2
         assert "'437367e5'" in capsys.readouterr().err
 
-    def test_what_cannot_be_continued_is_said(self, place, capsys):
+    def test_what_cannot_be_continued_is_said(self, workdir, capsys):
         assert sweep("seed=0,1", "sweep.resume=last") == 2
         assert "sweep.resume: got 'last'" in capsys.readouterr().err
         assert sweep("seed=0,1") == 0
@@ -130,7 +122,7 @@ class TestResume:
         assert sweep("seed=0,1", "sweep.resume=last", "tracking=off") == 2
         assert len(runs()) == 3
 
-    def test_a_sweep_at_work_is_left_alone(self, place, monkeypatch, capsys):
+    def test_a_sweep_at_work_is_left_alone(self, workdir, monkeypatch, capsys):
         codes = []
         original = application.sweep_job
 
@@ -150,7 +142,7 @@ class TestResume:
         assert auto.returncode == 0, auto.stderr
         assert [len(children(parent)) for parent in parents()] == [2, 2]
 
-    def test_no_folder_is_written_twice(self, place):
+    def test_no_folder_is_written_twice(self, workdir):
         for chosen in ([], ["hydra.sweep.subdir=s${seed}"]):
             args = ["seed=0,1", "hydra.sweep.dir=outputs/fixed", *chosen]
             assert sweep(*args) == 0
@@ -160,7 +152,7 @@ class TestResume:
         assert len({r.data.tags["backproof.folder"] for r in runs(**{"backproof.kind": "run"})}) == 8
 
     @pytest.mark.slow
-    def test_kill_9_at_any_moment_loses_at_most_what_ran(self, place):
+    def test_kill_9_at_any_moment_loses_at_most_what_ran(self, workdir):
         """Killed again and again, until it gets through: every point is finished, and none is twice."""
         args = [*BACKPROOF, "train", "-m", *QUICK, "seed=range(24)", "train.epochs=60"]
         for patience in (0.0, 0.1, 0.25, None):
@@ -197,7 +189,7 @@ class TestResume:
 
 
 class TestFailures:
-    def test_fail_fast_stops_at_the_first(self, place, monkeypatch, capsys):
+    def test_fail_fast_stops_at_the_first(self, workdir, monkeypatch, capsys):
         interrupt_at(monkeypatch, 2, ArithmeticError("planted"))
         assert sweep("seed=0,1,2,3", "sweep.fail_fast=true") == 1
         shown = capsys.readouterr().out
@@ -207,14 +199,14 @@ class TestFailures:
         table = points(parent.data.tags["backproof.folder"])
         assert [row["status"] for row in table] == ["done", "failed", "not run", "not run"]
 
-    def test_a_traceback_is_in_the_folder_and_in_mlflow(self, place):
+    def test_a_traceback_is_in_the_folder_and_in_mlflow(self, workdir):
         args = ["dataset=diabetes", "optimizer.lr=0.01,5e3", "gradcheck=on", "train.epochs=3"]
         assert sweep(*args) == 1
         (failed,) = runs(**{"backproof.diverged": "true"})
         assert "Traceback" in Path(failed.data.tags["backproof.folder"], "error.txt").read_text()
         assert "error.txt" in [each.path for each in client().list_artifacts(failed.info.run_id)]
 
-    def test_a_sweep_of_failures_is_failed(self, place, monkeypatch):
+    def test_a_sweep_of_failures_is_failed(self, workdir, monkeypatch):
         def job(cfg):
             raise ArithmeticError("planted")
 
@@ -222,7 +214,7 @@ class TestFailures:
         assert sweep("seed=0,1") == 1
         assert parents()[0].info.status == "FAILED"
 
-    def test_a_timeout_starts_no_further_point(self, place, capsys):
+    def test_a_timeout_starts_no_further_point(self, workdir, capsys):
         assert sweep("seed=0,1,2", "sweep.timeout=1e-9") == 0
         (parent,) = parents()
         assert children(parent) == []
@@ -230,7 +222,7 @@ class TestFailures:
         assert len(children(parents()[0])) == 3
 
     @pytest.mark.parametrize("retries", [0, 1])
-    def test_jobs_of_dead_workers_are_started_again(self, place, monkeypatch, retries):
+    def test_jobs_of_dead_workers_are_started_again(self, workdir, monkeypatch, retries):
         """As joblib's launcher does it: with one worker the whole call is lost."""
         calls = []
 
@@ -280,7 +272,7 @@ class TestOutcome:
         assert numbers["sweep/done"] == 4
 
 
-def test_the_parent_tells_of_the_sweep(place):
+def test_the_parent_tells_of_the_sweep(workdir):
     assert sweep("optimizer.lr=0.1,0.2", "seed=0,1") == 0
     (parent,) = parents()
     params, tags, metrics = parent.data.params, parent.data.tags, parent.data.metrics

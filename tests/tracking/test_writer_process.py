@@ -46,14 +46,6 @@ def writer(store, outputs):
         yield made
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return tmp_path
-
-
 def record(starter, folder, parent):
     """Everything that a run may record."""
     with starter.start("a", {"lr": 0.1, "hidden": [3, 4], "none": None, "on": True}, {"t": "1"}, parent) as run:
@@ -280,7 +272,7 @@ class TestWhenThereIsOne:
         monkeypatch.setattr(sweeper, "processors", lambda: 2)
         return made
 
-    def test_for_many_stacked_points(self, place, writers, capfd):
+    def test_for_many_stacked_points(self, workdir, writers, capfd):
         assert stacked("seed=0,1,2", "gradcheck=on") == 0
         assert len(writers) == 1
         assert writers[0]._process.returncode == 0
@@ -309,16 +301,16 @@ class TestWhenThereIsOne:
         ],
         ids=str,
     )
-    def test_not_otherwise(self, place, writers, args):
+    def test_not_otherwise(self, workdir, writers, args):
         assert stacked(*args) == 0
         assert not writers
 
-    def test_not_on_one_processor(self, place, writers, monkeypatch):
+    def test_not_on_one_processor(self, workdir, writers, monkeypatch):
         monkeypatch.setattr(sweeper, "processors", lambda: 1)
         assert stacked("seed=0,1,2") == 0
         assert not writers
 
-    def test_also_for_points_alone_and_searches_if_it_is_asked_for(self, place, writers):
+    def test_also_for_points_alone_and_searches_if_it_is_asked_for(self, workdir, writers):
         args = ["sweep.sampler=tpe", "sweep.n_trials=3", "optimizer.lr=interval(0.01,1)", "sweep.pruner=median"]
         assert stacked(*args, "sweep.writer=on", "sweep.stack=off") == 0
         assert len(writers) == 1
@@ -329,7 +321,7 @@ class TestWhenThereIsOne:
             SweepOptions(writer="yes")
 
 
-def test_points_whose_writer_dies_have_failed_and_are_run_again(place, monkeypatch, capfd):
+def test_points_whose_writer_dies_have_failed_and_are_run_again(workdir, monkeypatch, capfd):
     """A run that is not recorded has not been done, whatever it came to."""
 
     class Dies(Writer):
@@ -354,12 +346,12 @@ def test_points_whose_writer_dies_have_failed_and_are_run_again(place, monkeypat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_sweep_that_is_ended_in_the_middle_is_resumed(place, number):
+def test_a_sweep_that_is_ended_in_the_middle_is_resumed(workdir, number):
     """None twice, none missing, and no run is left RUNNING once the writer has come to its end."""
     small = ["train", "-m", *SMALL, "seed=range(12)", "train.epochs=200"]
     args = [*BACKPROOF, *small, "sweep.stack_size=3", "sweep.writer=on"]
     # Made before: what is read below while it is made would break it.
-    Store.open(TrackingOptions(), place / "outputs")
+    Store.open(TrackingOptions(), workdir / "outputs")
     first = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
     assert until(lambda: _finished() >= 2, 120)
     # To the group, as the terminal sends Ctrl-C.
