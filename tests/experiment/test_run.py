@@ -5,7 +5,8 @@ import pytest
 from backproof.contracts import Optimizer
 from backproof.contracts.errors import DivergedError
 from backproof.discovery.registry import registry
-from backproof.experiment.run import GradcheckFailedError, Result, run_stack, stacking_key
+from backproof.experiment.run import GradcheckFailedError, Result, run_stack
+from backproof.experiment.stackable import stacking_key
 from backproof.nn.training import Pruned
 
 from tests.helpers.experiments import Watcher, experiment, run_prepared

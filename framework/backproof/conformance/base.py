@@ -6,21 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from backproof.contracts import Plugin
-from backproof.contracts.errors import FAILED, BackproofError
+from backproof.contracts.errors import ConformanceError, require
+
+__all__ = ["Check", "ConformanceError", "Outcome", "require"]
 
 Check = Callable[[Plugin], None]
-
-
-class ConformanceError(BackproofError, AssertionError):
-    """A plugin does not keep its kind's contract; the message says what was given and what was expected."""
-
-    exit_code = FAILED
-
-
-def require(condition: object, message: str) -> None:
-    """Raise ConformanceError with `message` unless the condition holds."""
-    if not condition:
-        raise ConformanceError(message)
 
 
 @dataclass(frozen=True)

@@ -2,70 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tracemalloc
-from collections.abc import Iterator
 
 import numpy as np
 
 from backproof.conformance.base import Check, ConformanceError, require
-from backproof.contracts import Array, Penalty, Plugin
-from backproof.contracts.errors import InvalidValue
+from backproof.contracts import Penalty, Plugin
+from backproof.experiment.stackable import (
+    DTYPES,
+    R,
+    check_per_member,
+    penalty_differences,
+    penalty_gradient,
+    penalty_mask,
+    random_parameters,
+    require_kind,
+)
 
-R, P = 3, 20
+P = 20
 STEP = 1e-30
-DTYPES = (np.float32, np.float64)
-
-
-def _penalty(plugin: Plugin) -> Penalty:
-    if not isinstance(plugin, Penalty):
-        raise ConformanceError(f"expected a Penalty, got {type(plugin).__name__}")
-    return plugin
-
-
-def _theta(dtype: type[np.floating] = np.float64, rows: int = R, columns: int = P, seed: int = 0) -> Array:
-    """Random parameters (rows, columns), of sizes from 0.01 to 10."""
-    rng = np.random.default_rng(seed)
-    return (rng.standard_normal((rows, columns)) * np.logspace(-2, 1, columns)).astype(dtype)
-
-
-def _mask(dtype: type[np.floating] = np.float64, columns: int = P) -> Array:
-    """(P,): every third parameter is not penalised."""
-    return (np.arange(columns) % 3 != 0).astype(dtype)
-
-
-def _gradient(penalty: Penalty, theta: Array, mask: Array, grad: Array | None = None) -> Array:
-    """What `gradient` makes of `grad`, or of zeros. Its work memory is full of NaN: it must not be read."""
-    grad = np.zeros_like(theta) if grad is None else grad.copy()
-    penalty.gradient(theta, mask, grad, np.full_like(theta, np.nan))
-    return grad
-
-
-def _per_member(penalty: Penalty) -> tuple[Penalty, list[Penalty]] | None:
-    """The penalty with (R, 1) arrays in the place of its numbers, and the R penalties these stand for; None
-    where it has no numbers."""
-    numbers = {
-        field.name: value
-        for field in dataclasses.fields(penalty)
-        if isinstance(value := getattr(penalty, field.name), float)
-    }
-    if not numbers:
-        return None
-    for factors in ((1.0, 0.7, 0.3), (1.0, 1.0, 1.0)):
-        each = [{name: value * factor for name, value in numbers.items()} for factor in factors]
-        stacked = {name: np.array([[own[name]] for own in each]) for name in numbers}
-        try:
-            alone = [dataclasses.replace(penalty, **own) for own in each]
-            return dataclasses.replace(penalty, **stacked), alone
-        except InvalidValue:
-            continue
-    raise ConformanceError(f"its numbers cannot be (R, 1) arrays: {', '.join(numbers)}")
 
 
 def check_value(plugin: Plugin) -> None:
     """One finite number per member; 0 where the penalty says that it is null and training leaves it out."""
-    penalty = _penalty(plugin)
-    value = penalty.value(_theta(), _mask())
+    penalty = require_kind(plugin, Penalty)
+    value = penalty.value(random_parameters(), penalty_mask())
     require(value.shape == (R,), f"value must have shape ({R},), got {value.shape}")
     require(value.dtype == np.float64, f"value of float64 parameters must be float64, got {value.dtype}")
     require(np.isfinite(value).all(), f"value must be finite, got {value}")
@@ -74,21 +35,21 @@ def check_value(plugin: Plugin) -> None:
 
 def check_untouched(plugin: Plugin) -> None:
     """`value` and `gradient` leave theta and the mask as they are."""
-    penalty = _penalty(plugin)
-    theta, mask = _theta(), _mask()
+    penalty = require_kind(plugin, Penalty)
+    theta, mask = random_parameters(), penalty_mask()
     penalty.value(theta, mask)
-    require(np.array_equal(theta, _theta()), "value must leave theta as it is")
-    require(np.array_equal(mask, _mask()), "value must leave the mask as it is")
-    _gradient(penalty, theta, mask)
-    require(np.array_equal(theta, _theta()), "gradient must leave theta as it is")
-    require(np.array_equal(mask, _mask()), "gradient must leave the mask as it is")
+    require(np.array_equal(theta, random_parameters()), "value must leave theta as it is")
+    require(np.array_equal(mask, penalty_mask()), "value must leave the mask as it is")
+    penalty_gradient(penalty, theta, mask)
+    require(np.array_equal(theta, random_parameters()), "gradient must leave theta as it is")
+    require(np.array_equal(mask, penalty_mask()), "gradient must leave the mask as it is")
 
 
 def check_adds(plugin: Plugin) -> None:
     """`gradient` adds to what is in `grad`: the gradient of the data loss."""
-    penalty, theta, mask = _penalty(plugin), _theta(), _mask()
-    before = _theta(seed=1)
-    added, own = _gradient(penalty, theta, mask, before), _gradient(penalty, theta, mask)
+    penalty, theta, mask = require_kind(plugin, Penalty), random_parameters(), penalty_mask()
+    before = random_parameters(seed=1)
+    added, own = penalty_gradient(penalty, theta, mask, before), penalty_gradient(penalty, theta, mask)
     require(
         np.allclose(added, before + own, rtol=1e-13, atol=1e-15),
         "gradient must add to what `grad` holds, and not depend on it",
@@ -97,9 +58,9 @@ def check_adds(plugin: Plugin) -> None:
 
 def check_gradient(plugin: Plugin) -> None:
     """`gradient` is the derivative of `value`, by the complex step (else by central differences)."""
-    penalty, mask, axes = _penalty(plugin), _mask(), np.eye(P)
+    penalty, mask, axes = require_kind(plugin, Penalty), penalty_mask(), np.eye(P)
     for seed in range(3):
-        theta = _theta(rows=1, seed=seed)
+        theta = random_parameters(rows=1, seed=seed)
         if penalty.complex_step:
             slopes, tolerance = np.imag(penalty.value(theta + 1j * STEP * axes, mask)) / STEP, 1e-12
         else:
@@ -107,7 +68,7 @@ def check_gradient(plugin: Plugin) -> None:
             steps = [np.asarray(penalty.value(theta + step * axes, mask)) for step in (h, -h, h / 2, -h / 2)]
             slopes = (4 * (steps[2] - steps[3]) / h - (steps[0] - steps[1]) / (2 * h)) / 3
             tolerance = 1e-7 + 1e-12 * float(np.abs(steps[0]).max()) / h
-        grad = _gradient(penalty, theta, mask)[0]
+        grad = penalty_gradient(penalty, theta, mask)[0]
         # Written so that NaN is wrong.
         wrong = ~(np.abs(grad - slopes) <= tolerance * np.abs(slopes).max())
         if wrong.any():
@@ -120,9 +81,12 @@ def check_gradient(plugin: Plugin) -> None:
 
 def check_complex(plugin: Plugin) -> None:
     """The value of complex parameters is the value of real ones where their imaginary part is nothing."""
-    penalty, mask = _penalty(plugin), _mask()
+    penalty, mask = require_kind(plugin, Penalty), penalty_mask()
     if penalty.complex_step:
-        value, given = penalty.value(_theta(), mask), np.real(penalty.value(_theta() + 0j, mask))
+        value, given = (
+            penalty.value(random_parameters(), mask),
+            np.real(penalty.value(random_parameters() + 0j, mask)),
+        )
         require(
             np.allclose(given, value, rtol=1e-13, atol=0),
             f"value is {value[0]:.15g} of real parameters, but {given[0]:.15g} of the same as complex numbers",
@@ -131,10 +95,10 @@ def check_complex(plugin: Plugin) -> None:
 
 def check_kinks(plugin: Plugin) -> None:
     """At θ = 0 the gradient lies between the slopes of the value to the left and to the right."""
-    penalty, mask, theta, h = _penalty(plugin), _mask(), np.zeros((1, P)), 1e-6
+    penalty, mask, theta, h = require_kind(plugin, Penalty), penalty_mask(), np.zeros((1, P)), 1e-6
     at, up, down = (np.asarray(penalty.value(theta + step * np.eye(P), mask)) for step in (0, h, -h))
     right, left = (up - at) / h, (at - down) / h
-    grad = _gradient(penalty, theta, mask)[0]
+    grad = penalty_gradient(penalty, theta, mask)[0]
     margin = 1e-5 * (1 + np.abs(right) + np.abs(left))
     inside = (grad >= np.minimum(left, right) - margin) & (grad <= np.maximum(left, right) + margin)
     require(
@@ -145,7 +109,7 @@ def check_kinks(plugin: Plugin) -> None:
 
 def check_mask(plugin: Plugin) -> None:
     """What the mask leaves out has no part in the value, and its gradient is left as it is."""
-    penalty, theta, mask = _penalty(plugin), _theta(), _mask()
+    penalty, theta, mask = require_kind(plugin, Penalty), random_parameters(), penalty_mask()
     out = mask == 0
     other = theta.copy()
     other[:, out] += 1
@@ -153,8 +117,8 @@ def check_mask(plugin: Plugin) -> None:
         np.array_equal(penalty.value(theta, mask), penalty.value(other, mask)),
         "value must not depend on parameters whose mask is 0",
     )
-    before = _theta(seed=1)
-    grad = _gradient(penalty, theta, mask, before)
+    before = random_parameters(seed=1)
+    grad = penalty_gradient(penalty, theta, mask, before)
     require(
         np.array_equal(grad[:, out], before[:, out]), "gradient must leave `grad` as it is where the mask is 0"
     )
@@ -164,13 +128,13 @@ def check_mask(plugin: Plugin) -> None:
 
 def check_blocks(plugin: Plugin) -> None:
     """Blocks of the parameters give, bit for bit, what all of them give at once."""
-    penalty = _penalty(plugin)
+    penalty = require_kind(plugin, Penalty)
     for dtype in DTYPES:
-        theta, mask, before = _theta(dtype), _mask(dtype), _theta(dtype, seed=1)
-        whole = _gradient(penalty, theta, mask, before)
+        theta, mask, before = random_parameters(dtype), penalty_mask(dtype), random_parameters(dtype, seed=1)
+        whole = penalty_gradient(penalty, theta, mask, before)
         for cut in (1, 7, P - 1):
             for columns in (slice(0, cut), slice(cut, P)):
-                part = _gradient(penalty, theta[:, columns], mask[columns], before[:, columns])
+                part = penalty_gradient(penalty, theta[:, columns], mask[columns], before[:, columns])
                 require(
                     np.array_equal(part, whole[:, columns]),
                     f"gradient must work element by element: parameters {columns.start} to {columns.stop} alone "
@@ -178,57 +142,29 @@ def check_blocks(plugin: Plugin) -> None:
                 )
 
 
-def _same(dtype: type[np.floating], penalty: Penalty, alone: list[Penalty]) -> Iterator[tuple[str, int]]:
-    """(method, member) wherever a member of the stack differs from itself alone."""
-    theta, mask, before = _theta(dtype), _mask(dtype), _theta(dtype, seed=1)
-    value, grad = penalty.value(theta, mask), _gradient(penalty, theta, mask, before)
-    for r, own in enumerate(alone):
-        row = slice(r, r + 1)
-        solo = own.value(theta[row], mask)
-        if value.dtype != solo.dtype or value[r] != solo[0]:
-            yield "value", r
-        if not np.array_equal(grad[row], _gradient(own, theta[row], mask, before[row])):
-            yield "gradient", r
-
-
 def check_stack(plugin: Plugin) -> None:
     """Member r of a stack is, bit for bit, what it is alone."""
-    penalty = _penalty(plugin)
+    penalty = require_kind(plugin, Penalty)
     for dtype in DTYPES:
-        for name, r in _same(dtype, penalty, [penalty] * R):
+        for name, r in penalty_differences(dtype, penalty, [penalty] * R):
             raise ConformanceError(f"{name} of member {r} must not change with the stack ({np.dtype(dtype)})")
-
-
-def check_per_member(plugin: Plugin) -> None:
-    """A number may be an (R, 1) array: each member gets, bit for bit, what its own number gives it alone."""
-    if (made := _per_member(_penalty(plugin))) is None:
-        return
-    for dtype in DTYPES:
-        try:
-            for name, r in _same(dtype, *made):
-                raise ConformanceError(
-                    f"{name} of member {r} with (R, 1) numbers must equal what its own number gives alone "
-                    f"({np.dtype(dtype)})"
-                )
-        except (TypeError, ValueError) as error:
-            raise ConformanceError(f"numbers may be (R, 1) arrays, but with them: {error}") from error
 
 
 def check_float32(plugin: Plugin) -> None:
     """In float32 the numbers are near what float64 gives."""
-    penalty, theta = _penalty(plugin), _theta(np.float32)
-    mask, mask64, theta64 = _mask(np.float32), _mask(), theta.astype(np.float64)
+    penalty, theta = require_kind(plugin, Penalty), random_parameters(np.float32)
+    mask, mask64, theta64 = penalty_mask(np.float32), penalty_mask(), theta.astype(np.float64)
     for name, single, double in (
         ("value", penalty.value(theta, mask), penalty.value(theta64, mask64)),
-        ("gradient", _gradient(penalty, theta, mask), _gradient(penalty, theta64, mask64)),
+        ("gradient", penalty_gradient(penalty, theta, mask), penalty_gradient(penalty, theta64, mask64)),
     ):
         require(np.allclose(single, double, rtol=1e-5, atol=1e-8), f"{name} in float32 must be near float64")
 
 
 def check_memory(plugin: Plugin) -> None:
     """`gradient` allocates no array of the size of theta: it runs at every step."""
-    penalty, columns = _penalty(plugin), 1 << 16
-    theta, mask = _theta(rows=1, columns=columns), _mask(columns=columns)
+    penalty, columns = require_kind(plugin, Penalty), 1 << 16
+    theta, mask = random_parameters(rows=1, columns=columns), penalty_mask(columns=columns)
     grad, work = np.zeros_like(theta), np.empty_like(theta)
     penalty.gradient(theta, mask, grad, work)
     tracemalloc.start()

@@ -6,7 +6,7 @@
     ├── FormulaError           an index formula cannot be used (formulas.errors)   also a ValueError
     ├── FormulasError          the formulas of a file (formulas.errors)            also a ValueError
     ├── DerivationError        a derivation did not return a gradient              also a ValueError
-    ├── ConformanceError       a plugin breaks its contract (conformance.base)     also an AssertionError
+    ├── ConformanceError       a plugin breaks its contract                        also an AssertionError
     ├── ModelFileError         a saved model is missing or damaged                 also a ValueError
     ├── TrackingError          runs cannot be recorded or read
     ├── LockedError            another process is writing to the folder            also a ValueError
@@ -66,6 +66,18 @@ class PluginError(BackproofError, ValueError):
 
 class DerivationError(BackproofError, ValueError):
     """A derivation did not return a gradient; the message names the tensor."""
+
+
+class ConformanceError(BackproofError, AssertionError):
+    """A plugin breaks its kind's contract; the message says what was given and what was expected."""
+
+    exit_code = FAILED
+
+
+def require(condition: object, message: str) -> None:
+    """Raise ConformanceError with `message` unless the condition holds."""
+    if not condition:
+        raise ConformanceError(message)
 
 
 class ModelFileError(BackproofError, ValueError):

@@ -5,30 +5,24 @@ A point of a stack comes to what it comes to alone, bit for bit: its own checks,
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import time
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 
-from backproof.conformance.base import ConformanceError
-from backproof.conformance.optimizer import check_rates_of_a_stack
-from backproof.conformance.penalty import check_per_member
-from backproof.contracts import Array, Optimizer, Plugin
+from backproof.contracts import Array
 from backproof.contracts.errors import FAILED, BackproofError, DivergedError
 from backproof.data import Batches, steps_per_epoch
-from backproof.discovery.registry import type_hints
 from backproof.experiment.experiment import PreparedExperiment
+from backproof.experiment.stackable import stack_plugins
 from backproof.netcheck.report import NetworkReport
 from backproof.nn.early_stopping import Stopper
 from backproof.nn.evaluation import Evaluation, Predictions, summarised
 from backproof.nn.training import train
-
-AnyPlugin = TypeVar("AnyPlugin", bound=Plugin)
 
 
 class GradcheckFailedError(BackproofError):
@@ -100,7 +94,7 @@ def run(prepared: PreparedExperiment, observer: Observer) -> Result:
 def run_stack(
     points: Sequence[PreparedExperiment], observers: Sequence[Observer], *, whole: bool = True
 ) -> list[Result | Exception]:
-    """The same for points of one `likeness`, trained as one stack: the result of each, or the error that ended it.
+    """Run points with equal `stacking_key`s as one stack. Return the result of each, or the error that ended it.
 
     Where the first point is checked entry by entry, if `whole` says so, the others are checked along random
     directions and at sampled entries: it is the same code on other numbers.
@@ -115,58 +109,6 @@ def run_stack(
     if left:
         _Stack(left).run()
     return [typing.cast("Result | Exception", point.outcome) for point in together]
-
-
-def stacking_key(prepared: PreparedExperiment) -> tuple[Any, ...]:
-    """Points whose likeness is equal can be trained as one stack: they differ in seeds, initial weights, and in
-    those numbers of optimizer and penalty that may be (R, 1) arrays."""
-    experiment = prepared.experiment
-    optimizer, penalty = experiment.optimizer, experiment.penalty
-    return (
-        id(prepared.data),
-        prepared.net,
-        prepared.metrics,
-        experiment.train,
-        experiment.schedule,
-        experiment.gradcheck,
-        experiment.run.repeats,
-        (type(optimizer), optimizer.slots, _fixed(optimizer)),
-        (type(penalty), penalty.null, penalty.biases, _fixed(penalty)),
-    )
-
-
-def _numbers(plugin: Plugin) -> list[str]:
-    """The hyperparameters that may differ within a stack."""
-    hints = type_hints(type(plugin))
-    names = [field.name for field in dataclasses.fields(plugin) if hints[field.name] is float]
-    return names if names and _takes_arrays(type(plugin)) else []
-
-
-@functools.cache
-def _takes_arrays(cls: type[Plugin]) -> bool:
-    """Whether a plugin keeps the contract on (R, 1) hyperparameters. One that does not is trained by itself."""
-    check = check_rates_of_a_stack if issubclass(cls, Optimizer) else check_per_member
-    try:
-        for example in cls.examples():
-            check(cls(**example))
-    except ConformanceError:
-        return False
-    return True
-
-
-def _fixed(plugin: Plugin) -> list[Any]:
-    numbers = _numbers(plugin)
-    return [getattr(plugin, field.name) for field in dataclasses.fields(plugin) if field.name not in numbers]
-
-
-def stack_plugins(plugins: Sequence[AnyPlugin], repeats: int) -> AnyPlugin:
-    """One plugin for a stack, `repeats` members for each of these: numbers that differ are (R, 1) arrays."""
-    arrays: dict[str, Array] = {}
-    for field in dataclasses.fields(plugins[0]):
-        values = [getattr(each, field.name) for each in plugins]
-        if any(value != values[0] for value in values):
-            arrays[field.name] = np.repeat(np.array(values, dtype=np.float64), repeats)[:, None]
-    return dataclasses.replace(plugins[0], **arrays) if arrays else plugins[0]
 
 
 class _Point:

@@ -19,7 +19,7 @@ from backproof.app.sweep_options import ADAPTIVE, GRID, NO_PRUNER, OFF, SweepOpt
 from backproof.contracts.errors import InvalidValue
 from backproof.experiment import describe
 from backproof.experiment.experiment import PreparedExperiment
-from backproof.experiment.run import stacking_key
+from backproof.experiment.stackable import stacking_key
 from backproof.render.terminal import print_status
 from backproof.sweeps import resume, search
 from backproof.sweeps.compose import Composer
