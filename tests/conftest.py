@@ -1,7 +1,5 @@
 """Fixtures that all tests share."""
 
-from pathlib import Path
-
 import pytest
 
 
@@ -14,9 +12,16 @@ def workdir(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def client():
-    """Return a function that opens MLflow's client on the store of the working directory."""
-    from mlflow import MlflowClient
+@pytest.fixture(scope="session")
+def outputs(tmp_path_factory):
+    """One folder of outputs, with its store, for all tests that only add runs to it."""
+    return tmp_path_factory.mktemp("outputs")
 
-    return lambda: MlflowClient(tracking_uri=f"sqlite:///{Path('outputs/mlflow.db').absolute()}")
+
+@pytest.fixture
+def store(outputs, monkeypatch):
+    """MLflow's store in `outputs`, open."""
+    from backproof.tracking import Store, TrackingOptions
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return Store.open(TrackingOptions(), outputs)

@@ -1,14 +1,14 @@
 """Sweeps for tests, run by the command in the working directory."""
 
 import csv
-import sys
 from pathlib import Path
 
 from backproof.app import application
 from backproof.cli.main import main
 from hydra.core.plugins import Plugins
 
-BACKPROOF = [sys.executable, "-m", "backproof"]
+from tests.helpers.command import runs
+
 SMALL = ["dataset=iris", "train.epochs=2", "model.hidden=[4]", "tracking.plots=false", "gradcheck=off"]
 #: A job for each point.
 QUICK = [*SMALL, "sweep.stack=off"]
@@ -22,19 +22,6 @@ def sweep(*args):
 def stacked(*args):
     """A sweep whose points are trained as stacks."""
     return main(["train", "-m", *SMALL, *args])
-
-
-def client():
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=f"sqlite:///{Path('outputs/mlflow.db').absolute()}")
-
-
-def runs(**tags):
-    c = client()
-    experiment = c.get_experiment_by_name("backproof")
-    found = c.search_runs([experiment.experiment_id], max_results=5000, order_by=["start_time ASC"])
-    return [r for r in found if all(r.data.tags.get(k) == v for k, v in tags.items())]
 
 
 def parents():

@@ -16,7 +16,8 @@ import pytest
 import yaml
 from backproof.cli.ui import MLFLOW_SERVER, QUIET
 
-from tests.helpers.sweeps import BACKPROOF, QUICK, children, parents, points
+from tests.helpers.command import BACKPROOF
+from tests.helpers.sweeps import QUICK, children, parents, points
 
 ROOT = Path(__file__).parents[2]
 DASK = ["hydra/launcher=dask", "hydra.launcher.n_workers=2"]

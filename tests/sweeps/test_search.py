@@ -15,7 +15,8 @@ from backproof.tracking.query import recorded
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from tests.helpers.sweeps import children, client, interrupt_at, launch_by, parents, points, sweep
+from tests.helpers.command import client
+from tests.helpers.sweeps import children, interrupt_at, launch_by, parents, points, sweep
 
 LR = "optimizer.lr=tag(log,interval(0.01,1))"
 

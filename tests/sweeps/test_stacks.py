@@ -16,18 +16,8 @@ from backproof.tracking.query import recorded
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from omegaconf import OmegaConf
 
-from tests.helpers.sweeps import (
-    BACKPROOF,
-    SMALL,
-    children,
-    client,
-    launch_by,
-    parents,
-    points,
-    runs,
-    stacked,
-    sweep,
-)
+from tests.helpers.command import BACKPROOF, client, runs
+from tests.helpers.sweeps import SMALL, children, launch_by, parents, points, stacked, sweep
 
 GRID = ["optimizer.lr=0.1,0.2", "penalty=l2", "penalty.strength=0.1,0.01", "seed=0,1"]
 

@@ -26,7 +26,8 @@ from backproof.tracking.signals import check_terminated
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn, JobStatus
 
-from tests.helpers.sweeps import QUICK, children, client, launch_by, parents, points, stacked, sweep
+from tests.helpers.command import client
+from tests.helpers.sweeps import QUICK, children, launch_by, parents, points, stacked, sweep
 
 
 class Fake(StreamingLauncher, BasicLauncher):

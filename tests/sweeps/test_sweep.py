@@ -13,20 +13,8 @@ from backproof.sweeps.resume import PreviousSweep
 from backproof.tracking.query import RunRecord
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 
-from tests.helpers.sweeps import (
-    BACKPROOF,
-    GRID,
-    QUICK,
-    children,
-    client,
-    hashes,
-    interrupt_at,
-    launch_by,
-    parents,
-    points,
-    runs,
-    sweep,
-)
+from tests.helpers.command import BACKPROOF, client, runs
+from tests.helpers.sweeps import GRID, QUICK, children, hashes, interrupt_at, launch_by, parents, points, sweep
 
 
 class TestResume:

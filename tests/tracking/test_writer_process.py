@@ -17,8 +17,9 @@ from backproof.sweeps import locks, sweeper
 from backproof.tracking import Store, Terminated, TrackingOptions, Writer
 from filelock import FileLock, Timeout
 
+from tests.helpers.command import BACKPROOF, client
 from tests.helpers.experiments import saved_model
-from tests.helpers.sweeps import BACKPROOF, SMALL, children, client, hashes, parents, stacked
+from tests.helpers.sweeps import SMALL, children, hashes, parents, stacked
 
 pytestmark = pytest.mark.filterwarnings("ignore:Any type hint is inferred")
 ERRORS = [

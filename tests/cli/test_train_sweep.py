@@ -1,0 +1,58 @@
+"""`backproof train -m`: sweeps as a person uses them, and what is recorded of them."""
+
+from pathlib import Path
+
+import pytest
+from backproof.cli.main import main
+
+from tests.helpers.command import QUICK, client, runs
+
+
+class TestSweep:
+    def test_eighteen_runs_under_one_parent(self, workdir, capsys):
+        args = ["activation=relu,tanh,gelu", "optimizer=sgd,adam", "seed=0,1,2"]
+        assert main(["train", "-m", *args, *QUICK]) == 0
+        shown = capsys.readouterr().out
+        assert "18 runs over activation, optimizer, seed" in shown
+        assert "best" in shown
+        (parent,) = runs(**{"backproof.kind": "sweep"})
+        children = runs(**{"mlflow.parentRunId": parent.info.run_id})
+        assert len(children) == 18
+        assert {r.info.status for r in (parent, *children)} == {"FINISHED"}
+        chosen = {
+            (r.data.params["activation"], r.data.params["optimizer"], r.data.params["seed"]) for r in children
+        }
+        assert len(chosen) == 18
+        for child in children:
+            assert child.data.tags["backproof.gradcheck"] == "passed"
+            assert child.data.tags["backproof.sweep"] == parent.info.run_id
+            assert len(client().get_metric_history(child.info.run_id, "train/loss")) >= 3
+        assert len({r.data.tags["backproof.config_hash"] for r in children}) == 18
+        best = parent.data.tags["backproof.best_run"]
+        top = max(r.data.metrics["val/accuracy"] for r in children)
+        assert parent.data.metrics["best/val/accuracy"] == top
+        logged = [r.info.run_id for r in children if r.outputs and r.outputs.model_outputs]
+        assert logged == [best]
+
+    def test_a_sweep_that_is_not_recorded_offers_no_ui(self, workdir, capsys):
+        assert main(["train", "-m", "seed=0,1", *QUICK, "tracking=off", "gradcheck=off"]) == 0
+        assert "backproof ui" not in capsys.readouterr().out
+
+    def test_a_failing_point_costs_the_others_nothing(self, workdir, capsys):
+        assert main(["train", "-m", "dataset=diabetes", "optimizer.lr=0.01,5e3,0.02", "train.epochs=3"]) == 1
+        captured = capsys.readouterr()
+        assert "1 of 3 runs" in captured.out
+        assert "DivergedError" in captured.out
+        (parent,) = runs(**{"backproof.kind": "sweep"})
+        states = [r.info.status for r in runs(**{"mlflow.parentRunId": parent.info.run_id})]
+        assert sorted(states) == ["FAILED", "FINISHED", "FINISHED"]
+        assert parent.info.status == "FINISHED"
+        assert parent.data.tags["backproof.failed"] == "1"
+
+    @pytest.mark.parametrize("bad", ["optimizer.lr=0.1,-1", "activation=relu,tanhh", "dataset=iris,diabetes"])
+    def test_a_bad_point_is_found_before_anything_runs(self, workdir, capsys, bad):
+        assert main(["train", "-m", "loss=softmax_cross_entropy", bad]) == 2
+        error = capsys.readouterr().err
+        assert "in the point" in error
+        assert "nothing was run" in error
+        assert not Path("outputs").exists()

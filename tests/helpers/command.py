@@ -1,0 +1,23 @@
+"""The command, and what its runs recorded in the store of the working directory."""
+
+import sys
+from pathlib import Path
+
+BACKPROOF = [sys.executable, "-m", "backproof"]
+#: A run that takes no time.
+QUICK = ["dataset=iris", "train.epochs=3", "model.hidden=[5]"]
+
+
+def client():
+    """Return MLflow's client on the store of the working directory."""
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=f"sqlite:///{Path('outputs/mlflow.db').absolute()}")
+
+
+def runs(**tags):
+    """Return the recorded runs with these tags, the oldest first."""
+    store = client()
+    experiment = store.get_experiment_by_name("backproof")
+    recorded = store.search_runs([experiment.experiment_id], max_results=5000, order_by=["start_time ASC"])
+    return [run for run in recorded if all(run.data.tags.get(key) == value for key, value in tags.items())]
