@@ -1,4 +1,4 @@
-"""The gradient check of runs has teeth: planted errors are caught, right gradients are not."""
+"""The gradient check of a whole network: planted mistakes are caught and named, right gradients pass."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,15 +6,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from backproof.contracts import Derivation
-from backproof.discovery.registry import registry
 from backproof.experiment.run import GradcheckFailedError
-from backproof.gradcheck import CheckOptions
-from backproof.netcheck.network import NetworkCheck
 from backproof.nn.mlp import Pass
 
 from tests.helpers.experiments import Watcher, experiment, run, run_prepared
-
-REG = registry()
+from tests.helpers.netcheck import REG, missing_mean, planted
 
 
 def scaled(grads, trace):
@@ -34,10 +30,6 @@ def lost_bias(grads, trace):
 def sign(grads, trace):
     grads["W2"] *= -1
     return grads
-
-
-def missing_mean(grads, trace):
-    return {name: trace.N * each for name, each in grads.items()}
 
 
 def transposed_layer(grads, trace):
@@ -68,17 +60,6 @@ PLANTED = {
     one_class_only: {"W1", "b1"},
     slope_of_one_summand: {"W1"},
 }
-
-
-def planted(mistake):
-    @dataclass(frozen=True)
-    class Planted(Derivation):
-        name: ClassVar[str] = mistake.__name__
-
-        def gradients(self, trace):
-            return mistake(trace.backprop(), trace)
-
-    return Planted()
 
 
 def plant_in_backprop(monkeypatch, mistake):
@@ -276,222 +257,3 @@ def test_a_derivation_that_raises_is_shown_with_its_line():
         ValueError, match=r"(?s)^derivation 'raises' raised ValueError: matmul.*shapes that do not"
     ):
         run(derivation=Raises())
-
-
-MOMENTS = ["fresh", "moved", "one sample", "burned in", "odd sizes"]
-CONDITIONS = [
-    "the loss repeats bit for bit",
-    "the gradient repeats bit for bit",
-    "loss and gradient are finite",
-    "N ≥ 2 samples",
-    "a batch of one sample too",
-    "K ≥ 3 outputs, 2 for two classes",
-    "D ≥ 2 inputs",
-    "no size is another's",
-    "biases that are not zero",
-    "several points",
-]
-
-
-def condition(section, name):
-    return next(each for each in section.preconditions if each.name == name)
-
-
-class TestPoints:
-    """Where and on what the check is made."""
-
-    def test_alone_it_is_made_at_five_points(self):
-        report = experiment(activation="tanh").prepare(REG).check_alone()
-        assert [section.moment for section in report.sections] == MOMENTS
-        assert report.passed
-        assert all(section.taylor.order == pytest.approx(2, abs=0.1) for section in report.sections)
-        assert report.max_relative_error < 1e-12
-
-    def test_a_mistake_that_only_biases_show_is_caught_at_moved_parameters(self):
-        def forgets_biases(grads, trace):
-            a = trace.x @ trace.W[1].T
-            delta = (trace.p - trace.y) @ trace.W[2] * trace.dphi(a) / trace.N
-            return {**grads, "W1": delta.T @ trace.x, "b1": delta.sum(0)}
-
-        report = experiment(derivation=planted(forgets_biases), activation="tanh").prepare(REG).check_alone()
-        failed = {section.moment for section, _ in report.failures}
-        assert "fresh" not in failed
-        assert {"moved", "burned in"} <= failed
-        biases = "biases that are not zero"
-        assert [condition(section, biases).met for section in report.sections[:2]] == [False, True]
-        assert "b1, b2 are zero" in condition(report.sections[0], biases).detail
-
-    def test_one_sample_tells_no_sum_from_a_mean(self):
-        report = experiment(derivation=planted(missing_mean)).prepare(REG).check_alone()
-        failed = {section.moment for section, _ in report.failures}
-        assert failed == {"fresh", "moved", "burned in", "odd sizes"}
-
-    def test_samples_on_a_kink_are_left_out(self):
-        """Zero inputs and zero biases put every pre-activation on the kink: any subgradient is right there."""
-        prepared = experiment().prepare(REG)
-        check = NetworkCheck(prepared.net, *on_kink(prepared), prepared.experiment.penalty, CheckOptions(), 0)
-        section = check.section(prepared.theta, "fresh")
-        assert section.passed
-        assert section.notes == (
-            "2 of 23 samples lie on a kink of φ: the gradient takes φ'(0) = 0, between the slopes on its two "
-            "sides, 0 and 1",
-        )
-        assert {result.part for result in section.results} == {"loss", "kinks"}
-
-    @pytest.mark.parametrize("at_zero", [0.0, 0.5, 1.0])
-    def test_every_subgradient_is_accepted_and_no_mistake(self, at_zero):
-        def other_convention(grads, trace):
-            slope = np.where(trace.a[1] == 0, at_zero, trace.a[1] > 0)
-            delta = (trace.p - trace.y) @ trace.W[2] * slope / trace.N
-            return {**grads, "W1": delta.T @ trace.x, "b1": delta.sum(0)}
-
-        for factor in (1.0, 1.01):
-            section = self.at_kinks(
-                lambda g, t, f=factor: {k: f * v for k, v in other_convention(g, t).items()}, {}, both=True
-            )
-            assert section.passed == (factor == 1.0)
-            if factor == 1.0:
-                assert f"takes φ'(0) = {at_zero:g}, between" in section.notes[0]
-
-    def at_kinks(self, mistake, given, *, both):
-        """The check of a derivation with two samples on the kink, or all of them."""
-        prepared = experiment(derivation=planted(mistake), **given).prepare(REG)
-        X, y = on_kink(prepared)
-        if not both:
-            X = np.zeros_like(X)
-        check = NetworkCheck(prepared.net, X, y, prepared.experiment.penalty, CheckOptions(), 0)
-        return check.section(prepared.theta, "fresh")
-
-    @pytest.mark.parametrize("both", [True, False], ids=["two samples", "all samples"])
-    @pytest.mark.parametrize("at_zero", [-0.1, 1.1, 2.0, np.nan])
-    def test_a_slope_that_is_no_subgradient_fails(self, at_zero, both):
-        section = self.at_kinks(with_slope(at_zero), {"activation": "relu"}, both=both)
-        assert not section.passed
-        assert {r.part for r in section.results if r.status == "failed"} == {"kinks"}
-        if np.isfinite(at_zero):
-            assert f"takes φ'(0) = {at_zero:g}, not between the slopes" in section.notes[0]
-
-    @pytest.mark.parametrize("given", [{"activation": "leaky_relu"}, {"activation": ("elu", {"alpha": 0.5})}])
-    @pytest.mark.parametrize("both", [True, False], ids=["two samples", "all samples"])
-    def test_other_kinks(self, given, both):
-        section = self.at_kinks(with_slope(0.7), given, both=both)
-        assert section.passed
-        assert "takes φ'(0) = 0.7, between" in section.notes[0]
-        assert not self.at_kinks(with_slope(0.0), given, both=both).passed
-
-    def test_layers_with_conventions_of_their_own(self):
-        """A zero sample with zero biases lies on the kink in every layer."""
-
-        def two_layers(grads, trace):
-            slopes = [np.where(a == 0, at, a > 0) for a, at in ((trace.a[1], 0.25), (trace.a[2], 1.0))]
-            delta2 = (trace.p - trace.y) @ trace.W[3] * slopes[1] / trace.N
-            delta1 = delta2 @ trace.W[2] * slopes[0]
-            return {
-                **grads,
-                "W2": delta2.T @ trace.h[1],
-                "b2": delta2.sum(0),
-                "W1": delta1.T @ trace.x,
-                "b1": delta1.sum(0),
-            }
-
-        section = self.at_kinks(two_layers, {"hidden": (6, 5)}, both=True)
-        assert section.passed
-        assert "φ'(0) = 0.25 in layer 1" in section.notes[0]
-        assert "φ'(0) = 1 in layer 2" in section.notes[0]
-
-    def test_a_mistake_on_kinks_alone_is_found(self):
-        """Right for every sample but those on a kink."""
-
-        def wrong(grads, trace):
-            on = (trace.a[1] == 0).all(axis=1)
-            grads["b2"] = grads["b2"] + 0.01 * on.sum() * np.arange(len(grads["b2"]))
-            return grads
-
-        for both in (True, False):
-            section = self.at_kinks(wrong, {}, both=both)
-            assert {(r.part, r.tensor) for r in section.results if r.status == "failed"} == {("kinks", "b2")}
-
-    def test_by_differences_too(self, monkeypatch):
-        """Where φ has no complex form."""
-        monkeypatch.setattr(REG.get("activation", "relu"), "complex_step", False)
-        for slope, passed in ((0.5, True), (1.5, False)):
-            section = self.at_kinks(with_slope(slope), {}, both=True)
-            assert section.passed == passed, [r.note for r in section.results]
-            assert f"φ'(0) = {slope:g}" in section.notes[0]
-
-    def test_samples_near_a_kink_are_counted_where_differences_are_used(self, monkeypatch):
-        monkeypatch.setattr(REG.get("activation", "relu"), "complex_step", False)
-        section = experiment(hidden=(20,)).prepare(REG).check_alone().sections[1]
-        assert section.passed
-        assert "within the differences' first step of a kink" in section.notes[0]
-
-    def test_every_precondition_is_reported_and_met_somewhere(self):
-        report = experiment(hidden=(4, 4)).prepare(REG).check_alone()
-        assert [section.moment for section in report.sections] == MOMENTS
-        assert {each.name: each.met for each in report.preconditions} == dict.fromkeys(CONDITIONS, True)
-        stored = report.to_dict()
-        assert [each["name"] for each in stored["preconditions"]] == CONDITIONS
-        for section in stored["sections"]:
-            assert {each["name"] for each in section["preconditions"]} == set(CONDITIONS) - {"several points"}
-
-    def test_sizes_that_hide_a_transposition(self):
-        """Met by the network of odd sizes alone."""
-        report = experiment(hidden=(4,)).prepare(REG).check_alone()
-        sizes = "no size is another's"
-        assert [condition(each, sizes).met for each in report.sections] == [False] * 4 + [True]
-        assert condition(report.sections[0], sizes).detail == (
-            "N = 23, 4-4-3: a transposed tensor has the same shape"
-        )
-
-    @pytest.mark.parametrize(
-        ("dataset", "met", "detail"),
-        [
-            ("diabetes", False, "K = 1: a missing sum over outputs does not show"),
-            ("breast_cancer", True, "K = 2"),
-        ],
-    )
-    def test_what_is_not_met_says_what_it_hides(self, dataset, met, detail):
-        report = experiment(dataset=dataset).prepare(REG).check_alone()
-        (found,) = [each for each in report.preconditions if each.name.startswith("K ≥ 3")]
-        assert (found.met, found.detail) == (met, detail)
-
-    def test_a_derivation_for_one_network_alone_is_not_checked_at_odd_sizes(self):
-        def own_sizes(grads, trace):
-            if trace.W[1].shape != (8, 4):
-                raise RuntimeError("made for 4-8-3")
-            return grads
-
-        report = experiment(derivation=planted(own_sizes)).prepare(REG).check_alone()
-        assert report.passed
-        assert [section.moment for section in report.sections] == MOMENTS[:-1]
-        assert "made for 4-8-3" in report.sections[-1].notes[0]
-
-    def test_a_gradient_that_changes_from_call_to_call_fails(self):
-        rng = np.random.default_rng(0)
-
-        def restless(grads, trace):
-            grads["b1"] += 1e-15 * rng.standard_normal(grads["b1"].shape)
-            return grads
-
-        report = experiment(derivation=planted(restless)).prepare(REG).check_alone()
-        assert {result.tensor for _, result in report.failures} == {"b1"}
-        assert "a different gradient" in report.failure_message()
-
-
-def with_slope(at_zero):
-    """The derivation with another φ'(0), of one hidden layer."""
-
-    def gradients(grads, trace):
-        slope = np.where(trace.a[1] == 0, at_zero, trace.dphi(trace.a[1]))
-        delta = (trace.p - trace.y) @ trace.W[2] * slope / trace.N
-        return {**grads, "W1": delta.T @ trace.x, "b1": delta.sum(0)}
-
-    return gradients
-
-
-def on_kink(prepared):
-    """The training samples, two of the checked ones made zero."""
-    X = prepared.data.train.X.copy()
-    rows = np.random.default_rng(0).permutation(len(X))[:2]
-    X[rows] = 0
-    return X, prepared.y
