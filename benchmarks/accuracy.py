@@ -25,7 +25,8 @@ import numpy as np
 from backproof.contracts import Array, Dataset
 from backproof.data import Batches, Scaler
 from backproof.discovery.registry import registry
-from backproof.nn.mlp import MLP, Objective
+from backproof.nn.mlp import MLP
+from backproof.nn.objective import DataLoss
 from backproof.nn.training import train
 from scipy import stats
 from sklearn.exceptions import ConvergenceWarning
@@ -64,7 +65,7 @@ def ours(initializer: str, X: Array, y: Array, X_test: Array, y_test: Array, sta
         penalty=build("penalty", "none"),
         after_epoch=lambda *_: True,
     )
-    z = Objective(net, X_test, net.loss.encode(y_test, K, np.float64)).logits(theta)
+    z = DataLoss(net, X_test, net.loss.encode(y_test, K, np.float64)).logits(theta)
     return float((z.argmax(axis=-1) == y_test).mean())
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from backproof.contracts import Array, Derivation, Trace
 from backproof.data import Batches
 from backproof.discovery.registry import registry
-from backproof.nn.mlp import MLP, Objective
+from backproof.nn.mlp import MLP
+from backproof.nn.objective import DataLoss
 from backproof.nn.training import train
 
 from benchmarks.gradcheck.mistakes import Rule
@@ -86,9 +87,9 @@ class Candidate:
         self.theta, self.layout = problem.theta, problem.net.layout
 
     @functools.cached_property
-    def objective(self) -> Objective:
+    def objective(self) -> DataLoss:
         """The loss on the samples, in theta's dtype."""
-        return Objective(self.problem.net, self.problem.X, self.problem.y, self.theta.dtype)
+        return DataLoss(self.problem.net, self.problem.X, self.problem.y, self.theta.dtype)
 
     def value(self, theta: Array) -> Any:
         """The loss at theta (P,), a scalar of theta's dtype."""

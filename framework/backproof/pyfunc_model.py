@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from backproof.contracts import CLASSIFICATION, MULTILABEL, REGRESSION
+from backproof.discovery.registry import registry
 from backproof.nn.model_io import SavedModel
 from backproof.nn.predictor import Predictor
 
@@ -54,4 +55,4 @@ class PyfuncModel:
 
 
 def _load_pyfunc(path: str) -> PyfuncModel:  # pyright: ignore[reportUnusedFunction]  (MLflow calls it)
-    return PyfuncModel(Predictor.load(path))
+    return PyfuncModel(Predictor.load(path, registry()))

@@ -98,10 +98,11 @@ class TestTrain:
         done = subprocess.run(
             [sys.executable, "-c", script], capture_output=True, text=True, cwd=elsewhere, check=True
         )
+        from backproof.discovery.registry import registry
         from backproof.nn.predictor import Predictor
         from sklearn.datasets import load_iris
 
-        ours = Predictor.load(folder / "weights").predict(load_iris().data)
+        ours = Predictor.load(folder / "weights", registry()).predict(load_iris().data)
         np.testing.assert_array_equal(np.array(json.loads(done.stdout.splitlines()[-1])), ours)
 
     def test_repeats_record_means_and_every_seed(self, workdir, capsys):

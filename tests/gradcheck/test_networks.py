@@ -10,7 +10,8 @@ from backproof.contracts import Derivation
 from backproof.discovery.registry import registry
 from backproof.gradcheck import CheckOptions
 from backproof.netcheck.network import NetworkCheck
-from backproof.nn.mlp import MLP, Objective
+from backproof.nn.mlp import MLP
+from backproof.nn.objective import DataLoss
 from backproof.nn.training import slice_members
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,7 +103,7 @@ def test_one_wrong_entry_is_rejected(activation, loss, hidden, pick, factor, see
     at = int(pick * net.layout.P)
     entry = np.concatenate([index.ravel() for index in net.layout.indices.values()])[at]
     name, index = next(each for each in net.layout.indices.items() if entry in each[1])
-    gradient = Objective(net, X, y).gradient(theta)[0]
+    gradient = DataLoss(net, X, y).gradient(theta)[0]
     (result,) = [r for r in own.results if (r.part, r.tensor) == ("loss", name)]
     # By norm: an entry so small that its error is within the tensor's rounding cannot be seen, and does no harm.
     off = abs(gradient[entry] * (factor - 1))

@@ -88,4 +88,4 @@ def saved_model(folder):
     )
     theta = rng.normal(size=(2, net.layout.P))
     model_io.save(folder / "network", model_io.SavedModel.of(net, theta, data))
-    return folder / "network", X, Predictor.load(folder / "network").predict(X)
+    return folder / "network", X, Predictor.load(folder / "network", registry()).predict(X)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from backproof.discovery.registry import registry
 from backproof.formulas import FormulasError, Rule
-from backproof.nn.derivation import DerivedPass
+from backproof.nn.derivation import member_trace
 from backproof.nn.mlp import MLP, Pass
 from hypothesis import strategies as st
 
@@ -27,15 +27,13 @@ def trace_of(sizes, N=5, activation="tanh", seed=0, dtype=np.float64):
     net = MLP(sizes, REG.build("activation", activation), REG.build("loss", "softmax_cross_entropy"))
     rng = np.random.default_rng(seed)
     theta = rng.standard_normal((1, net.layout.P)).astype(dtype)
-    grad = np.zeros_like(theta)
-    passing = Pass(net, theta, grad, N)
+    network_pass = Pass(net, theta, np.zeros_like(theta), N)
     x = np.ones((1, N, sizes[0] + 1), dtype)
     x[..., :-1] = rng.standard_normal((1, N, sizes[0]))
     y = net.loss.encode(rng.integers(0, sizes[-1], N), sizes[-1], dtype)[None]
     memory = np.empty((1, sizes[-1], N), dtype)
-    passing.forward(x.swapaxes(1, 2), memory)
-    derivation = REG.build("derivation", "backprop")
-    return DerivedPass(net, derivation, passing, theta, grad).trace(0, x, y, memory.swapaxes(1, 2))
+    network_pass.forward(x.swapaxes(1, 2), memory)
+    return member_trace(network_pass, 0, x, y, memory.swapaxes(1, 2))
 
 
 TRACE = trace_of((4, 3, 2))  # D, H, K and N all differ

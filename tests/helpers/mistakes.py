@@ -7,9 +7,10 @@ from typing import ClassVar
 import numpy as np
 from backproof.contracts import Derivation
 from backproof.discovery.registry import registry
-from backproof.netcheck.diagnose import diagnose_network, traced
+from backproof.netcheck.diagnose import diagnose_network
 from backproof.netcheck.diagnosis import Case
 from backproof.netcheck.diagnosis.backward import Backward, ledger
+from backproof.nn.derivation import trace_and_gradients
 from backproof.nn.mlp import MLP
 
 REG = registry()
@@ -178,7 +179,7 @@ def points(depth, activation, loss="softmax_cross_entropy"):
     found = []
     for N in (11, 7, 4, 1):
         X, y = rng.normal(0, 1, (N, net.sizes[0])), targets(rng, N, net.sizes[-1], loss)
-        found.append(traced(net, rng.normal(0, 0.6, net.layout.P), X, y))
+        found.append(trace_and_gradients(net, rng.normal(0, 0.6, net.layout.P), X, y))
     return found
 
 

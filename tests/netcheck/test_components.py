@@ -10,9 +10,10 @@ from backproof.cli.main import main
 from backproof.contracts import Derivation
 from backproof.discovery.registry import registry
 from backproof.gradcheck import check_elementwise, check_hessian, hessian_vector_product
-from backproof.netcheck.components import PARTS
-from backproof.netcheck.points import CHOICES
-from backproof.nn.mlp import Objective, Pass
+from backproof.netcheck.components import COMPONENTS
+from backproof.netcheck.points import CHOICES, check_alone
+from backproof.nn.mlp import Pass
+from backproof.nn.objective import DataLoss
 
 from tests.gradcheck.test_check import THETA, rosenbrock
 from tests.helpers.experiments import experiment
@@ -30,7 +31,7 @@ LOSSES = {
 
 def checked(*parts, **given):
     given.setdefault("train", {"batch_size": 8})
-    return experiment(**{"hidden": (5,), **given}).prepare(REG).check_alone(parts)
+    return check_alone(experiment(**{"hidden": (5,), **given}).prepare(REG), parts)
 
 
 def failed(report):
@@ -90,7 +91,7 @@ def test_without_a_penalty_there_is_none_to_check():
 
 def test_a_wrong_slope_fails_as_an_activation(monkeypatch):
     damaged(monkeypatch, "activation", "tanh", "backward", lambda a, h, grad, work: grad.__imul__(1 + 1e-9))
-    report = checked(*PARTS, activation="tanh")
+    report = checked(*COMPONENTS, activation="tanh")
     assert failed(report) == {"activation", "inputs", "hessian"}
     assert "activation, φ'(a): it has a relative error of 1.00e-09" in report.failure_message()
 
@@ -128,14 +129,14 @@ def test_a_wrong_loss_gradient_fails_as_a_loss(monkeypatch):
 def test_a_wrong_input_gradient_fails_alone(monkeypatch):
     right = Pass.input_gradient
     monkeypatch.setattr(Pass, "input_gradient", lambda self: right(self) * 1.001)
-    assert failed(checked(*PARTS)) == {"inputs"}
+    assert failed(checked(*COMPONENTS)) == {"inputs"}
 
 
 def test_input_gradients_by_hand():
     """∂Err/∂x = W1ᵀ (φ'(a) W2ᵀ (p − y)) / N, of every member of a stack."""
     prepared = experiment(activation="tanh", repeats=3).prepare(REG)
     net, X, y = prepared.net, prepared.data.train.X[:9], prepared.y[:9]
-    got = Objective(net, X, y).input_gradient(prepared.theta)
+    got = DataLoss(net, X, y).input_gradient(prepared.theta)
     assert got.shape == (3, 9, 4)
     for theta, own in zip(prepared.theta, got, strict=True):
         t = net.layout.tensors(theta)
@@ -236,7 +237,7 @@ class TestCommand:
         assert main(["check", "--parts=all", "--json", *self.ARGS]) == 0
         stored = json.loads(capsys.readouterr().out)
         (alone,) = [each for each in stored["sections"] if each["moment"] == "by itself"]
-        assert {result["part"] for result in alone["results"]} == set(PARTS) - {"penalty"}
+        assert {result["part"] for result in alone["results"]} == set(COMPONENTS) - {"penalty"}
         assert len(stored["sections"]) == 6
 
     def test_one_that_is_wrong_ends_with_1(self, monkeypatch, capsys):

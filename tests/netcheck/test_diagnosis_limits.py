@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from backproof.netcheck.diagnose import traced
 from backproof.netcheck.diagnosis import Case
 from backproof.netcheck.diagnosis.localize import locate
+from backproof.nn.derivation import trace_and_gradients
 
 from tests.helpers.mistakes import (
     NETWORKS,
@@ -99,8 +99,8 @@ def test_the_first_wrong_step_is_located(name, loss):
         net = dataclasses.replace(net, derivation=planted(lambda t: rule(dataclasses.replace(t, p=t.z))))
     probes = []
     for y in np.eye(3):
-        trace, given = traced(net, theta, x, y[None])
-        _, right = traced(dataclasses.replace(net, derivation=None), theta, x, y[None])
+        trace, given = trace_and_gradients(net, theta, x, y[None])
+        _, right = trace_and_gradients(dataclasses.replace(net, derivation=None), theta, x, y[None])
         probes.append(Case(trace, given, right))
     found = {}
     for step in locate(probes):

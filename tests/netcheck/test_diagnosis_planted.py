@@ -201,7 +201,7 @@ def test_a_mistake_in_the_network_itself_is_named(monkeypatch):
 
     def wrong(self, x, y, z):
         right(self, x, y, z)
-        self._into_first *= z.shape[1]
+        self.net.layout.blocks(self.grad)[0][...] *= z.shape[1]
 
     monkeypatch.setattr(Pass, "backprop", wrong)
     found = diagnosed(network((5, 4, 3), "tanh"))
@@ -247,8 +247,8 @@ def test_a_rule_for_its_own_sizes_only_is_diagnosed_at_these(monkeypatch):
         assert t.x.shape[1] == 9
         return backward(dz=lambda t: t.p / t.N)(t)
 
-    monkeypatch.setattr(diagnosing, "LARGEST", 10)
-    monkeypatch.setattr(diagnosing, "SMALLER", (4, 3))
+    monkeypatch.setattr(diagnosing, "MOST_PARAMETERS", 10)
+    monkeypatch.setattr(diagnosing, "SMALL_SIZES", (4, 3))
     found = diagnosed(network((9, 4, 3), "tanh", planted(rule)))
     assert found.named == ("no_target",)
     assert found.counterexample is None

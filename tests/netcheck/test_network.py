@@ -68,7 +68,7 @@ def plant_in_backprop(monkeypatch, mistake):
 
     def wrong(self, x, y, z):
         right(self, x, y, z)
-        for layer, G in enumerate([self._into_first, *(down[1] for down in self._down[::-1])], start=1):
+        for layer, G in enumerate(self.net.layout.blocks(self.grad), start=1):
             mistake(layer, G, z.shape[1])
 
     monkeypatch.setattr(Pass, "backprop", wrong)
@@ -116,7 +116,7 @@ def test_a_mistake_in_float32_arithmetic_alone_is_caught(monkeypatch):
     def wrong(self, x, y, z):
         right(self, x, y, z)
         if z.dtype == np.float32:
-            self._into_first *= 1.01
+            self.net.layout.blocks(self.grad)[0][...] *= 1.01
 
     monkeypatch.setattr(Pass, "backprop", wrong)
     with pytest.raises(GradcheckFailedError) as caught:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from backproof.gradcheck import CheckOptions
 from backproof.netcheck.network import NetworkCheck
+from backproof.netcheck.points import check_alone
 
 from tests.helpers.experiments import experiment
 from tests.helpers.netcheck import REG, missing_mean, planted
@@ -33,7 +34,7 @@ class TestPoints:
     """Where and on what the check is made."""
 
     def test_alone_it_is_made_at_five_points(self):
-        report = experiment(activation="tanh").prepare(REG).check_alone()
+        report = check_alone(experiment(activation="tanh").prepare(REG))
         assert [section.moment for section in report.sections] == MOMENTS
         assert report.passed
         assert all(section.taylor.order == pytest.approx(2, abs=0.1) for section in report.sections)
@@ -45,7 +46,7 @@ class TestPoints:
             delta = (trace.p - trace.y) @ trace.W[2] * trace.dphi(a) / trace.N
             return {**grads, "W1": delta.T @ trace.x, "b1": delta.sum(0)}
 
-        report = experiment(derivation=planted(forgets_biases), activation="tanh").prepare(REG).check_alone()
+        report = check_alone(experiment(derivation=planted(forgets_biases), activation="tanh").prepare(REG))
         failed = {section.moment for section, _ in report.failures}
         assert "fresh" not in failed
         assert {"moved", "burned in"} <= failed
@@ -54,7 +55,7 @@ class TestPoints:
         assert "b1, b2 are zero" in condition(report.sections[0], biases).detail
 
     def test_one_sample_tells_no_sum_from_a_mean(self):
-        report = experiment(derivation=planted(missing_mean)).prepare(REG).check_alone()
+        report = check_alone(experiment(derivation=planted(missing_mean)).prepare(REG))
         failed = {section.moment for section, _ in report.failures}
         assert failed == {"fresh", "moved", "burned in", "odd sizes"}
 
@@ -153,12 +154,12 @@ class TestPoints:
 
     def test_samples_near_a_kink_are_counted_where_differences_are_used(self, monkeypatch):
         monkeypatch.setattr(REG.get("activation", "relu"), "complex_step", False)
-        section = experiment(hidden=(20,)).prepare(REG).check_alone().sections[1]
+        section = check_alone(experiment(hidden=(20,)).prepare(REG)).sections[1]
         assert section.passed
         assert "within the differences' first step of a kink" in section.notes[0]
 
     def test_every_precondition_is_reported_and_met_somewhere(self):
-        report = experiment(hidden=(4, 4)).prepare(REG).check_alone()
+        report = check_alone(experiment(hidden=(4, 4)).prepare(REG))
         assert [section.moment for section in report.sections] == MOMENTS
         assert {each.name: each.met for each in report.preconditions} == dict.fromkeys(CONDITIONS, True)
         stored = report.to_dict()
@@ -168,7 +169,7 @@ class TestPoints:
 
     def test_sizes_that_hide_a_transposition(self):
         """Met by the network of odd sizes alone."""
-        report = experiment(hidden=(4,)).prepare(REG).check_alone()
+        report = check_alone(experiment(hidden=(4,)).prepare(REG))
         sizes = "no size is another's"
         assert [condition(each, sizes).met for each in report.sections] == [False] * 4 + [True]
         assert condition(report.sections[0], sizes).detail == (
@@ -183,7 +184,7 @@ class TestPoints:
         ],
     )
     def test_what_is_not_met_says_what_it_hides(self, dataset, met, detail):
-        report = experiment(dataset=dataset).prepare(REG).check_alone()
+        report = check_alone(experiment(dataset=dataset).prepare(REG))
         (found,) = [each for each in report.preconditions if each.name.startswith("K ≥ 3")]
         assert (found.met, found.detail) == (met, detail)
 
@@ -193,7 +194,7 @@ class TestPoints:
                 raise RuntimeError("made for 4-8-3")
             return grads
 
-        report = experiment(derivation=planted(own_sizes)).prepare(REG).check_alone()
+        report = check_alone(experiment(derivation=planted(own_sizes)).prepare(REG))
         assert report.passed
         assert [section.moment for section in report.sections] == MOMENTS[:-1]
         assert "made for 4-8-3" in report.sections[-1].notes[0]
@@ -205,7 +206,7 @@ class TestPoints:
             grads["b1"] += 1e-15 * rng.standard_normal(grads["b1"].shape)
             return grads
 
-        report = experiment(derivation=planted(restless)).prepare(REG).check_alone()
+        report = check_alone(experiment(derivation=planted(restless)).prepare(REG))
         assert {result.tensor for _, result in report.failures} == {"b1"}
         assert "a different gradient" in report.failure_message()
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from backproof.discovery.registry import registry
 from backproof.gradcheck import taylor_test
-from backproof.nn.mlp import MLP, Layout, Objective, Pass
+from backproof.nn.mlp import MLP, Layout, Pass
+from backproof.nn.objective import DataLoss
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,13 +80,13 @@ class TestHomework:
 
     def test_backward_is_the_four_equations(self, setting):
         net, theta, X, y = setting
-        ours = net.layout.tensors(Objective(net, X, y).gradient(theta)[0])
+        ours = net.layout.tensors(DataLoss(net, X, y).gradient(theta)[0])
         for name, expected in self.by_loops(*setting).items():
             np.testing.assert_allclose(ours[name], expected, rtol=1e-13, atol=1e-15)
 
     def test_the_loss_is_the_homeworks(self, setting):
         net, theta, X, y = setting
-        objective = Objective(net, X, y)
+        objective = DataLoss(net, X, y)
         z = objective.logits(theta)[0]
         expected = np.mean([-(y[n] @ z[n]) + np.log(np.exp(z[n]).sum()) for n in range(self.N)])
         assert objective.value(theta)[0] == pytest.approx(expected, rel=1e-14)
@@ -95,9 +96,9 @@ class TestHomework:
         theta = theta_for(net)
         tensors = net.layout.tensors(theta)
         tensors["b1"][...] = 0
-        grad = Objective(
-            net, np.zeros((4, 2)), net.loss.encode(np.array([0, 1, 1, 0]), 2, np.float64)
-        ).gradient(theta)
+        grad = DataLoss(net, np.zeros((4, 2)), net.loss.encode(np.array([0, 1, 1, 0]), 2, np.float64)).gradient(
+            theta
+        )
         assert np.all(net.layout.tensors(grad)["b1"] == 0)  # every a is exactly 0
 
 
@@ -109,7 +110,7 @@ ALL = list(itertools.product(REG.names("activation"), REG.names("loss")))
 def test_gradient_is_the_derivative_of_the_loss(activation, loss, hidden):
     net = network((4, *hidden, 3), activation, loss)
     theta = theta_for(net)
-    objective = Objective(net, *data_for(net))
+    objective = DataLoss(net, *data_for(net))
     got, expected = objective.gradient(theta)[0], complex_gradient(objective, theta[0])
     assert np.linalg.norm(got - expected) <= 1e-12 * np.linalg.norm(expected)
     assert np.linalg.norm(expected) > 0
@@ -117,7 +118,7 @@ def test_gradient_is_the_derivative_of_the_loss(activation, loss, hidden):
 
 def test_taylor_remainder_has_order_two():
     net = network((4, 6, 3), "tanh")
-    theta, objective = theta_for(net)[0], Objective(net, *data_for(net))
+    theta, objective = theta_for(net)[0], DataLoss(net, *data_for(net))
     direction = np.random.default_rng(5).standard_normal(net.layout.P)
     test = taylor_test(
         lambda t: objective.value(t[None])[0],
@@ -145,10 +146,10 @@ def test_any_shape_any_stack(sizes, activation, loss, R, N, seed):
         sizes[-1] = max(2, sizes[-1])
     net = network(sizes, activation, loss)
     theta = theta_for(net, seed, R)
-    objective = Objective(net, *data_for(net, N, seed))
+    objective = DataLoss(net, *data_for(net, N, seed))
     values, grads = objective.value(theta).copy(), objective.gradient(theta).copy()
     for r in range(R):
-        alone = Objective(net, *data_for(net, N, seed))
+        alone = DataLoss(net, *data_for(net, N, seed))
         assert alone.value(theta[r : r + 1])[0] == values[r]
         np.testing.assert_array_equal(alone.gradient(theta[r : r + 1])[0], grads[r])
     expected = complex_gradient(objective, theta[0])
@@ -162,9 +163,9 @@ def test_float32_stays_float32_and_near(activation, loss):
     net = network((4, 6, 3), activation, loss)
     X, y = data_for(net, 8)
     theta = theta_for(net)
-    low = Objective(net, X, y, np.float32).gradient(theta.astype(np.float32))
+    low = DataLoss(net, X, y, np.float32).gradient(theta.astype(np.float32))
     assert low.dtype == np.float32
-    high = Objective(net, X, y).gradient(theta)
+    high = DataLoss(net, X, y).gradient(theta)
     assert np.linalg.norm(low - high) < 1e-5 * np.linalg.norm(high)
 
 
@@ -176,18 +177,18 @@ def test_a_step_allocates_no_array():
     theta = theta_for(net, R=2)
     grad = np.empty_like(theta)
     B = 128
-    passing = Pass(net, theta, grad, B)
+    network_pass = Pass(net, theta, grad, B)
     x = np.ones((2, B, 65))
     y = np.zeros((2, 10, B)).swapaxes(1, 2)
     z = np.empty((2, 10, B))
     for measured in (False, True):
         if measured:
             tracemalloc.start()
-        passing.forward(x.swapaxes(1, 2), z)
-        passing.backward(x, y, z.swapaxes(1, 2))
+        network_pass.forward(x.swapaxes(1, 2), z)
+        network_pass.backward(x, y, z.swapaxes(1, 2))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < passing.a[0].nbytes / 8
+    assert peak < network_pass.a[0].nbytes / 8
 
 
 class TestLayout:

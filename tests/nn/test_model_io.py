@@ -67,7 +67,7 @@ def test_what_is_loaded_is_what_was_saved(case):
 
 
 def test_predictions_are_those_of_the_evaluation_bit_for_bit(case):
-    loaded = Predictor.load(case.folder)
+    loaded = Predictor.load(case.folder, registry())
     test = case.data.test
     members = Predictions(case.net, case.theta, test.X, case.data)()
     X = case.dataset.X[test.indices]
@@ -83,7 +83,7 @@ def test_metrics_of_a_loaded_model_are_those_at_the_end_of_training(case):
     )
     test = case.data.test
     final = Evaluation("test", case.net, case.theta, test, case.data, fitting)()
-    prediction = Predictor.load(case.folder).predict_members(case.dataset.X[test.indices])
+    prediction = Predictor.load(case.folder, registry()).predict_members(case.dataset.X[test.indices])
     for metric in fitting:
         np.testing.assert_array_equal(metric(prediction, test.y), final[f"test/{metric.name}"])
 
@@ -98,18 +98,18 @@ def test_prediction_by_hand(dtype):
     x = (dataset.X - data.scaler.offset) / data.scaler.scale
     z = np.maximum(x @ tensors["W1"].T + tensors["b1"], 0) @ tensors["W2"].T + tensors["b2"]
     expected = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
-    found = Predictor(SavedModel.of(net, theta, data)).predict(dataset.X)
+    found = Predictor(SavedModel.of(net, theta, data), registry()).predict(dataset.X)
     np.testing.assert_allclose(found, expected, rtol=1e-4 if dtype == "float32" else 1e-12)
 
 
 def test_long_inputs_go_in_chunks(monkeypatch):
     net, theta, data, dataset = made("regression", "squared_error", 2)
     X = np.tile(dataset.X, (3, 1))
-    whole = Predictor(SavedModel.of(net, theta, data))
+    whole = Predictor(SavedModel.of(net, theta, data), registry())
     expected = whole.predict(X)
-    monkeypatch.setattr(predictor, "ROOM", 10 * len(theta) * 5)
-    monkeypatch.setattr(predictor, "CHUNK", 70)
-    chunked = Predictor(SavedModel.of(net, theta, data))
+    monkeypatch.setattr(predictor, "CHUNK_NUMBERS", 10 * len(theta) * 5)
+    monkeypatch.setattr(predictor, "CHUNK_ROWS", 70)
+    chunked = Predictor(SavedModel.of(net, theta, data), registry())
     assert chunked._chunk == 70
     np.testing.assert_allclose(chunked.predict(X), expected, rtol=1e-12)
     np.testing.assert_allclose(chunked.predict_members(X).mean(axis=0), expected, rtol=1e-12)
@@ -117,14 +117,14 @@ def test_long_inputs_go_in_chunks(monkeypatch):
 
 
 def test_a_table_is_read_by_names(case):
-    loaded = Predictor.load(case.folder)
+    loaded = Predictor.load(case.folder, registry())
     X = case.dataset.X[:7]
     table = pandas.DataFrame(X, columns=list("abcd"))[["d", "b", "a", "c"]].assign(other="text")
     np.testing.assert_array_equal(loaded.predict(table), loaded.predict(X))
 
 
 def test_labels(case):
-    loaded = Predictor.load(case.folder)
+    loaded = Predictor.load(case.folder, registry())
     X = case.dataset.X
     prediction = loaded.predict(X)
     if case.data.task == "regression":
@@ -150,7 +150,7 @@ def test_labels(case):
 def test_inputs_that_do_not_fit(X, message):
     net, theta, data, _ = made("regression", "squared_error", 1)
     with pytest.raises(ValueError, match=message):
-        Predictor(SavedModel.of(net, theta, data)).predict(X)
+        Predictor(SavedModel.of(net, theta, data), registry()).predict(X)
 
 
 def test_hyperparameters_of_a_stack_are_kept(tmp_path):
@@ -182,8 +182,8 @@ def arrays(folder, **values):
     [
         (lambda f: (f / "model.json").unlink(), "model.json is missing"),
         (lambda f: (f / "weights.npz").unlink(), "weights.npz is missing"),
-        (lambda f: (f / "model.json").write_text("{"), "model.json is no JSON"),
-        (lambda f: (f / "model.json").write_text("[]"), "does not describe a model of backproof"),
+        (lambda f: (f / "model.json").write_text("{"), "model.json is not valid JSON"),
+        (lambda f: (f / "model.json").write_text("[]"), "does not describe a backproof model"),
         (lambda f: (f / "weights.npz").write_bytes(b"PK\x03\x04 cut off"), "weights.npz cannot be read"),
         (lambda f: (f / "weights.npz").write_bytes(b""), "weights.npz cannot be read"),
         (lambda f: change(f, version=2), "format version 2, this backproof reads 1"),
@@ -218,14 +218,14 @@ def test_a_missing_plugin_is_named(tmp_path):
     model_io.save(tmp_path, SavedModel.of(net, theta, data))
     change(tmp_path, activation={"name": "reluu", "params": {}})
     with pytest.raises(ValueError, match="no activation is called 'reluu', did you mean relu"):
-        Predictor.load(tmp_path)
+        Predictor.load(tmp_path, registry())
 
 
 def test_columns_of_the_mlflow_model(case):
     model = pyfunc_model._load_pyfunc(str(case.folder))
     table = pandas.DataFrame(case.dataset.X[:5], columns=list("abcd"), index=[10, 11, 12, 13, 14])
     found = model.predict(table)
-    prediction = Predictor.load(case.folder).predict(table)
+    prediction = Predictor.load(case.folder, registry()).predict(table)
     names = case.data.target_names
     if case.data.task == "regression":
         assert list(found) == list(names)
@@ -244,8 +244,9 @@ def test_columns_of_the_mlflow_model(case):
 
 def test_predictions_need_neither_mlflow_nor_pandas(case):
     code = (
-        "import sys; from backproof.nn.predictor import Predictor;"
-        f"Predictor.load({str(case.folder)!r}).predict([[1, 2, 3, 4]]);"
+        "import sys; from backproof.discovery.registry import registry;"
+        "from backproof.nn.predictor import Predictor;"
+        f"Predictor.load({str(case.folder)!r}, registry()).predict([[1, 2, 3, 4]]);"
         "assert not {'mlflow', 'pandas', 'hydra'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})

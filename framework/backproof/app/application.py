@@ -349,10 +349,11 @@ def _swept(session: Session) -> int:
 
 def _check(overrides: list[str], session: Session, as_json: bool, reports: list[str], parts: list[str]) -> int:
     from backproof.experiment import describe
+    from backproof.netcheck.points import check_alone
     from backproof.render import check_page, check_tables
 
     chosen, prepared = session.prepare(_without_hydra(_compose(overrides)))
-    report = prepared.check_alone(parts)
+    report = check_alone(prepared, parts)
     facts = [("dataset", describe.dataset(prepared)), ("network", describe.network(prepared))]
     facts.append(("derivation", chosen.experiment.derivation.name))
     for file in reports:

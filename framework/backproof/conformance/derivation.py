@@ -9,8 +9,8 @@ import numpy as np
 from backproof.conformance.base import Check, ConformanceError, require
 from backproof.contracts import CLASSIFICATION, Activation, Array, Derivation, Loss, Plugin, Trace
 from backproof.discovery.registry import registry
-from backproof.nn.derivation import DerivedPass
-from backproof.nn.mlp import MLP, Pass
+from backproof.nn.derivation import trace_and_gradients
+from backproof.nn.mlp import MLP
 
 
 def _traces(plugin: Plugin) -> list[tuple[Derivation, Trace]]:
@@ -20,7 +20,7 @@ def _traces(plugin: Plugin) -> list[tuple[Derivation, Trace]]:
     traces: list[tuple[Derivation, Trace]] = []
     reason = ""
     for hidden in ((), (4,), (4, 6), (4, 6, 2)):
-        trace = _trace(plugin, hidden)
+        trace = _trace(hidden)
         try:
             plugin.check(_shapes(trace))
         except ValueError as error:
@@ -37,7 +37,7 @@ def _shapes(trace: Trace) -> dict[str, tuple[int, ...]]:
     return weights | {f"b{layer}": b.shape for layer, b in trace.b.items()}
 
 
-def _trace(plugin: Derivation, hidden: tuple[int, ...]) -> Trace:
+def _trace(hidden: tuple[int, ...]) -> Trace:
     plugins, D, K, N = registry(), 5, 3, 7
     activation: Activation = plugins.build("activation", plugins.names("activation")[0])
     loss = next(
@@ -48,14 +48,8 @@ def _trace(plugin: Derivation, hidden: tuple[int, ...]) -> Trace:
     net = MLP((D, *hidden, K), activation, loss)
     rng = np.random.default_rng(0)
     theta = rng.standard_normal((1, net.layout.P))
-    grad = np.zeros_like(theta)
-    passing = Pass(net, theta, grad, N)
-    x = np.ones((1, N, D + 1))
-    x[..., :-1] = rng.standard_normal((1, N, D))
-    y = loss.encode(np.arange(N) % K, K, np.float64)[None]
-    memory = np.empty((1, K, N))
-    passing.forward(x.swapaxes(1, 2), memory)
-    return DerivedPass(net, plugin, passing, theta, grad).trace(0, x, y, memory.swapaxes(1, 2))
+    y = loss.encode(np.arange(N) % K, K, np.float64)
+    return trace_and_gradients(net, theta[0], rng.standard_normal((N, D)), y)[0]
 
 
 def _loss(cls: type[Plugin]) -> type[Loss]:

@@ -1,4 +1,4 @@
-"""Floor 3: an experiment in plain words and values: its parameters, their hash, the network in one line."""
+"""Descriptions of an experiment: its parameters and their hash, its name, its network in one line."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from backproof.experiment.experiment import SINGLE, PreparedExperiment
 
 
 def parameters(prepared: PreparedExperiment) -> dict[str, Any]:
-    """What decides the result, flat: `optimizer`, `optimizer.lr`, `model.hidden`, `seed`, ...
+    """Return everything that decides the result, flat: `optimizer`, `optimizer.lr`, `model.hidden`, `seed`, ...
 
-    The plugins as they were built, so that a default, or a loss taken by the task, is there as if it were given.
+    The values are those of the plugins as built, so that defaults, and a loss chosen by the task, are included.
     """
     experiment = dataclasses.replace(prepared.experiment, loss=prepared.net.loss)
     flat: dict[str, Any] = {}
@@ -29,7 +29,7 @@ def parameters(prepared: PreparedExperiment) -> dict[str, Any]:
 
 
 def config_hash(parameters: dict[str, Any]) -> str:
-    """The same for the same parameters, in any order: twelve hexadecimal digits."""
+    """Return a hash of the parameters that does not depend on their order, as twelve hexadecimal digits."""
     text = json.dumps(parameters, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -44,26 +44,24 @@ def _fields(prefix: str, options: Any) -> Iterator[tuple[str, Any]]:
         if dataclasses.is_dataclass(value):
             yield from _fields(f"{prefix}{field.name}.", value)
         else:
-            yield (
-                prefix + field.name,
-                list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value,
-            )
+            value = list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value
+            yield prefix + field.name, value
 
 
 def fields_of(plugin: Plugin) -> dict[str, Any]:
-    """A plugin's hyperparameters by name."""
+    """Return a plugin's hyperparameters by name."""
     return dict(_fields("", plugin))
 
 
 def network(prepared: PreparedExperiment) -> str:
-    """`64 → 32 relu → 10 softmax_cross_entropy`."""
+    """Return `64 → 32 relu → 10 softmax_cross_entropy`."""
     *inner, K = prepared.net.sizes
     hidden = [f"{H} {prepared.net.activation.name}" for H in inner[1:]]
     return " → ".join([str(inner[0]), *hidden, f"{K} {prepared.net.loss.name}"])
 
 
 def dataset(prepared: PreparedExperiment) -> str:
-    """`digits: 1,797 samples, 64 features, 10 classes`."""
+    """Return `digits: 1,797 samples, 64 features, 10 classes`."""
     data = prepared.data
     kind = {"classification": "classes", "multilabel": "labels"}.get(data.task, "targets")
     kind = kind if data.targets != 1 else kind.removesuffix("s")
@@ -72,7 +70,7 @@ def dataset(prepared: PreparedExperiment) -> str:
 
 
 def run_name(prepared: PreparedExperiment) -> str:
-    """A name that tells runs apart in a list: `digits-relu-sgd-lr0.1`, and the seed."""
+    """Return a name that distinguishes runs in a list: `digits-relu-sgd-lr0.1-seed0`."""
     experiment = prepared.experiment
     parts = [experiment.dataset.name, experiment.activation.name, experiment.optimizer.name]
     parts.append(f"lr{experiment.optimizer.lr:g}")
@@ -81,13 +79,13 @@ def run_name(prepared: PreparedExperiment) -> str:
     return "-".join(parts)
 
 
-def counted(number: int, word: str) -> str:
-    """`1 epoch`, `2,000 epochs`."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
+def counted(number: int, noun: str) -> str:
+    """Return `1 epoch`, `2,000 epochs`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def training(prepared: PreparedExperiment) -> str:
-    """`sgd, lr 0.1 constant, 50 epochs of 34 steps of 32 samples, float64, seed 0`."""
+    """Return `sgd, lr 0.1 constant, 50 epochs of 34 steps of 32 samples, float64, seed 0`."""
     experiment, N = prepared.experiment, len(prepared.y)
     B = experiment.train.batch_size or N
     seeds = experiment.run

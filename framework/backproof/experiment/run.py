@@ -21,7 +21,7 @@ from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.stackable import stack_plugins
 from backproof.netcheck.report import NetworkReport
 from backproof.nn.early_stopping import Stopper
-from backproof.nn.evaluation import Evaluation, Predictions, summarised
+from backproof.nn.evaluation import Evaluation, Predictions, summarize
 from backproof.nn.training import train
 
 
@@ -58,7 +58,7 @@ class Result:
     @property
     def summary(self) -> dict[str, float]:
         """The final metrics: means, and standard deviations where there are several members."""
-        return summarised(self.final)
+        return summarize(self.final)
 
     @property
     def objective(self) -> tuple[str, bool]:
@@ -148,9 +148,11 @@ class _Point:
     def check(self, theta: Array, moment: str) -> None:
         """The gradient check at theta (R, P)."""
         prepared, before = self.prepared, self.report
-        report = prepared.check(theta, moment, before, every_entry=self.every_entry)
-        # What was found out before training is not looked into again.
-        self.report = report = prepared.diagnosed(report) if before is None or before.passed else report
+        report = prepared.check_setup.check(theta, moment, before, every_entry=self.every_entry)
+        # A failure before training has been diagnosed already.
+        if before is None or before.passed:
+            report = prepared.check_setup.with_diagnosis(report)
+        self.report = report
         self.observer.on_check(report)
         if not report.passed and prepared.experiment.gradcheck.on_failure == "stop":
             raise GradcheckFailedError(report)
@@ -160,7 +162,7 @@ class _Point:
         own = {name: values[self.rows] for name, values in metrics.items()}
         for name, values in own.items():
             self.history.setdefault(name, []).append(values)
-        self.observer.on_epoch(epoch, summarised(own))
+        self.observer.on_epoch(epoch, summarize(own))
 
 
 class _Stack:
@@ -244,7 +246,7 @@ class _Stack:
         metrics = {"train/loss": losses, **(self.val() if self.val else {})}
         if "val/loss" in metrics:
             self._finite(epoch, metrics["val/loss"])
-        metrics = self.stopper.frozen(metrics)
+        metrics = self.stopper.mask_stopped(metrics)
         for point in self._going:
             point.attempt(functools.partial(point.told, epoch, metrics))
         self.stopper.update(epoch, metrics)

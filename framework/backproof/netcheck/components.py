@@ -1,241 +1,236 @@
-"""Floor 3: the pieces of a network checked one by one: activation, loss, penalty, inputs, second derivatives."""
+"""The components of a network checked one by one: activation, loss, penalty, inputs, second derivatives."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from backproof.contracts import Activation, Array, Penalty
 from backproof.data import with_ones
 from backproof.gradcheck import ALONE, CheckOptions, Part, Section, TensorResult, check_parts, check_products
-from backproof.netcheck.kinks import samples_on_kinks, sides
-from backproof.nn.mlp import MLP, Objective, Pass
-from backproof.nn.training import slice_members
+from backproof.netcheck.kinks import describe_slope, one_sided_slopes, samples_on_kinks
+from backproof.netcheck.samples import draw_rows
+from backproof.nn.derivation import build_pass
+from backproof.nn.functions import dphi, features_first, phi, stacked_targets
+from backproof.nn.mlp import MLP, Pass
+from backproof.nn.objective import DataLoss, PenaltyTerm
 
-#: Usual pre-activations, odd in number; large ones; and steps beside a kink.
+#: Usual pre-activations, an odd number of them; large ones; and offsets from a kink.
 USUAL, LARGE = np.linspace(-6.01, 6.02, 101), np.array([-31.7, -15.3, -9.1, 9.3, 15.1, 31.9])
-BESIDE = (-1e-3, -1e-6, 1e-6, 1e-3)
-#: Sizes of the logits at which a loss is looked at.
-SCALES = (0.1, 1.0, 10.0)
+KINK_OFFSETS = (-1e-3, -1e-6, 1e-6, 1e-3)
+#: Standard deviations of the logits at which a loss is checked.
+LOGIT_SCALES = (0.1, 1.0, 10.0)
 
 
-class PartChecks:
-    """Checks the pieces of a network by themselves, on samples X (N, D), y (N, K) and at theta (R, P), of which the
-    first member counts; in float64."""
+class ComponentChecks:
+    """Checks of the components of a network in float64, on samples X (N, D), y (N, K).
+
+    Of theta (R, P) and the penalty, the first member counts.
+    """
 
     def __init__(
         self, net: MLP, X: Array, y: Array, penalty: Penalty, theta: Array, options: CheckOptions, seed: int
     ) -> None:
-        self.net, self.penalty, self.options, self.seed = (
-            net,
-            slice_members(penalty, slice(0, 1)),
-            options,
-            seed,
-        )
-        count = len(X) if options.samples is None else min(options.samples, len(X))
-        rows = np.random.default_rng(seed).permutation(len(X))[:count]
+        self.net, self.penalty, self.options, self.seed = net, PenaltyTerm(penalty, net.layout), options, seed
+        rows = draw_rows(len(X), options, seed)
         self.X, self.y = X[rows].astype(np.float64), y[rows].astype(np.float64)
         self.theta = theta[0].astype(np.float64)
 
-    def section(self, parts: Sequence[str]) -> Section:
-        """These parts, in the order of `PARTS`."""
-        sections = [check(self) for name, check in PARTS.items() if name in parts]
-        return Section(
-            ALONE,
-            tuple(result for section in sections for result in section.results),
-            notes=tuple(dict.fromkeys(note for section in sections for note in section.notes)),
-            preconditions=tuple(each for section in sections for each in section.preconditions),
-        )
+    def section(self, names: Sequence[str]) -> Section:
+        """Check these components, in the order of `COMPONENTS`."""
+        return _merged([check(self) for name, check in COMPONENTS.items() if name in names])
 
-    def activation(self) -> Section:
-        """φ' as `backward` has it, at usual and at large pre-activations, beside kinks and on them."""
+    def check_activation(self) -> Section:
+        """Check φ' of `backward` at usual and at large pre-activations, near kinks and on them."""
         activation = self.net.activation
         with np.errstate(all="ignore"):
-            large = LARGE[np.abs(_phi(activation.forward, LARGE)) < 1e12]
+            large = LARGE[np.abs(phi(activation, LARGE)) < 1e12]
         kinks = np.array(activation.kinks)
         points = {
-            "φ'(a)": np.concatenate([_off(USUAL, kinks), large]),
-            "φ'(a) beside kinks": np.ravel(kinks[:, None] + np.array(BESIDE)) if len(kinks) else np.empty(0),
+            "φ'(a)": np.concatenate([_without_kinks(USUAL, kinks), large]),
+            "φ'(a) beside kinks": np.ravel(kinks[:, None] + np.array(KINK_OFFSETS)),
             "φ'(a) on kinks": kinks,
         }
-        points = {name: each for name, each in points.items() if len(each)}
+        points = {name: values for name, values in points.items() if len(values)}
 
         def value(a: Array) -> Array:
-            return _phi(activation.forward, a).sum(axis=-1)
+            return phi(activation, a).sum(axis=-1)
 
         def gradient(a: Array) -> Array:
-            slope = np.ones_like(a)
-            activation.backward(a, _phi(activation.forward, a), slope, (np.empty_like(a), np.empty_like(a)))
-            return slope
+            return dphi(activation, a)
 
-        section = self._checked("activation", value, gradient, points, activation.complex_step)
-        taken = gradient(kinks) if len(kinks) else ()
-        notes = tuple(_convention(self.net.activation, *each) for each in zip(kinks, taken, strict=True))
+        section = self._check_function("activation", value, gradient, points, activation.complex_step)
+        slopes = gradient(kinks) if len(kinks) else ()
+        notes = tuple(_convention(activation, kink, slope) for kink, slope in zip(kinks, slopes, strict=True))
         return dataclasses.replace(section, notes=notes)
 
-    def loss(self) -> Section:
-        """∂Err/∂z as `gradient` has it, at random logits of several sizes."""
+    def check_loss(self) -> Section:
+        """Check ∂Err/∂z of `gradient` at random logits of several scales."""
         loss, (N, K) = self.net.loss, self.y.shape
-        y = self.y.T.copy()[None].swapaxes(1, 2)
+        y = stacked_targets(self.y, np.float64)
         rng = np.random.default_rng((self.seed, 7))
+
+        def value(z: Array) -> Array:
+            return loss.value(features_first(z.reshape(-1, N, K)), y)
+
+        def gradient(z: Array) -> Array:
+            logits = features_first(z.reshape(1, N, K))
+            grad = np.empty_like(logits)
+            loss.gradient(logits, y, grad)
+            return grad.reshape(-1)
+
         sections: list[Section] = []
-        for scale in SCALES:
-
-            def value(z: Array) -> Array:
-                return loss.value(_swapped(z.reshape(-1, N, K)), y)
-
-            def gradient(z: Array) -> Array:
-                logits = _swapped(z.reshape(1, N, K))
-                grad = np.empty_like(logits)
-                loss.gradient(logits, y, grad)
-                return grad.reshape(-1)
-
+        for scale in LOGIT_SCALES:
             points = {f"∂Err/∂z, z ~ {scale:g}": scale * rng.standard_normal((N, K))}
-            sections.append(self._checked("loss", value, gradient, points, loss.complex_step))
-        results = tuple(result for section in sections for result in section.results)
-        conditions = tuple(each for section in sections for each in section.preconditions)
-        return Section(ALONE, results, preconditions=conditions)
+            sections.append(self._check_function("loss", value, gradient, points, loss.complex_step))
+        return _merged(sections)
 
-    def penalty_part(self) -> Section:
-        """∂Ω/∂θ tensor by tensor; nothing where there is no penalty."""
-        penalty = self.penalty
-        if penalty.null:
+    def check_penalty(self) -> Section:
+        """Check ∂Ω/∂θ tensor by tensor; nothing if there is no penalty."""
+        plugin = self.penalty.penalty
+        if plugin.null:
             return Section(ALONE, (), notes=("there is no penalty to check (penalty=none)",))
-        mask = self.net.layout.mask(np.float64, biases=penalty.biases)
+        part = Part("penalty", self.penalty.value, self.penalty.gradient, plugin.complex_step)
+        return self._check(part, self.theta, self.net.layout.indices)
 
-        def gradient(at: Array) -> Array:
-            grad = np.zeros((1, len(at)))
-            penalty.gradient(at[None], mask, grad, np.empty_like(grad))
-            return grad[0]
-
-        part = Part("penalty", lambda at: penalty.value(at, mask), gradient, penalty.complex_step)
-        return self._section(part, self.theta, self.net.layout.indices)
-
-    def inputs(self) -> Section:
-        """∂Err/∂x by the network's own backward pass, of samples on no kink."""
-        X, y, notes = self._off_kinks()
+    def check_inputs(self) -> Section:
+        """Check ∂Err/∂x of the network's own backward pass, on samples that lie on no kink."""
+        X, y, notes = self._samples_off_kinks()
         if not len(X):
             return Section(ALONE, (), notes=notes)
         net = dataclasses.replace(self.net, derivation=None)
         shape, theta = X.shape, self.theta[None]
-        values = _ValueOfInputs(net, y, theta)
+        value = _LossOfInputs(net, y, theta)
 
-        def gradient(at: Array) -> Array:
-            return Objective(net, at.reshape(shape), y).input_gradient(theta)[0].reshape(-1)
+        def gradient(inputs: Array) -> Array:
+            return DataLoss(net, inputs.reshape(shape), y).input_gradient(theta)[0].reshape(-1)
 
-        part = Part("inputs", values, gradient, self._exact)
-        section = self._section(part, X.reshape(-1), {"∂Err/∂x": np.arange(X.size).reshape(shape)})
+        part = Part("inputs", value, gradient, self._complex_step)
+        section = self._check(part, X.reshape(-1), {"∂Err/∂x": np.arange(X.size).reshape(shape)})
         return dataclasses.replace(section, notes=notes)
 
-    def hessian(self) -> Section:
-        """Hessian-vector products of the gradient, a derivation's own where there is one."""
-        X, y, notes = self._off_kinks()
+    def check_hessian(self) -> Section:
+        """Check Hessian-vector products of the gradient, a derivation's if there is one."""
+        X, y, notes = self._samples_off_kinks()
         if not len(X):
             return Section(ALONE, (), notes=notes)
-        objective = Objective(self.net, X, y)
-        # A copy of its own: the one is called between the calls of the other.
-        graded = Objective(self.net, X, y)
+        # Separate buffers: value and gradient calls interleave.
+        value, gradient = DataLoss(self.net, X, y), DataLoss(self.net, X, y)
         results = check_products(
-            objective.value,
-            lambda at: graded.gradient(at[None])[0].copy(),
+            value.value,
+            lambda theta: gradient.gradient(theta[None])[0].copy(),
             self.theta,
             self.net.layout.indices,
             self.options,
-            complex_values=self._exact,
+            complex_values=self._complex_step,
             seed=self.seed,
         )
         return Section(ALONE, tuple(results), notes=notes)
 
     @property
-    def _exact(self) -> bool:
+    def _complex_step(self) -> bool:
         return self.net.activation.complex_step and self.net.loss.complex_step
 
-    def _off_kinks(self) -> tuple[Array, Array, tuple[str, ...]]:
-        """The samples on no kink, and a note about the others."""
-        on = samples_on_kinks(self.net, self.X, self.y, self.theta)
-        note = f"{on.sum()} of {len(on)} samples lie on a kink of φ and are left out of inputs and hessian"
-        return self.X[~on], self.y[~on], (note,) if on.any() else ()
+    def _samples_off_kinks(self) -> tuple[Array, Array, tuple[str, ...]]:
+        """Return the samples that lie on no kink, and a note about the others."""
+        on_kink = samples_on_kinks(self.net, self.X, self.y, self.theta)
+        count = f"{on_kink.sum()} of {len(on_kink)} samples"
+        note = f"{count} lie on a kink of φ and are left out of inputs and hessian"
+        return self.X[~on_kink], self.y[~on_kink], (note,) if on_kink.any() else ()
 
-    def _checked(
+    def _check_function(
         self,
         name: str,
         value: Callable[[Array], Array],
         gradient: Callable[[Array], Array],
         points: dict[str, Array],
-        exact: bool,
+        complex_step: bool,
     ) -> Section:
-        """The check of a function of numbers that are given by name."""
+        """Check a function of real numbers, given as named arrays."""
         tensors: dict[str, Array] = {}
         start = 0
-        for tensor, each in points.items():
-            tensors[tensor] = np.arange(start, start + each.size).reshape(each.shape)
-            start += each.size
-        flat = np.concatenate([each.ravel() for each in points.values()])
-        section = self._section(Part(name, value, gradient, exact), flat, tensors)
-        results = tuple(_placed(result, points[result.tensor]) for result in section.results)
+        for tensor, values in points.items():
+            tensors[tensor] = np.arange(start, start + values.size).reshape(values.shape)
+            start += values.size
+        flat = np.concatenate([values.ravel() for values in points.values()])
+        section = self._check(Part(name, value, gradient, complex_step), flat, tensors)
+        results = tuple(_with_location(result, points[result.tensor]) for result in section.results)
         return dataclasses.replace(section, results=results)
 
-    def _section(self, part: Part, theta: Array, tensors: dict[str, Array]) -> Section:
+    def _check(self, part: Part, theta: Array, tensors: dict[str, Array]) -> Section:
         return check_parts([part], theta, tensors, self.options, moment=ALONE, seed=self.seed)
 
 
-#: The parts by the name that a user gives.
-PARTS: dict[str, Callable[[PartChecks], Section]] = {
-    "activation": PartChecks.activation,
-    "loss": PartChecks.loss,
-    "penalty": PartChecks.penalty_part,
-    "inputs": PartChecks.inputs,
-    "hessian": PartChecks.hessian,
+#: The check of each component, by the name that a user gives.
+COMPONENTS: dict[str, Callable[[ComponentChecks], Section]] = {
+    "activation": ComponentChecks.check_activation,
+    "loss": ComponentChecks.check_loss,
+    "penalty": ComponentChecks.check_penalty,
+    "inputs": ComponentChecks.check_inputs,
+    "hessian": ComponentChecks.check_hessian,
 }
 
 
-class _ValueOfInputs:
-    """The loss (S,) as a function of the inputs (S, N·D), at theta (1, P): all S·N of them as one batch."""
+class _InputBuffers(NamedTuple):
+    """Memory for S sets of inputs of one dtype."""
+
+    S: int
+    network_pass: Pass
+    z: Array  # (1, K, S·N)
+
+
+class _LossOfInputs:
+    """The loss (S,) as a function of the inputs (S, N·D), at theta (1, P). All S·N samples form one batch."""
 
     def __init__(self, net: MLP, y: Array, theta: Array) -> None:
         self.net, self.theta = net, theta
-        self.y = y.T.copy()[None].swapaxes(1, 2)
-        self._last: tuple[Any, ...] | None = None
+        self.y = stacked_targets(y, np.float64)
+        self._last: _InputBuffers | None = None
 
-    def __call__(self, points: Array) -> Array:
-        S, N, K = len(points), self.y.shape[1], self.net.sizes[-1]
-        if self._last is None or self._last[:2] != (S, points.dtype):
-            passing = Pass(self.net, self.theta.astype(points.dtype), None, S * N)
-            self._last = S, points.dtype, passing, np.empty((1, K, S * N), points.dtype)
-        _, _, passing, z = self._last
-        x = with_ones(points.reshape(S * N, -1), points.dtype)
-        passing.forward(x[None].swapaxes(1, 2), z)
+    def __call__(self, inputs: Array) -> Array:
+        S, N, K = len(inputs), self.y.shape[1], self.net.sizes[-1]
+        network_pass, z = self._buffers(S, inputs)
+        x = with_ones(inputs.reshape(S * N, -1), inputs.dtype)
+        network_pass.forward(x[None].swapaxes(1, 2), z)
         return self.net.loss.value(z.reshape(K, S, N).transpose(1, 2, 0), self.y)
+
+    def _buffers(self, S: int, inputs: Array) -> tuple[Pass, Array]:
+        last = self._last
+        if last is None or last.S != S or last.z.dtype != inputs.dtype:
+            batch = S * self.y.shape[1]
+            network_pass = build_pass(self.net, self.theta.astype(inputs.dtype), None, batch)
+            last = _InputBuffers(S, network_pass, np.empty((1, self.net.sizes[-1], batch), inputs.dtype))
+            self._last = last
+        return last.network_pass, last.z
+
+
+def _merged(sections: Iterable[Section]) -> Section:
+    """Return one section with all results, each note once, and all preconditions."""
+    sections = list(sections)
+    return Section(
+        ALONE,
+        tuple(result for section in sections for result in section.results),
+        notes=tuple(dict.fromkeys(note for section in sections for note in section.notes)),
+        preconditions=tuple(condition for section in sections for condition in section.preconditions),
+    )
 
 
 def _convention(activation: Activation, kink: float, slope: float) -> str:
-    """`φ'(0) = 0, between the slopes on its two sides, 0 and 1`."""
-    low, high = sides(activation, kink)
-    what = "between" if low - 1e-5 <= slope <= high + 1e-5 else "not between"
-    return f"φ'({kink:g}) = {slope:.6g}, {what} the slopes on its two sides, {low:.6g} and {high:.6g}"
+    """Return `φ'(0) = 0, between the slopes on its two sides, 0 and 1`."""
+    low, high = one_sided_slopes(activation, kink)
+    return describe_slope(kink, slope, low, high, between=low - 1e-5 <= slope <= high + 1e-5)
 
 
-def _placed(result: TensorResult, points: Array) -> TensorResult:
-    """The result with the point of its worst entry."""
+def _with_location(result: TensorResult, points: Array) -> TensorResult:
+    """Return the result with a note that names the point of its worst entry."""
     if result.worst is None:
         return result
     note = f"at {points[result.worst.index]:.6g}"
     return dataclasses.replace(result, note="; ".join(filter(None, (note, result.note))))
 
 
-def _phi(forward: Callable[[Array, Array], None], a: Array) -> Array:
-    out = np.empty_like(a)
-    forward(a, out)
-    return out
-
-
-def _off(a: Array, kinks: Array) -> Array:
+def _without_kinks(a: Array, kinks: Array) -> Array:
     return a[(np.abs(a[:, None] - kinks) > 1e-6).all(axis=1)]
-
-
-def _swapped(z: Array) -> Array:
-    """(S, N, K) numbers laid out as logits are: samples contiguous."""
-    return z.swapaxes(1, 2).copy().swapaxes(1, 2)

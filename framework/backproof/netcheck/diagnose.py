@@ -1,15 +1,13 @@
-"""Floor 3: the diagnosis of a network's wrong gradient: the points at which its derivation is compared."""
+"""The points at which a network's wrong gradient is compared with the right one, for its diagnosis."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from backproof.contracts import Array, Derivation, Penalty, Trace
-from backproof.data import with_ones
+from backproof.contracts import Array, Penalty, Trace
 from backproof.gradcheck.oracles import Axes, Dense, central_differences, complex_step
 from backproof.netcheck.diagnosis import (
     Case,
@@ -20,17 +18,17 @@ from backproof.netcheck.diagnosis import (
     plain_gradients,
     repeat_findings,
 )
-from backproof.nn.derivation import DerivedPass
-from backproof.nn.mlp import MLP, Objective, Pass
-from backproof.nn.training import slice_members
+from backproof.nn.derivation import trace_and_gradients
+from backproof.nn.mlp import MLP
+from backproof.nn.objective import DataLoss, PenaltyTerm
 
-#: Samples of each point: none is a size of the network, so that no two axes have the same length.
+#: The number of samples of each point: none is a size of the network, so that no two axes have the same length.
 SAMPLES = (23, 7, 3, 1)
-#: Single samples that are compared to locate what is wrong.
+#: The number of single samples that are compared to locate a mistake.
 PROBES = 6
-#: A larger network is diagnosed by a smaller one of the same depth, if its derivation can be used there.
-LARGEST = 6000
-SMALLER = (13, 11, 9, 8, 6, 5)
+#: A network with more parameters is diagnosed on a smaller one of the same depth, if its derivation takes that.
+MOST_PARAMETERS = 6000
+SMALL_SIZES = (13, 11, 9, 8, 6, 5)
 #: How far a gradient may be from the oracle along a direction, relative to its norm.
 EXACT, DIFFERENCES = 1e-9, 1e-5
 
@@ -38,175 +36,159 @@ EXACT, DIFFERENCES = 1e-9, 1e-5
 def diagnose_network(
     net: MLP, X: Array, y: Array, penalty: Penalty, theta: Array, *, seed: int = 0
 ) -> Diagnosis:
-    """What is wrong with the gradient of a network whose check failed, in float64.
+    """Diagnose the gradient of a network whose check failed, in float64.
 
     X (N, D) scaled features, y (N, K) encoded targets, theta (R, P) where the check failed, of which the first
     member counts. The points are theta moved by N(0, 0.1²), on some of the samples, and random ones.
     """
     points = _Points(net, X, y, penalty, theta, seed)
-    if net.layout.P > LARGEST:
+    if net.layout.P > MOST_PARAMETERS:
         small = _Points(_smaller(net), None, y, penalty, None, seed)
-        found = small.diagnosis_if_usable(points.tiny)
-        if found is not None and not found.ok:
+        diagnosis = small.diagnosis_if_usable(points.evaluate)
+        if diagnosis is not None and not diagnosis.ok:
             sizes = "-".join(map(str, small.net.sizes))
-            return dataclasses.replace(
-                found, notes=(*found.notes, f"found on a network {sizes} of the same depth")
-            )
-    return points.diagnosis(points.tiny)
-
-
-def traced(net: MLP, theta: Array, X: Array, y: Array) -> tuple[Trace, dict[str, Array]]:
-    """The trace of a network at theta (P,), and the gradients by tensor that it computes, by its derivation if it
-    has one."""
-    theta = np.ascontiguousarray(theta[None], np.float64)
-    grad, N = np.zeros_like(theta), len(X)
-    passing = Pass(net, theta, grad, N)
-    x, z = with_ones(X, np.float64)[None], np.empty((1, net.sizes[-1], N))
-    targets = np.asarray(y, np.float64).T.copy()[None].swapaxes(1, 2)
-    passing.forward(x.swapaxes(1, 2), z)
-    passing.backward(x, targets, z.swapaxes(1, 2))
-    given = {name: view[0].copy() for name, view in net.layout.tensors(grad).items()}
-    # The trace itself asks nothing of a derivation; a native one, or None, has given its gradients above.
-    trace = DerivedPass(net, cast(Derivation, net.derivation), passing, theta, grad).trace(
-        0, x, targets, z.swapaxes(1, 2)
-    )
-    return trace, given
+            note = f"found on a network {sizes} of the same depth"
+            return dataclasses.replace(diagnosis, notes=(*diagnosis.notes, note))
+    return points.diagnosis(points.evaluate)
 
 
 def _smaller(net: MLP) -> MLP:
-    """A network of the same depth with few units."""
-    limits = [SMALLER[min(i, len(SMALLER) - 1)] for i in range(len(net.sizes))]
+    """Return a network of the same depth with few units."""
+    limits = [SMALL_SIZES[min(i, len(SMALL_SIZES) - 1)] for i in range(len(net.sizes))]
     sizes = tuple(min(size, limit) for size, limit in zip(net.sizes, limits, strict=True))
     return dataclasses.replace(net, sizes=(*sizes[:-1], min(net.sizes[-1], 10)))
 
 
 class _Points:
-    """The cases of a network, at the data and theta given, and at random ones."""
+    """The points of a network: one at the given data and theta, the others random."""
 
     def __init__(
         self, net: MLP, X: Array | None, y: Array, penalty: Penalty, theta: Array | None, seed: int
     ) -> None:
-        self.net, self.X, self.penalty = net, X, penalty
+        self.net, self.X, self.penalty = net, X, PenaltyTerm(penalty, net.layout)
         self.y = np.asarray(y, np.float64)
         self.theta = None if theta is None else np.array(theta.reshape(-1, net.layout.P)[0], np.float64)
         self.rng = np.random.default_rng((seed, 3))
         self._first_theta = np.zeros(net.layout.P)
 
     def diagnosis(self, evaluate: Evaluate) -> Diagnosis:
-        """Of the derivation at these points, and of the penalty at the first of them."""
+        """Diagnose the derivation at these points, and the penalty at the first of them."""
         cases = self._cases()
-        calls = [traced(self.net, self._first_theta, cases[0].trace.x, cases[0].trace.y)[1] for _ in range(3)]
+        first = cases[0].trace
+        calls = [trace_and_gradients(self.net, self._first_theta, first.x, first.y)[1] for _ in range(3)]
         findings = repeat_findings(calls, cases[0].expected)
-        found = Diagnosis(tuple(findings), points=1)
+        diagnosis = Diagnosis(tuple(findings), points=1)
         if not findings:
-            found = diagnose(cases, evaluate, self._probes())
-        off = penalty_findings(cases[0].penalty, self._penalty_expected(self._first_theta))
-        wrong = {tensor for each in found.findings for tensor in each.tensors}
+            diagnosis = diagnose(cases, evaluate, self._probes())
+        of_penalty = penalty_findings(cases[0].penalty, self._expected_penalty(self._first_theta))
+        wrong = {tensor for finding in diagnosis.findings for tensor in finding.tensors}
         formulas: Mapping[str, str] = getattr(self.net.derivation, "formulas", {})
         written = {tensor: formula for tensor, formula in formulas.items() if tensor in wrong}
-        return dataclasses.replace(found, findings=(*found.findings, *off), written=written)
+        return dataclasses.replace(diagnosis, findings=(*diagnosis.findings, *of_penalty), written=written)
 
     def diagnosis_if_usable(self, evaluate: Evaluate) -> Diagnosis | None:
-        """None where the derivation is for the sizes of its own network only, and fails at others."""
+        """Return the diagnosis, or None if the derivation works for the sizes of its own network only."""
         try:
             return self.diagnosis(evaluate)
-        except Exception:  # noqa: BLE001 - a person's code may fail in any way; the caller takes the network itself.
+        except Exception:  # noqa: BLE001 - a person's code may fail in any way; the caller uses the network itself.
+            return None
+
+    def evaluate(
+        self, params: dict[str, Array], x: Array, y: Array
+    ) -> tuple[Trace, Mapping[str, Array]] | None:
+        """Return trace and gradients of the network at other sizes, or None if the derivation fails there."""
+        depth = self.net.layout.depth
+        sizes = (x.shape[1], *(len(params[f"b{layer}"]) for layer in range(1, depth + 1)))
+        net = dataclasses.replace(self.net, sizes=sizes)
+        try:
+            return trace_and_gradients(net, net.layout.pack(params), x, y)
+        except Exception:  # noqa: BLE001 - as above; the diagnosis then says that there is no counterexample.
             return None
 
     def _cases(self) -> list[Case]:
-        """One for each number of samples."""
+        """Return one case for each number of samples."""
         counts: list[int] = []
         for count in SAMPLES:
             while count > 1 and (count in self.net.sizes or count in counts):
                 count += 1
             counts.append(count)
-        return [self._case(count, given=i == 0) for i, count in enumerate(counts)]
+        return [self._case(count, at_data=i == 0) for i, count in enumerate(counts)]
 
     def _probes(self) -> list[Case]:
-        """A single sample with some of the targets that the data has."""
-        theta, x = self._theta(given=False), self.rng.normal(0, 1, (1, self.net.sizes[0]))
-        # More of them than there are in a batch: all of a few classes are then among them.
+        """Return single samples that differ in their targets only, as many as the data has, up to PROBES."""
+        theta, x = self._random_theta(), self.rng.normal(0, 1, (1, self.net.sizes[0]))
+        # More rows than a batch has: all of a few classes are then among them.
         targets = np.unique(self._targets(self.rng.integers(0, len(self.y), 40)), axis=0)
-        return [self._compared(theta, x, y[None]) for y in targets[:PROBES]]
+        return [self._compare(theta, x, y[None]) for y in targets[:PROBES]]
 
-    def tiny(self, params: dict[str, Array], x: Array, y: Array) -> tuple[Trace, Mapping[str, Array]] | None:
-        """The network at other sizes; None where the derivation fails there."""
-        depth = self.net.layout.depth
-        sizes = (x.shape[1], *(len(params[f"b{layer}"]) for layer in range(1, depth + 1)))
-        net = dataclasses.replace(self.net, sizes=sizes)
-        try:
-            return traced(net, net.layout.pack(params), x, y)
-        except Exception:  # noqa: BLE001 - as above: there is no example then, which the diagnosis says.
-            return None
-
-    def _case(self, count: int, *, given: bool) -> Case:
-        theta = self._theta(given)
-        if given:
+    def _case(self, count: int, *, at_data: bool) -> Case:
+        theta = self._moved_theta() if at_data else self._random_theta()
+        if at_data:
             self._first_theta = theta
         rows = np.resize(self.rng.permutation(len(self.y)), count)
         x = self.rng.normal(0, 1, (count, self.net.sizes[0]))
-        if given and self.X is not None:
+        if at_data and self.X is not None:
             x = np.asarray(self.X[rows], np.float64)
-        return self._compared(theta, x, self._targets(rows))
+        return self._compare(theta, x, self._targets(rows))
 
-    def _compared(self, theta: Array, x: Array, y: Array) -> Case:
-        trace, gradients = traced(self.net, theta, x, y)
+    def _compare(self, theta: Array, x: Array, y: Array) -> Case:
+        trace, gradients = trace_and_gradients(self.net, theta, x, y)
         expected = self._expected(trace, theta, x, y)
-        return Case(trace, gradients, expected, self._penalty(theta))
+        return Case(trace, gradients, expected, self._by_tensor(self.penalty.gradient(theta)))
 
-    def _theta(self, given: bool) -> Array:
-        if given and self.theta is not None:
-            return self.theta + self.rng.normal(0, 0.1, self.theta.shape)
+    def _moved_theta(self) -> Array:
+        if self.theta is None:
+            return self._random_theta()
+        return self.theta + self.rng.normal(0, 0.1, self.theta.shape)
+
+    def _random_theta(self) -> Array:
         theta = np.empty(self.net.layout.P)
         for name, view in self.net.layout.tensors(theta).items():
             view[...] = self.rng.normal(0, 0.5 if name[0] == "b" else view.shape[-1] ** -0.5, view.shape)
         return theta
 
     def _targets(self, rows: Array) -> Array:
-        """Targets as the data has them, or as many of them as the network has outputs."""
+        """Return the targets of these rows, reduced to the network's outputs if it has fewer."""
         K, y = self.net.sizes[-1], self.y
         if y.shape[1] == K:
             return y[rows]
-        # Fewer outputs than the data has: a class is taken modulo their number.
-        return np.eye(K)[np.argmax(y[rows], axis=1) % K] if _one_hot(y) else y[rows, :K]
+        # With fewer outputs than the data has classes, a class is taken modulo K.
+        return np.eye(K)[np.argmax(y[rows], axis=1) % K] if _is_one_hot(y) else y[rows, :K]
 
     def _expected(self, trace: Trace, theta: Array, X: Array, y: Array) -> dict[str, Array]:
-        """The gradient that the loss proves: the network's own, or a plain backward pass, where it passes a check
-        along random directions; by the oracle alone where neither does."""
+        """Return the right gradient.
+
+        It is the network's own, or that of a plain backward pass, if one agrees with the oracle along random
+        directions; else the oracle's.
+        """
         net = self.net
-        objective = Objective(net, X, y)
+        loss = DataLoss(net, X, y)
         exact = net.activation.complex_step and net.loss.complex_step
         oracle = complex_step if exact else central_differences
         v = np.random.default_rng(0).normal(size=(4, len(theta)))
-        slopes, _ = oracle(objective.value, theta, Dense(np.arange(len(theta)), v))
-        own: Sequence[Callable[[], dict[str, Array]]] = (trace.backprop, lambda: plain_gradients(trace))
-        for gradients in own:
-            named = gradients()
-            flat = net.layout.pack(named)
-            gap = np.abs(v @ flat - slopes).max()
-            if gap <= (EXACT if exact else DIFFERENCES) * max(1e-12, float(np.linalg.norm(flat))):
-                return named
-        slopes, _ = oracle(objective.value, theta, Axes(np.arange(len(theta))))
-        return {name: view.copy() for name, view in net.layout.tensors(slopes).items()}
+        along, _ = oracle(loss.value, theta, Dense(np.arange(len(theta)), v))
+        candidates: tuple[Callable[[], dict[str, Array]], ...] = (
+            trace.backprop,
+            lambda: plain_gradients(trace),
+        )
+        for candidate in candidates:
+            gradients = candidate()
+            flat = net.layout.pack(gradients)
+            error = np.abs(v @ flat - along).max()
+            if error <= (EXACT if exact else DIFFERENCES) * max(1e-12, float(np.linalg.norm(flat))):
+                return gradients
+        derivatives, _ = oracle(loss.value, theta, Axes(np.arange(len(theta))))
+        return self._by_tensor(derivatives)
 
-    def _penalty(self, theta: Array) -> dict[str, Array]:
-        """The penalty's gradient by tensor."""
-        penalty = slice_members(self.penalty, slice(0, 1))
-        grad = np.zeros((1, len(theta)))
-        penalty.gradient(theta[None], self._mask(penalty), grad, np.empty_like(grad))
-        return {name: view[0].copy() for name, view in self.net.layout.tensors(grad).items()}
+    def _expected_penalty(self, theta: Array) -> dict[str, Array]:
+        """Return the oracle's gradient of the penalty by tensor."""
+        oracle = complex_step if self.penalty.penalty.complex_step else central_differences
+        derivatives, _ = oracle(self.penalty.value, theta, Axes(np.arange(len(theta))))
+        return self._by_tensor(derivatives)
 
-    def _penalty_expected(self, theta: Array) -> dict[str, Array]:
-        """The same by the oracle."""
-        penalty = slice_members(self.penalty, slice(0, 1))
-        mask = self._mask(penalty)
-        oracle = complex_step if penalty.complex_step else central_differences
-        slopes, _ = oracle(lambda at: penalty.value(at, mask), theta, Axes(np.arange(len(theta))))
-        return {name: view.copy() for name, view in self.net.layout.tensors(slopes).items()}
-
-    def _mask(self, penalty: Penalty) -> Array:
-        return self.net.layout.mask(np.float64, biases=penalty.biases)
+    def _by_tensor(self, gradient: Array) -> dict[str, Array]:
+        return {name: view.copy() for name, view in self.net.layout.tensors(gradient).items()}
 
 
-def _one_hot(y: Array) -> bool:
+def _is_one_hot(y: Array) -> bool:
     return bool(np.allclose(y.sum(axis=1), 1) and (y >= 0).all())

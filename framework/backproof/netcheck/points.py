@@ -1,100 +1,84 @@
-"""Floor 3: the gradient check without a run: at several points, and of the network's pieces one by one."""
+"""The gradient check outside a run: at several points, and of the components of the network one by one."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from backproof.contracts import Array
-from backproof.contracts.errors import DerivationError, DivergedError
-from backproof.netcheck.components import PARTS, PartChecks
+from backproof.contracts.errors import DerivationError
+from backproof.netcheck.components import COMPONENTS, ComponentChecks
 from backproof.netcheck.network import NetworkCheck, odd_sizes
 from backproof.netcheck.report import NetworkReport
-from backproof.nn.training import train
+from backproof.netcheck.setup import CheckSetup
 
-if TYPE_CHECKING:
-    from backproof.experiment.experiment import PreparedExperiment
-
-#: The gradients by the parameters, which is what a run checks.
+#: The gradients with respect to the parameters, which every run checks.
 PARAMETERS = "parameters"
 #: What can be checked.
-CHOICES = (PARAMETERS, *PARTS)
+CHOICES = (PARAMETERS, *COMPONENTS)
+#: Epochs of training before the check "burned in".
+BURN_IN_EPOCHS = 3
 
 
-def check_alone(prepared: PreparedExperiment, parts: Sequence[str]) -> NetworkReport:
-    """The check of these parts. The pieces are looked at where every parameter is moved by N(0, 0.1²)."""
-    report = _at_points(prepared) if PARAMETERS in parts else NetworkReport(())
+class Checkable(Protocol):
+    """A prepared experiment, as far as its gradient check is concerned."""
+
+    @property
+    def check_setup(self) -> CheckSetup: ...
+
+    def burn_in(self, epochs: int) -> Array:
+        """Return theta (R, P) after this many epochs of training."""
+        ...
+
+
+def check_alone(prepared: Checkable, parts: Sequence[str] = (PARAMETERS,)) -> NetworkReport:
+    """Check these parts, out of `CHOICES`, without a run.
+
+    The gradients with respect to the parameters are checked at five points; the components of the network where
+    every parameter is moved by N(0, 0.1²).
+    """
+    setup = prepared.check_setup
+    report = _check_points(prepared) if PARAMETERS in parts else NetworkReport(())
     if set(parts) <= {PARAMETERS}:
         return report
-    experiment = prepared.experiment
-    pieces = PartChecks(
-        prepared.net,
-        prepared.data.train.X,
-        prepared.y,
-        experiment.penalty,
-        _moved(prepared),
-        experiment.gradcheck,
-        experiment.run.seed,
+    components = ComponentChecks(
+        setup.net, setup.X, setup.y, setup.penalty, _moved(setup), setup.options, setup.seed
     )
-    return dataclasses.replace(report, sections=(*report.sections, pieces.section(parts)))
+    return report.with_section(components.section(parts))
 
 
-def _at_points(prepared: PreparedExperiment) -> NetworkReport:
-    """The gradients by the parameters at five points: fresh parameters; moved ones, every number by N(0, 0.1²), so
-    that biases, which start at zero, are not zero; these on one sample; after three epochs of training; and a
-    network of the same depth and plugins whose sizes are odd and all differ."""
-    moved = _moved(prepared)
-    report = prepared.check(prepared.theta, "fresh")
-    report = prepared.check(moved, "moved", report)
-    report = prepared.check(moved, "one sample", report, slice(0, 1))
-    report = prepared.check(_burned_in(prepared), "burned in", report)
-    return prepared.diagnosed(_with_odd_sizes(prepared, report))
+def _check_points(prepared: Checkable) -> NetworkReport:
+    """Check the gradients with respect to the parameters at five points.
+
+    Fresh parameters; parameters moved by N(0, 0.1²), so that biases, which start at zero, are not zero; these on
+    one sample; after three epochs of training; and a network of the same depth and plugins with odd sizes that all
+    differ.
+    """
+    setup = prepared.check_setup
+    moved = _moved(setup)
+    report = setup.check(setup.theta, "fresh")
+    report = setup.check(moved, "moved", report)
+    report = setup.check(moved, "one sample", report, slice(0, 1))
+    report = setup.check(prepared.burn_in(BURN_IN_EPOCHS), "burned in", report)
+    return setup.with_diagnosis(_check_odd_sizes(setup, report))
 
 
-def _moved(prepared: PreparedExperiment) -> Array:
-    noise = np.random.default_rng(prepared.experiment.run.seed).normal(0, 0.1, prepared.theta.shape)
-    return prepared.theta + noise.astype(prepared.theta.dtype)
+def _moved(setup: CheckSetup) -> Array:
+    noise = np.random.default_rng(setup.seed).normal(0, 0.1, setup.theta.shape)
+    return setup.theta + noise.astype(setup.theta.dtype)
 
 
-def _with_odd_sizes(prepared: PreparedExperiment, report: NetworkReport) -> NetworkReport:
-    """The report with the check of the network of odd sizes, or a note where the derivation is for none."""
-    experiment, seed = prepared.experiment, prepared.experiment.run.seed
-    net, X, y, theta = odd_sizes(prepared.net, prepared.y, seed)
-    check = NetworkCheck(net, X, y, experiment.penalty, experiment.gradcheck, seed)
+def _check_odd_sizes(setup: CheckSetup, report: NetworkReport) -> NetworkReport:
+    """Return the report with the check at odd sizes, or with a note if the derivation does not take them."""
+    net, X, y, theta = odd_sizes(setup.net, setup.y, setup.seed)
+    check = NetworkCheck(net, X, y, setup.penalty, setup.options, setup.seed)
     try:
-        section = check.section(theta.astype(prepared.theta.dtype), "odd sizes")
+        return report.with_section(check.section(theta.astype(setup.theta.dtype), "odd sizes"))
     except DerivationError as error:
         *before, last = report.sections
-        note = f"a network of other sizes, odd ones that differ, could not be checked: {error}"
+        note = f"a network with odd sizes that all differ could not be checked: {error}"
         section = dataclasses.replace(last, notes=(*last.notes, note))
         return dataclasses.replace(report, sections=(*before, section))
-    return dataclasses.replace(report, sections=(*report.sections, section))
-
-
-def _burned_in(prepared: PreparedExperiment) -> Array:
-    """Theta (R, P) after three epochs, or before it has diverged."""
-    theta = prepared.theta.copy()
-    experiment, kept = prepared.experiment, [theta.copy()]
-
-    def after_epoch(epoch: int, losses: Array) -> bool:
-        kept.append(theta.copy())
-        return True
-
-    try:
-        train(
-            prepared.net,
-            theta,
-            prepared.batches,
-            epochs=3,
-            optimizer=experiment.optimizer,
-            schedule=experiment.schedule,
-            penalty=experiment.penalty,
-            after_epoch=after_epoch,
-        )
-    except DivergedError:
-        # The check is of the gradient; that the step size is too large, training will say.
-        return kept[-1]
-    return theta

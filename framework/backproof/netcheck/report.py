@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from backproof.gradcheck import GradcheckReport
+from backproof.gradcheck import GradcheckReport, Section
 from backproof.netcheck.diagnosis import Diagnosis
 
 
@@ -14,6 +15,10 @@ class NetworkReport(GradcheckReport):
     """A gradient check of a network, with the diagnosis of what is wrong if one was made."""
 
     diagnosis: Diagnosis | None = None
+
+    def with_section(self, section: Section) -> NetworkReport:
+        """Return the report with this section added."""
+        return dataclasses.replace(self, sections=(*self.sections, section))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON stores it, with the diagnosis before the sections."""

@@ -1,20 +1,33 @@
-"""Floor 3: early stopping, for each member of a stack by itself."""
+"""Early stopping of each member of a stack separately."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from backproof.contracts import Array, Metric
-from backproof.nn.training import EarlyStopping
+from backproof.contracts import Array, Metric, hyper
+from backproof.contracts.fields import check_fields
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """End a member's training when the monitored metric stops improving, and keep its best parameters."""
+
+    patience: int | None = hyper(None, "epochs without improvement before training ends; null for never", ge=1)
+    monitor: str = hyper("val/loss", "what must improve, by its name in the metrics")
+    min_delta: float = hyper(0.0, "by how much it must improve to count", ge=0)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 class Stopper:
-    """Keeps, for each member, the parameters of its best epoch, and says when all have stopped.
+    """Keep the parameters of each member's best epoch, and decide which members have stopped.
 
-    A member that has stopped is still computed with the others, since a stack is one product; but its metrics
-    and its parameters are those it would have alone. Without `patience` nothing stops and the last count.
+    A stopped member is still computed with the others, since a stack is one product, but its metrics and its
+    parameters are those of the network trained alone. Without `patience` nothing stops and the last epoch counts.
     """
 
     def __init__(self, options: EarlyStopping, metrics: Sequence[Metric], theta: Array) -> None:
@@ -25,33 +38,35 @@ class Stopper:
         self.active = np.ones(R, dtype=bool)
         self.best = np.full(R, np.inf)
         self.best_epochs, self.epochs = np.zeros(R, dtype=int), np.zeros(R, dtype=int)
-        self._kept = theta.copy()
+        self._best_theta = theta.copy()
         self._last: dict[str, Array] = {}
 
-    def frozen(self, metrics: dict[str, Array]) -> dict[str, Array]:
-        """The epoch's metrics (R,), where a member that has stopped keeps those of its last epoch."""
+    def mask_stopped(self, metrics: dict[str, Array]) -> dict[str, Array]:
+        """Return the epoch's metrics (R,), with those of its last epoch for a member that has stopped."""
         if self._last:
-            metrics = {name: np.where(self.active, now, self._last[name]) for name, now in metrics.items()}
+            metrics = {
+                name: np.where(self.active, values, self._last[name]) for name, values in metrics.items()
+            }
         self._last = metrics
         return metrics
 
     def update(self, epoch: int, metrics: dict[str, Array]) -> bool:
-        """Note an epoch, and whether any member goes on after it."""
+        """Record an epoch, and return whether any member continues."""
         self.epochs[self.active] = epoch
         patience = self.options.patience
         if patience is None:
             self.best_epochs[:] = epoch
             return True
         values = self.sign * metrics[self.options.monitor]
-        # A first epoch always counts, so that a NaN metric still leaves trained parameters.
+        # The first epoch always counts, so that a NaN metric still leaves trained parameters.
         better = self.active & ((values < self.best - self.options.min_delta) | (self.best_epochs == 0))
         self.best[better] = values[better]
         self.best_epochs[better] = epoch
-        self._kept[better] = self.theta[better]
+        self._best_theta[better] = self.theta[better]
         self.active &= epoch - self.best_epochs < patience
         return bool(self.active.any())
 
     def restore(self) -> None:
         """Write each member's best parameters into theta."""
         if self.options.patience is not None:
-            self.theta[...] = self._kept
+            self.theta[...] = self._best_theta

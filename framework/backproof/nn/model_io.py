@@ -1,6 +1,6 @@
-"""Floor 3: a trained stack of networks in a folder, and back: arrays in weights.npz, all else in model.json.
+"""Save a trained stack of networks to a folder and load it: arrays in weights.npz, the rest in model.json.
 
-Nothing in these files is executed when they are read; the plugins they name must be installed.
+Loading executes nothing from these files; the plugins that they name must be installed.
 """
 
 from __future__ import annotations
@@ -8,21 +8,27 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from backproof.contracts import TASKS, Activation, Array, Loss, Plugin
 from backproof.contracts.errors import ModelFileError
 from backproof.data import Scaler, SplitData
-from backproof.discovery.registry import Registry
 from backproof.nn.mlp import MLP, Layout
 
 VERSION = 1
 DESCRIPTION, WEIGHTS = "model.json", "weights.npz"
 DTYPES = ("float32", "float64")
+
+
+class PluginBuilder(Protocol):
+    """Builds a plugin by kind, name and hyperparameters, as `discovery.Registry` does."""
+
+    def build(self, kind: str, name: str, params: Mapping[str, Any] | None = None) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -37,11 +43,11 @@ class SavedModel:
     target_names: tuple[str, ...]
     theta: Array  # (R, P)
     scaler: Scaler
-    prediction: str  # as of the loss: probability, score or value
+    prediction: str  # of the loss: probability, score or value
 
     @classmethod
     def of(cls, net: MLP, theta: Array, data: SplitData) -> SavedModel:
-        """A trained network with the scaling of the data it was trained on."""
+        """Return a trained network with the scaling of its training data."""
         return cls(
             net.sizes,
             (net.activation.name, _params(net.activation)),
@@ -54,15 +60,15 @@ class SavedModel:
             net.loss.prediction,
         )
 
-    def network(self, plugins: Registry) -> MLP:
-        """The network, built from installed plugins. Raises PluginError where one is missing."""
+    def network(self, plugins: PluginBuilder) -> MLP:
+        """Build the network from installed plugins. Raise PluginError if one is missing."""
         activation: Activation = plugins.build("activation", *self.activation)
         loss: Loss = plugins.build("loss", *self.loss)
         return MLP(self.sizes, activation, loss)
 
 
 def save(folder: Path, model: SavedModel) -> None:
-    """Write model.json and weights.npz into `folder`, which is made if it is not there."""
+    """Write model.json and weights.npz into `folder`, and create it if necessary."""
     folder.mkdir(parents=True, exist_ok=True)
     scaler = {f"scaler_{key}": value for key, value in vars(model.scaler).items() if value is not None}
     with (folder / WEIGHTS).open("wb") as file:
@@ -74,8 +80,8 @@ def save(folder: Path, model: SavedModel) -> None:
         "sizes": model.sizes,
         "members": len(model.theta),
         "dtype": str(model.theta.dtype),
-        "activation": _plain(model.activation),
-        "loss": _plain(model.loss),
+        "activation": _to_json(model.activation),
+        "loss": _to_json(model.loss),
         "prediction": model.prediction,
         "feature_names": model.feature_names,
         "target_names": model.target_names,
@@ -85,14 +91,14 @@ def save(folder: Path, model: SavedModel) -> None:
 
 
 def load(folder: Path) -> SavedModel:
-    """What `save` wrote. Raises ModelFileError that names the file and what is wrong with it."""
+    """Load what `save` wrote. Raise ModelFileError, which names the file and what is wrong with it."""
     description = _description(folder / DESCRIPTION)
     arrays = _arrays(folder / WEIGHTS)
     try:
         model = SavedModel(
             sizes=tuple(int(size) for size in description["sizes"]),
-            activation=_named(description["activation"]),
-            loss=_named(description["loss"]),
+            activation=_from_json(description["activation"]),
+            loss=_from_json(description["loss"]),
             task=description["task"],
             feature_names=tuple(map(str, description["feature_names"])),
             target_names=tuple(map(str, description["target_names"])),
@@ -111,20 +117,20 @@ def load(folder: Path) -> SavedModel:
         raise ModelFileError(f"the model in {folder} lacks {error.args[0]!r}: it is damaged") from None
     except (TypeError, ValueError, AttributeError) as error:
         raise ModelFileError(f"{folder / DESCRIPTION} is damaged: {error}") from None
-    _fits(folder, model, expected, dtype)
+    _check_consistency(folder, model, expected, dtype)
     return model
 
 
 def _description(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelFileError(f"there is no model in {file.parent}: {file.name} is missing") from None
     except ValueError as error:
-        raise ModelFileError(f"{file} is no JSON: {error}") from None
-    if not isinstance(found, dict) or cast("dict[str, Any]", found).get("format") != "backproof":
-        raise ModelFileError(f"{file} does not describe a model of backproof")
-    description = cast("dict[str, Any]", found)
+        raise ModelFileError(f"{file} is not valid JSON: {error}") from None
+    if not isinstance(content, dict) or cast("dict[str, Any]", content).get("format") != "backproof":
+        raise ModelFileError(f"{file} does not describe a backproof model")
+    description = cast("dict[str, Any]", content)
     if description.get("version") != VERSION:
         raise ModelFileError(
             f"{file} has format version {description.get('version')!r}, this backproof reads {VERSION}: "
@@ -135,18 +141,18 @@ def _description(file: Path) -> dict[str, Any]:
 
 def _arrays(file: Path) -> dict[str, Array]:
     try:
-        # Opened here, since np.load leaves open what it cannot read.
+        # Opened here because np.load does not close a file that it cannot read.
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except FileNotFoundError:
         raise ModelFileError(f"there is no model in {file.parent}: {file.name} is missing") from None
-    # A file that is cut off, is something else, or holds pickled objects, which would be executed.
+    # The file is truncated, has another format, or holds pickled objects, which would be executed.
     except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise ModelFileError(f"{file} cannot be read: {error}") from None
 
 
-def _fits(folder: Path, model: SavedModel, expected: tuple[int, int], dtype: object) -> None:
-    """Raise ModelFileError where arrays and description contradict each other."""
+def _check_consistency(folder: Path, model: SavedModel, expected: tuple[int, int], dtype: object) -> None:
+    """Raise ModelFileError if arrays and description contradict each other."""
     D, scaler, T = model.sizes[0], model.scaler, len(model.target_names)
     shapes = {
         "theta": (model.theta, expected),
@@ -174,18 +180,20 @@ def _params(plugin: Plugin) -> dict[str, Any]:
     return {field.name: getattr(plugin, field.name) for field in dataclasses.fields(plugin)}
 
 
-def _plain(named: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    """A plugin's name and hyperparameters for JSON; an (R, 1) array, one number per member, is marked as such."""
-    params = {
+def _to_json(plugin: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return a plugin's name and hyperparameters for JSON; an (R, 1) array, one number per member, is marked."""
+    name, params = plugin
+    values = {
         key: {"array": value.tolist()} if isinstance(value, np.ndarray) else value
-        for key, value in named[1].items()
+        for key, value in params.items()
     }
-    return {"name": named[0], "params": params}
+    return {"name": name, "params": values}
 
 
-def _named(plain: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _from_json(plugin: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the name and hyperparameters that `_to_json` wrote."""
     params = {
         key: np.array(cast("Any", value["array"])) if isinstance(value, dict) else value
-        for key, value in plain["params"].items()
+        for key, value in plugin["params"].items()
     }
-    return str(plain["name"]), params
+    return str(plugin["name"]), params

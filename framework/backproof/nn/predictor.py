@@ -1,4 +1,4 @@
-"""Floor 3: predictions of a saved model, in original units, for data that it has not seen."""
+"""Predictions of a saved model for new data, in original units."""
 
 from __future__ import annotations
 
@@ -9,39 +9,38 @@ import numpy as np
 
 from backproof.contracts import CLASSIFICATION, MULTILABEL, Array
 from backproof.data import Part, SplitData
-from backproof.discovery.registry import registry
 from backproof.nn import model_io
-from backproof.nn.evaluation import ROOM, Predictions
-from backproof.nn.model_io import SavedModel
+from backproof.nn.evaluation import CHUNK_NUMBERS, Predictions
+from backproof.nn.model_io import PluginBuilder, SavedModel
 
-#: About how many samples are worked on at a time.
-CHUNK = 1 << 16
+#: About how many samples are predicted at a time.
+CHUNK_ROWS = 1 << 16
 
 
 class Predictor:
-    """A trained stack of networks that predicts; its members' predictions are averaged."""
+    """A trained stack of networks as one model: predictions are means over its members."""
 
-    def __init__(self, model: SavedModel) -> None:
+    def __init__(self, model: SavedModel, plugins: PluginBuilder) -> None:
         self.model = model
-        self._net = model.network(registry())
-        nothing = Part(np.empty((0, model.sizes[0])), np.empty(0), np.empty(0, np.int64))
+        self._net = model.network(plugins)
+        empty = Part(np.empty((0, model.sizes[0])), np.empty(0), np.empty(0, np.int64))
         self._data = SplitData(
-            nothing, None, None, model.scaler, model.task, model.feature_names, model.target_names
+            empty, None, None, model.scaler, model.task, model.feature_names, model.target_names
         )
-        # Whole multiples of the rows that an evaluation takes at a time: the same products, the same bits.
-        rows = max(1, ROOM // (len(model.theta) * max(model.sizes)))
-        self._chunk = rows * max(1, CHUNK // rows)
+        # A multiple of the rows that an evaluation takes at a time: the same products, so the same bits.
+        rows = max(1, CHUNK_NUMBERS // (len(model.theta) * max(model.sizes)))
+        self._chunk = rows * max(1, CHUNK_ROWS // rows)
 
     @classmethod
-    def load(cls, folder: str | Path) -> Predictor:
-        """From a folder that `model_file.save` wrote. Raises ModelFileError or PluginError."""
-        return cls(model_io.load(Path(folder)))
+    def load(cls, folder: str | Path, plugins: PluginBuilder) -> Predictor:
+        """Load a folder that `model_io.save` wrote. Raise ModelFileError or PluginError."""
+        return cls(model_io.load(Path(folder)), plugins)
 
     def predict(self, X: Any) -> Array:
-        """(N, K) float64: probabilities or scores of all classes or labels, or real values in original units.
+        """Return (N, K) in float64: probabilities or scores of classes or labels, or values in original units.
 
-        X (N, D) in original units: an array with the features in the order of training, or a DataFrame that
-        has them as columns, in any order. Raises ValueError for anything else.
+        X (N, D) in original units: an array with the features in the order of training, or a DataFrame with a
+        column for each, in any order. Raise ValueError for anything else.
         """
         table = self._table(X)
         out = np.empty((len(table), len(self.model.target_names)))
@@ -51,7 +50,7 @@ class Predictor:
         return out
 
     def predict_members(self, X: Any) -> Array:
-        """(R, N, K): what `predict` averages, one for each member of the stack."""
+        """Return (R, N, K), the predictions of each member of the stack, which `predict` averages."""
         table = self._table(X)
         out = np.empty((len(self.model.theta), len(table), len(self.model.target_names)))
         for start in range(0, len(table), self._chunk):
@@ -60,11 +59,11 @@ class Predictor:
         return out
 
     def predict_labels(self, X: Any) -> Array:
-        """Names of the likeliest classes (N,); or (N, L) of 0 and 1, whether each label holds."""
+        """Return the name of the likeliest class of each sample (N,), or for labels (N, L) of 0 and 1."""
         return self.labels(self.predict(X))
 
     def labels(self, prediction: Array) -> Array:
-        """The labels for what `predict` gave: the largest, or those above one half."""
+        """Return the labels for a result of `predict`: the class with the largest value, or labels above 0.5."""
         if self.model.task == CLASSIFICATION:
             return np.array(self.model.target_names)[prediction.argmax(axis=1)]
         if self.model.task == MULTILABEL:
@@ -76,7 +75,7 @@ class Predictor:
         return Predictions(self._net, self.model.theta, X, self._data)()
 
     def _table(self, X: Any) -> Array:
-        """(N, D) float64, the features in the order of training."""
+        """Return X as (N, D) float64, with the features in the order of training."""
         names = self.model.feature_names
         if hasattr(X, "columns"):
             missing = [name for name in names if name not in X.columns]

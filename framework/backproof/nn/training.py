@@ -1,4 +1,4 @@
-"""Floor 3: the training loop, for a stack of networks at once. It knows neither Hydra nor MLflow."""
+"""The training loop for a stack of networks. It knows neither Hydra nor MLflow."""
 
 from __future__ import annotations
 
@@ -13,28 +13,18 @@ from backproof.contracts import Array, Optimizer, Penalty, Plugin, Schedule, hyp
 from backproof.contracts.errors import DivergedError
 from backproof.contracts.fields import check_fields
 from backproof.data import Batches, Chunk
+from backproof.nn.derivation import build_pass
+from backproof.nn.early_stopping import EarlyStopping
 from backproof.nn.mlp import MLP, Pass
 
 #: Parameters per block of the update: theta, its gradient and two state arrays of this many float32 numbers
-#: fill 1 MiB, the second-level cache of one core.
+#: fill 1 MiB, the second-level cache of a core.
 BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
-class EarlyStopping:
-    """Ends a member's training when what is monitored gets no better; its best parameters are kept."""
-
-    patience: int | None = hyper(None, "epochs without improvement before training ends; null for never", ge=1)
-    monitor: str = hyper("val/loss", "what must improve, by its name in the metrics")
-    min_delta: float = hyper(0.0, "by how much it must improve to count", ge=0)
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-
-
-@dataclass(frozen=True)
 class TrainOptions:
-    """How long and in what steps a network is trained."""
+    """How long a network is trained, and in what steps."""
 
     epochs: int = hyper(50, "passes over the training part", ge=1)
     batch_size: int | None = hyper(32, "samples per step, the last batch may be short; null for all", ge=1)
@@ -47,7 +37,7 @@ class TrainOptions:
 
 
 class Pruned(Exception):
-    """An observer ends a run early: other points of its sweep did better by then. It is no failure."""
+    """Raised by an observer to end a run early because other points of its sweep did better. Not a failure."""
 
     def __init__(self, epoch: int, metrics: dict[str, float]) -> None:
         super().__init__(f"pruned after epoch {epoch}")
@@ -59,7 +49,7 @@ AnyPlugin = TypeVar("AnyPlugin", bound=Plugin)
 
 
 def slice_members(plugin: AnyPlugin, rows: slice) -> AnyPlugin:
-    """The plugin for some members of a stack: its (R, 1) hyperparameters cut to these rows."""
+    """Return the plugin for some members of a stack: its (R, 1) hyperparameters are sliced to these rows."""
     arrays: dict[str, Array] = {
         field.name: value[rows]
         for field in dataclasses.fields(plugin)
@@ -69,10 +59,10 @@ def slice_members(plugin: AnyPlugin, rows: slice) -> AnyPlugin:
 
 
 class Update:
-    """The penalty's gradient and the optimizer's step, walked over blocks of parameters that stay in cache.
+    """The penalty's gradient and the optimizer's step, block by block of parameters that stay in cache.
 
-    A block is contiguous: whole members where they are small, else a range of one member's parameters.
-    theta and grad (R, P) are changed in place, grad is spent by it.
+    A block is contiguous: whole members if they are small, else a range of one member's parameters.
+    theta and grad (R, P) are changed in place; grad is not valid afterwards.
     """
 
     def __init__(
@@ -83,33 +73,33 @@ class Update:
         R, P = theta.shape
         members, columns = (max(1, block // P), P) if block >= P else (1, block)
         work = np.empty(members * columns, theta.dtype)
-        #: Step t, counted from 1, of each block: called with t and the factor of the learning rate.
+        #: The update of each block, called with the step t, counted from 1, and the factor of the learning rate.
         self.blocks: list[Callable[[int, float], None]] = []
         for first in range(0, R, members):
             rows = slice(first, first + members)
-            of_rows, penalty_of_rows = slice_members(optimizer, rows), slice_members(penalty, rows)
+            row_optimizer, row_penalty = slice_members(optimizer, rows), slice_members(penalty, rows)
             for start in range(0, P, columns):
-                at = rows, slice(start, start + columns)
-                part = theta[at]
+                block_index = rows, slice(start, start + columns)
+                block_theta = theta[block_index]
                 self.blocks.append(
-                    _block(
-                        of_rows,
-                        penalty_of_rows,
-                        part,
-                        grad[at],
-                        tuple(each[at] for each in self.state.values()),
-                        mask[at[1]],
-                        work[: part.size].reshape(part.shape),
+                    _block_update(
+                        row_optimizer,
+                        row_penalty,
+                        block_theta,
+                        grad[block_index],
+                        tuple(array[block_index] for array in self.state.values()),
+                        mask[block_index[1]],
+                        work[: block_theta.size].reshape(block_theta.shape),
                     )
                 )
 
     def __call__(self, t: int, factor: float) -> None:
-        """Step t, counted from 1, at the optimizer's learning rate times `factor`."""
+        """Take step t, counted from 1, at the optimizer's learning rate times `factor`."""
         for update in self.blocks:
             update(t, factor)
 
 
-def _block(
+def _block_update(
     optimizer: Optimizer,
     penalty: Penalty,
     theta: Array,
@@ -120,14 +110,14 @@ def _block(
 ) -> Callable[[int, float], None]:
     step, penalise, lr = optimizer.step, penalty.gradient, optimizer.lr
 
-    def plain(t: int, factor: float) -> None:
+    def step_block(t: int, factor: float) -> None:
         step(theta, grad, state, t, lr * factor, work)
 
-    def penalised(t: int, factor: float) -> None:
+    def penalise_and_step_block(t: int, factor: float) -> None:
         penalise(theta, mask, grad, work)
         step(theta, grad, state, t, lr * factor, work)
 
-    return plain if penalty.null else penalised
+    return step_block if penalty.null else penalise_and_step_block
 
 
 def train(
@@ -142,10 +132,12 @@ def train(
     after_epoch: Callable[[int, Array], bool],
     diverged: Callable[[DivergedError], bool] | None = None,
 ) -> None:
-    """Train theta (R, P) in place. After each epoch, counted from 1, `after_epoch(epoch, losses)` gets the mean
-    data loss (R,) over the epoch's samples, taken as they were trained on; training ends when it returns False.
+    """Train theta (R, P) in place.
 
-    When a member's loss is no longer finite, `diverged` is told, once for each member, and training ends when it
+    After each epoch, counted from 1, `after_epoch(epoch, losses)` gets the mean data loss (R,) over the epoch's
+    samples, each measured in its step before the update; training ends when it returns False.
+
+    When a member's loss is no longer finite, `diverged` is called, once per member, and training ends when it
     returns False; without it DivergedError is raised.
     """
     grad = np.zeros_like(theta)
@@ -154,20 +146,20 @@ def train(
     passes: dict[int, Pass] = {}
     factor_at, blocks = schedule.factor, update.blocks
     t = 0
-    lost = np.zeros(len(theta), dtype=bool)
-    #: Of each step of an epoch, times its samples. They are added up one after the other: a sum, which NumPy takes
-    #: in pairs or not as the shape has it, would give a member other bits in a stack than alone.
+    is_lost = np.zeros(len(theta), dtype=bool)
+    #: The loss of each step times its samples. Sequential sum: np.sum's pairwise order depends on the shape, and
+    #: would break bit-equality between a member of a stack and the network alone.
     losses = np.empty((batches.steps_per_epoch, len(theta)))
-    # What overflows becomes inf or NaN in the loss, and ends the run as diverged.
+    # An overflow becomes inf or NaN in the loss, and ends the run as diverged.
     with np.errstate(all="ignore"):
         for epoch in range(1, epochs + 1):
-            done = 0
+            steps_done = 0
             for chunk in batches:
                 B = chunk.slots[0].z.shape[1]
                 if B not in passes:
-                    passes[B] = Pass(net, theta, grad, B)
+                    passes[B] = build_pass(net, theta, grad, B)
                 forward, backward = passes[B].forward, passes[B].backward
-                first = t
+                first_step = t
                 for slot in chunk.slots:
                     forward(slot.xT, slot.z_memory)
                     backward(slot.x, slot.y, slot.z)
@@ -175,10 +167,10 @@ def train(
                     t += 1
                     for step in blocks:
                         step(t, factor)
-                at = _At(epoch, first, total, optimizer, schedule)
-                own = losses[done : done + len(chunk)]
-                done += len(chunk)
-                for error in _losses(net, chunk, lost, at, own):
+                position = _Position(epoch, first_step, total, optimizer, schedule)
+                chunk_losses = losses[steps_done : steps_done + len(chunk)]
+                steps_done += len(chunk)
+                for error in _measure(net, chunk, is_lost, position, chunk_losses):
                     if diverged is None:
                         raise error
                     if not diverged(error):
@@ -188,34 +180,33 @@ def train(
 
 
 @dataclass(frozen=True)
-class _At:
-    """Where in training a chunk is, to say so if it diverged."""
+class _Position:
+    """The position of a chunk in training, for the message of a divergence."""
 
     epoch: int
-    first: int
-    total: int
+    first_step: int
+    total_steps: int
     optimizer: Optimizer
     schedule: Schedule
 
     def lr(self, t: int, member: int) -> float:
         lr = np.ravel(self.optimizer.lr)
-        return float(lr[member if len(lr) > 1 else 0]) * self.schedule.factor(t, self.total)
+        return float(lr[member if len(lr) > 1 else 0]) * self.schedule.factor(t, self.total_steps)
 
 
-def _losses(net: MLP, chunk: Chunk, lost: Array, at: _At, out: Array) -> list[DivergedError]:
-    """Write the losses of a chunk's batches, times their samples, into `out` (C, R), from the logits that its steps
-    have left. The members that have diverged in it, in the order of the steps; `lost` (R,) marks those that had
-    before, and now these.
+def _measure(net: MLP, chunk: Chunk, is_lost: Array, position: _Position, out: Array) -> list[DivergedError]:
+    """Write the losses of a chunk's batches, times their samples, into `out` (C, R), from the logits of its steps.
 
-    One call for all of them costs a tenth of one call per step.
+    Return an error for each member that diverged in this chunk, in the order of the steps, and mark it in
+    `is_lost` (R,). One call for the whole chunk costs a tenth of one call per step.
     """
     np.multiply(net.loss.value(chunk.z_all, chunk.y_all).reshape(out.shape), chunk.slots[0].z.shape[1], out)
     errors: list[DivergedError] = []
-    if not np.isfinite(out[:, ~lost]).all():
+    if not np.isfinite(out[:, ~is_lost]).all():
         for step, member in np.argwhere(~np.isfinite(out)).tolist():
-            if not lost[member]:
-                lost[member] = True
-                t = at.first + step
+            if not is_lost[member]:
+                is_lost[member] = True
+                t = position.first_step + step
                 value = float(out[step, member])
-                errors.append(DivergedError(at.epoch, t + 1, at.lr(t, member), member, value))
+                errors.append(DivergedError(position.epoch, t + 1, position.lr(t, member), member, value))
     return errors
