@@ -1,35 +1,45 @@
 """backproof's plugins for Hydra: `hydra/sweeper=backproof` and `hydra/launcher=dask`.
 
-Every Hydra application in this environment imports this file, so it holds little: what does the work is imported
-when an instance is made.
+Every Hydra application of the environment imports this file, so it stays thin: the implementation is imported when
+a sweep is set up.
 """
 
-# Hydra 1.3 runs this file before it is in sys.modules: dataclasses cannot resolve annotations that are text.
+# No postponed annotations: Hydra 1.3 runs this file before it is in sys.modules, where dataclasses look them up.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from backproof.sweeps.engines.dask_options import DaskOptions
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
+from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-_SWEEPER, _DASK = "backproof", "dask"
+#: Sections of backproof's config, by which the sweeper knows its own application.
+SECTIONS = ("dataset", "derivation", "gradcheck", "sweep", "tracking")
 
 
 class BackproofSweeper(Sweeper):
-    """Sweeps of backproof's experiments."""
+    """Run a sweep of backproof's experiments."""
 
     def __init__(self, **options: Any) -> None:
-        from backproof.sweeps.sweeper import SweepOfPoints
-
-        self.implementation = SweepOfPoints(**options)
+        self.options = options
+        self.implementation: Any = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Hydra's call before `sweep`."""
+        """Prepare the sweep; Hydra calls this before `sweep`. Raise for an application other than backproof."""
+        if any(section not in config for section in SECTIONS):
+            raise CompactHydraException(
+                "hydra/sweeper=backproof sweeps the experiments of `backproof train -m`, not this application: "
+                "use hydra/sweeper=basic"
+            )
+        from backproof.sweeps.sweeper import PointSweeper
+
+        self.implementation = PointSweeper(**self.options)
         self.implementation.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -38,19 +48,21 @@ class BackproofSweeper(Sweeper):
 
 
 class DaskLauncher(Launcher):
-    """Jobs on the cores of this machine, or on a Dask cluster."""
+    """Run the jobs of any Hydra application on the cores of this machine, or on a Dask cluster."""
 
     def __init__(self, **options: Any) -> None:
-        from backproof.sweeps.engines.dask import DaskJobs
-
-        self.implementation = DaskJobs(**options)
+        self.options = options
+        self.implementation: Any = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Hydra's call before `launch`."""
+        """Check the options; Hydra calls this before `launch`."""
+        from backproof.sweeps.engines.dask import DaskJobs
+
+        self.implementation = DaskJobs(**self.options)
         self.implementation.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the jobs, all at once."""
+        """Run the jobs in parallel and return their results in order."""
         return self.implementation.launch(job_overrides, initial_job_idx)
 
 
@@ -64,17 +76,21 @@ class SweeperConfig:
 
 
 @dataclass
-class DaskConfig:
-    """The options of the launcher; `backproof.sweeps.engines.dask` explains and checks them."""
+class DaskConfig(DaskOptions):
+    """The options of the launcher, with the class that takes them."""
 
     _target_: str = f"{__name__}.{DaskLauncher.__name__}"
-    address: str | None = None
-    n_workers: int | None = None
-    threads_per_worker: int = 1
-    memory_limit: str | None = None
-    timeout: float = 30.0
-    dashboard: str | None = None
 
 
-ConfigStore.instance().store(group="hydra/sweeper", name=_SWEEPER, node=SweeperConfig, provider="backproof")
-ConfigStore.instance().store(group="hydra/launcher", name=_DASK, node=DaskConfig, provider="backproof")
+def _register(group: str, name: str, node: type[Any]) -> None:
+    """Store a config, unless an earlier scan of the plugins did: Hydra 1.4 warns of a second registration."""
+    store = ConfigStore.instance()
+    known = store.repo
+    for part in group.split("/"):
+        known = known.get(part, {})
+    if f"{name}.yaml" not in known:
+        store.store(group=group, name=name, node=node, provider="backproof")
+
+
+_register("hydra/sweeper", "backproof", SweeperConfig)
+_register("hydra/launcher", "dask", DaskConfig)

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 DASK = ["hydra/launcher=dask", "hydra.launcher.n_workers=2"]
 #: What a person has who sets nothing.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")} | {
-    "PYTHONPATH": str(ROOT)
+    "PYTHONPATH": str(ROOT / "framework")
 }
 
 
@@ -105,6 +105,28 @@ def test_dask_gives_what_the_basic_launcher_gives(workdir):
         environment = json.loads(Path(child.data.tags["backproof.folder"], "environment.json").read_text())
         assert {each["threads"] for each in environment["blas"]} == {1}
     assert processes_in(workdir) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["--config-path", "--config-dir"])
+def test_dask_composes_from_the_configs_that_are_given(workdir, option):
+    """With a config directory of the user's own, workers train what was planned, not the package's experiment."""
+    overrides = ["seed=0,1", *DASK]
+    if option == "--config-path":
+        shutil.copytree(ROOT / "conf", "mine")
+        config = Path("mine/config.yaml")
+        config.write_text(config.read_text().replace("- activation: relu", "- activation: tanh"))
+    else:
+        Path("mine/experiment").mkdir(parents=True)
+        Path("mine/experiment/own.yaml").write_text(
+            "# @package _global_\ndefaults:\n  - override /activation: tanh\n"
+        )
+        overrides.append("experiment=own")
+    args = [*BACKPROOF, "train", "-m", option, str(workdir / "mine"), *QUICK, *overrides]
+    done = subprocess.run(args, capture_output=True, text=True, timeout=240, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (parent,) = parents()
+    assert [run.data.params["activation"] for run in children(parent, "FINISHED")] == ["tanh", "tanh"]
 
 
 @pytest.mark.slow

@@ -15,16 +15,20 @@ import pytest
 from backproof.app import application
 from backproof.app.session import Session
 from backproof.cli.main import main
-from backproof.contracts.errors import ClusterLostError
+from backproof.contracts.errors import ClusterLostError, LauncherError
 from backproof.sweeps import worker
 from backproof.sweeps.engines.dask import DaskJobs
 from backproof.sweeps.engines.streaming import Ended, StreamingLauncher
 from backproof.sweeps.progress import Progress
 from backproof.sweeps.result import Objective, Point
+from backproof.sweeps.worker import Application
+from backproof.sweeps.worker_check import SameCode, WritableStore, fingerprint
 from backproof.tracking import TrackingOptions
 from backproof.tracking.signals import check_terminated
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import HydraContext
+from omegaconf import OmegaConf
 
 from tests.helpers.command import client
 from tests.helpers.sweeps import QUICK, children, launch_by, parents, points, stacked, sweep
@@ -37,7 +41,7 @@ class Fake(StreamingLauncher, BasicLauncher):
     waiting: ClassVar[list[tuple[list[str], int]]] = []
     most = 0
 
-    def at_work(self, most, tracking, outputs):
+    def at_work(self, most, check=None, check_cluster=None):
         Fake.waiting, Fake.most = [], 0
         return contextlib.nullcontext()
 
@@ -178,6 +182,11 @@ class TestProgress:
         assert progress.text(0).endswith("0:05 left")
 
 
+def _application():
+    """An application whose jobs are never run."""
+    return Application.dumps(HydraContext(None, None), OmegaConf.create(), None)
+
+
 class TestWorker:
     @pytest.fixture
     def setup(self, workdir):
@@ -188,42 +197,37 @@ class TestWorker:
             cwd=str(workdir),
             environment={},
             threads=1,
-            paths=[],
-            name="config",
-            overrides=[],
-            cache={},
-            task=None,
-            fingerprint=worker.fingerprint(),
+            application=_application(),
+            check=SameCode(),
         )
         made.marker(-1).touch()
         return made
 
     @staticmethod
-    def check(setup, parts=None, host=None, **tracking):
+    def check(setup, host=None, **tracking):
         host = host or os.uname().nodename
-        return worker.check(setup, parts or worker.parts(), host, TrackingOptions(**tracking), "outputs")
+        worker.check(setup, WritableStore(setup.folder, TrackingOptions(**tracking), "outputs", host))
 
     def test_one_that_can(self, setup, monkeypatch):
-        monkeypatch.setattr(worker, "_ready", None)
-        assert self.check(setup, enabled=False) >= 1
+        monkeypatch.setattr(worker, "_application", None)
+        self.check(setup, enabled=False)
 
     def test_another_plugin_or_version(self, setup):
-        parts = worker.parts() | {"NumPy": "1.0", "activation mine": "0"}
-        with pytest.raises(
-            worker.LauncherError, match=r"NumPy .* instead of 1\.0, activation mine none instead"
-        ):
-            self.check(setup, parts)
-        with pytest.raises(worker.LauncherError, match="another backproof"):
-            worker.run(dataclasses.replace(setup, sweep="new", fingerprint="0"), [], 0)
+        expected = fingerprint() | {"NumPy": "1.0", "activation mine": "0"}
+        other = dataclasses.replace(setup, sweep="new", check=SameCode(expected))
+        with pytest.raises(LauncherError, match=r"NumPy .* instead of 1\.0, activation mine none instead"):
+            self.check(dataclasses.replace(other, sweep="abc", folder=setup.folder), enabled=False)
+        with pytest.raises(LauncherError, match="another backproof"):
+            worker.run(other, [], 0)
 
     def test_a_folder_that_is_not_shared(self, setup):
-        with pytest.raises(worker.LauncherError, match="all hosts share"):
+        with pytest.raises(LauncherError, match="all hosts share"):
             self.check(dataclasses.replace(setup, sweep="other"))
-        with pytest.raises(worker.LauncherError, match="has no directory"):
+        with pytest.raises(LauncherError, match="has no directory"):
             worker.run(dataclasses.replace(setup, sweep="new", cwd="/nowhere/at/all"), [], 0)
 
     def test_sqlite_from_another_host(self, setup):
-        with pytest.raises(worker.LauncherError, match=r"tracking\.uri=http://HOST:5000"):
+        with pytest.raises(LauncherError, match=r"tracking\.uri=http://HOST:5000"):
             self.check(setup, host="elsewhere")
 
     def test_a_job_that_had_begun_is_not_begun_again(self, setup):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,18 +65,34 @@ def conf_dir() -> Path:
 
 def register(plugins: Registry) -> None:
     """Put a schema for every plugin and for the options into Hydra's ConfigStore."""
-    store = ConfigStore.instance()
-    # Hydra 1.3 copies its store, with a schema for every plugin, each time that it composes: 30 ms of 100, and over
-    # a second of `train --help`. Since its pull request 2928 it takes the one there is, as here.
-    type(store).__deepcopy__ = _itself  # type: ignore[attr-defined]
+    share_config_store()
     for kind in SINGLE:
         for entry in plugins.entries(kind):
-            node = mutable_copy(entry.cls, name=entry.name)
-            store.store(group=kind, name=entry.name, node=node, provider=PROVIDER)
+            _store(mutable_copy(entry.cls, name=entry.name), entry.name, kind)
     for key in SWITCHED:
         for name, enabled in (("on", True), ("off", False)):
-            store.store(group=key, name=name, node={"enabled": enabled}, provider=PROVIDER)
-    store.store(name="backproof", node=_whole(), provider=PROVIDER)
+            _store({"enabled": enabled}, name, key)
+    _store(_whole(), "backproof")
+
+
+def _store(node: Any, name: str, group: str | None = None) -> None:
+    """Store a config, also over an earlier one of that name: Hydra 1.4 warns unless `replace` is given."""
+    replace: dict[str, Any] = {"replace": True} if _can_replace() else {}
+    ConfigStore.instance().store(group=group, name=name, node=node, provider=PROVIDER, **replace)
+
+
+@functools.cache
+def _can_replace() -> bool:
+    return "replace" in inspect.signature(ConfigStore.store).parameters
+
+
+def share_config_store() -> None:
+    """Have Hydra compose from the ConfigStore itself, not from a copy.
+
+    Hydra 1.3 copies it, with a schema for every plugin, for each config: 30 ms of 100, and over a second of
+    `train --help`. Hydra 1.4 no longer does.
+    """
+    ConfigStore.__deepcopy__ = _itself  # type: ignore[attr-defined]
 
 
 def _itself(store: ConfigStore, memo: dict[int, Any]) -> ConfigStore:

@@ -24,6 +24,7 @@ from backproof.sweeps.engines.streaming import StreamingLauncher
 from backproof.sweeps.execute import SweepExecution
 from backproof.sweeps.locks import sweeping, writer_lock
 from backproof.sweeps.plan import Plan, Planner
+from backproof.sweeps.worker_check import SameCode, WritableStore
 from backproof.tracking import Run, Store, Writer
 from backproof.tracking.query import NOTE
 from backproof.tracking.recorder import command
@@ -33,7 +34,7 @@ NAME = "backproof"
 WORTH_A_WRITER = 48
 
 
-class SweepOfPoints:
+class PointSweeper:
     """The grid of Hydra's basic sweeper, `a=1,2,3`, `range` and `glob`, lists that are walked together, Optuna's
     samplers, and around them what a sweep of runs needs:
 
@@ -54,7 +55,7 @@ class SweepOfPoints:
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
-        # A thin class around it, for Hydra, hides what else our own launcher can do.
+        # Hydra's thin class hides what else our own launcher can do.
         self.launcher = getattr(launcher, "implementation", launcher)
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -85,7 +86,8 @@ class SweepOfPoints:
             if isinstance(self.launcher, StreamingLauncher):
                 most = plan.options.n_trials if plan.adaptive else len(plan.points)
                 tracking = dataclasses.replace(plan.settings.tracking, uri=store.uri if store else None)
-                stack.enter_context(self.launcher.at_work(most, tracking, plan.settings.outputs))
+                can_record = WritableStore(str(folder), tracking, plan.settings.outputs)
+                stack.enter_context(self.launcher.at_work(most, SameCode(), can_record))
             parent = (
                 stack.enter_context(self._parent(plan, store, earlier, folder, arguments)) if store else None
             )

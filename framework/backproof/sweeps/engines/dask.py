@@ -7,13 +7,11 @@ whose worker has died, is for the sweeper to say.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib
 import logging
 import os
 import queue
 import secrets
-import socket
 import time
 import warnings
 from collections.abc import Generator, Sequence
@@ -21,19 +19,19 @@ from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from backproof.app import config as configs
-from backproof.contracts import hyper
-from backproof.contracts.errors import ClusterLostError, InvalidValue, LauncherError
-from backproof.contracts.fields import check_fields
+from backproof.app.config import construct
+from backproof.contracts.errors import ClusterLostError, LauncherError
 from backproof.discovery.registry import ENVIRONMENT
 from backproof.sweeps import worker
-from backproof.sweeps.engines.streaming import Ended, StreamingLauncher
-from backproof.sweeps.worker import Setup
-from backproof.tracking import TrackingOptions
+from backproof.sweeps.engines.dask_options import DaskOptions
+from backproof.sweeps.engines.streaming import Check, Ended, StreamingLauncher
+from backproof.sweeps.worker import Application, Setup
+
+log = logging.getLogger(__name__)
 
 #: Seconds that running jobs are given to end when the sweep is stopped.
 PATIENCE = 5.0
@@ -41,42 +39,30 @@ PATIENCE = 5.0
 COPIED = (ENVIRONMENT, "MLFLOW_TRACKING_URI")
 
 
-@dataclasses.dataclass(frozen=True)
-class DaskOptions:
-    """Where jobs run."""
-
-    address: str | None = hyper(None, "of a scheduler, as tcp://host:8786; null: processes of this machine")
-    n_workers: int | None = hyper(None, "processes of this machine; null: one for each core", ge=1)
-    threads_per_worker: int = hyper(1, "threads of each job's matrix products", ge=1)
-    memory_limit: str | None = hyper(None, "of each process, as 2GB, which is restarted beyond; null: none")
-    timeout: float = hyper(30.0, "seconds to wait for a scheduler, and for a first worker", gt=0)
-    dashboard: str | None = hyper(None, "where Dask's own pages are shown, as 127.0.0.1:8787; needs bokeh")
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        scheme, found, rest = (self.address or "tcp://here").partition("://")
-        if not (found and rest and scheme in ("tcp", "tls", "ws", "wss")):
-            raise InvalidValue("address", self.address, "that of a scheduler, as tcp://host:8786")
-
-
 class DaskJobs(StreamingLauncher):
     """Runs jobs with Dask."""
 
     def __init__(self, **given: Any) -> None:
         self.given, self.options = given, DaskOptions()
-        self.config = self.task = self.context = None
+        self.config: DictConfig | None = None
+        self.context: HydraContext | None = None
+        self.task: TaskFunction | None = None
         self.client: Any = None
         self.cluster: Any = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra's call before `launch`. Raises InvalidValue for an option out of bounds."""
-        self.options = configs.construct(DaskOptions, self.given, "hydra.launcher.")
+        self.options = construct(DaskOptions, self.given, "hydra.launcher.")
         self.config, self.context, self.task = config, hydra_context, task_function
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """All jobs at once, as Hydra's own sweepers ask for them."""
+        """Run the jobs in parallel and return their results in order; Hydra's own sweepers call this."""
+        if self.config is None:
+            raise RuntimeError("setup() must be called before launch()")
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        log.info("Launching %d jobs with Dask", len(job_overrides))
         found: dict[int, JobReturn] = {}
-        with self.at_work(len(job_overrides), TrackingOptions(enabled=False), "."):
+        with self.at_work(len(job_overrides)):
             for i, overrides in enumerate(job_overrides):
                 self.submit(list(overrides), initial_job_idx + i)
             while len(found) < len(job_overrides):
@@ -86,15 +72,17 @@ class DaskJobs(StreamingLauncher):
         return [found[number] for number in sorted(found)]
 
     @contextlib.contextmanager
-    def at_work(self, most: int | None, tracking: TrackingOptions, outputs: str) -> Generator[None, None, None]:
-        """Connect to the workers, or start them. Raises LauncherError for what can be seen to go wrong."""
+    def at_work(
+        self, most: int | None, check: Check | None = None, check_cluster: Check | None = None
+    ) -> Generator[None, None, None]:
+        """Connect to the workers, or start them. Raise LauncherError for what can be seen to go wrong."""
         try:
             distributed: Any = importlib.import_module("distributed")  # It is optional.
         except ImportError:
             raise LauncherError(
                 "hydra/launcher=dask needs the package distributed: pip install 'backproof[dask]'"
             ) from None
-        self._setup = self._describe()
+        self._setup = self._describe(check)
         self._ended: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._flying: dict[int, Any] = {}
         marker = self._setup.marker(-1)
@@ -105,13 +93,15 @@ class DaskJobs(StreamingLauncher):
         try:
             with contextlib.ExitStack() as stack:
                 self._connect(distributed, stack, most)
-                self._check(tracking, outputs)
+                self._check(check_cluster)
                 self._seen = time.monotonic()
                 yield
         finally:
             self.client = self.cluster = None
             for left in marker.parent.glob("*.begun"):
                 left.unlink()
+            with contextlib.suppress(OSError):
+                marker.parent.rmdir()  # Unless locks of the sweep are in it.
 
     @property
     def width(self) -> int:
@@ -263,30 +253,27 @@ class DaskJobs(StreamingLauncher):
                 f"Start some: dask worker {where} --nthreads 1"
             ) from None
 
-    def _check(self, tracking: TrackingOptions, outputs: str) -> None:
-        """Ask a cluster's workers whether they can do it. Those that join later say so with their first job."""
+    def _check(self, check_cluster: Check | None) -> None:
+        """Ask a cluster's workers whether they can run the sweep. Those that join later are checked by their first
+        job."""
         if self.cluster is not None:
             return
-        host = socket.gethostname()
-        answers: dict[str, Any] = self.client.run(
-            worker.check, self._setup, worker.parts(), host, tracking, outputs, on_error="return"
-        )
+        answers: dict[str, Any] = self.client.run(worker.check, self._setup, check_cluster, on_error="return")
         for address, answer in answers.items():
             if isinstance(answer, ImportError):
                 answer = f"{answer}\nInstall backproof there: pip install 'backproof[dask]'"
-            if not isinstance(answer, int):
+            if answer is not None:
                 raise LauncherError(f"the worker {address} cannot run this sweep: {answer}")
 
-    def _describe(self) -> Setup:
-        if self.config is None or self.context is None:
+    def _describe(self, check: Check | None) -> Setup:
+        if self.config is None or self.context is None or self.task is None:
             raise RuntimeError("setup() must be called before launch()")
         setup_globals()
         hydra = self.config.hydra
-        plugins = os.environ.get(ENVIRONMENT)
         copied = [*COPIED, *hydra.job.env_copy]
         environment = {key: os.environ[key] for key in copied if key in os.environ}
-        if plugins:
-            folders = [str(Path(each).absolute()) for each in plugins.split(os.pathsep) if each]
+        if plugins := os.environ.get(ENVIRONMENT):
+            folders = [str(Path(folder).absolute()) for folder in plugins.split(os.pathsep) if folder]
             environment[ENVIRONMENT] = os.pathsep.join(folders)
         return Setup(
             sweep=secrets.token_hex(4),
@@ -294,13 +281,6 @@ class DaskJobs(StreamingLauncher):
             cwd=os.getcwd(),
             environment=environment,
             threads=self.options.threads_per_worker,
-            paths=[
-                (each.provider, None if each.provider == "main" else each.path)
-                for each in self.context.config_loader.get_search_path().get_path()
-            ],
-            name=hydra.job.config_name,
-            overrides=list(hydra.overrides.hydra),
-            cache=dict(OmegaConf.get_cache(self.config)),
-            task=self.task,
-            fingerprint=worker.fingerprint(),
+            application=Application.dumps(self.context, self.config, self.task),
+            check=check,
         )

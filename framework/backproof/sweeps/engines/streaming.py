@@ -18,8 +18,10 @@ from backproof.sweeps.engines.batch import DEATHS, Batch, Runner, packed, points
 from backproof.sweeps.locks import is_running
 from backproof.sweeps.progress import Progress
 from backproof.sweeps.result import FAILED, PRUNED, PlannedPoint, Point
-from backproof.tracking import TrackingOptions
 from backproof.tracking.query import RunRecord, runs
+
+#: Raises LauncherError or TrackingError in a worker that cannot run the jobs.
+Check = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,13 @@ class StreamingLauncher(Launcher):
 
     @abstractmethod
     def at_work(
-        self, most: int | None, tracking: TrackingOptions, outputs: str
+        self, most: int | None, check: Check | None = None, check_cluster: Check | None = None
     ) -> contextlib.AbstractContextManager[None]:
-        """Workers at hand for at most so many jobs, if that is known. Raises ValueError where there are none."""
+        """Provide workers for at most so many jobs, if that is known. Raise LauncherError where there are none.
+
+        `check` is called in each worker process before its first job, `check_cluster` beforehand in the workers
+        that were there already.
+        """
 
     @property
     @abstractmethod

@@ -1,0 +1,86 @@
+"""What a worker must have to run backproof's points: the same code and plugins, a store that it can write."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import socket
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import backproof
+from backproof.app import config
+from backproof.app.session import get_session, writable
+from backproof.contracts.errors import LauncherError
+from backproof.tracking import TrackingOptions
+from backproof.tracking.store import SQLITE, resolve_uri
+
+#: Differences that a message shows.
+SHOWN = 5
+
+
+@functools.cache
+def fingerprint() -> dict[str, str]:
+    """Return a digest of each part that decides a result apart from the config, as this process imported it."""
+    import numpy as np
+
+    source = sorted(Path(backproof.__file__).parent.rglob("*.py"))
+    return {
+        "Python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "NumPy": np.__version__,
+        "backproof": f"{backproof.__version__} ({_digest(*source)})",
+        **{f"{entry.kind} {entry.name}": _digest(entry.file) for entry in get_session().plugins.entries()},
+    }
+
+
+def _digest(*files: Path) -> str:
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class SameCode:
+    """Check that a worker runs what the sweep was planned with; made in the sweep's process, called in a worker."""
+
+    expected: dict[str, str] = field(default_factory=fingerprint)
+
+    def __call__(self) -> None:
+        """Raise LauncherError that names what differs."""
+        actual = fingerprint()
+        names = [name for name in {**self.expected, **actual} if self.expected.get(name) != actual.get(name)]
+        if names:
+            differences = [
+                f"{name} {actual.get(name, 'none')} instead of {self.expected.get(name, 'none')}"
+                for name in names[:SHOWN]
+            ]
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            raise LauncherError(
+                f"a worker on {socket.gethostname()} has another backproof, or other plugins, than the sweep: "
+                f"{', '.join(differences)}{more}\nInstall there what is installed here, and restart the worker: "
+                "what it has imported once, it keeps. If a file was changed while the sweep ran, the same command "
+                "goes on with the change"
+            )
+        config.share_config_store()
+
+
+@dataclass(frozen=True)
+class WritableStore:
+    """Check that a worker of a cluster can write where the sweep's runs are recorded."""
+
+    folder: str
+    tracking: TrackingOptions
+    outputs: str
+    host: str = field(default_factory=socket.gethostname)
+
+    def __call__(self) -> None:
+        """Raise LauncherError or TrackingError where it cannot."""
+        writable(Path(self.folder))
+        if not self.tracking.enabled:
+            return
+        uri = resolve_uri(self.tracking.uri, Path(self.outputs))
+        if uri.startswith(SQLITE) and socket.gethostname() != self.host:
+            raise LauncherError(
+                f"it is on another host, {socket.gethostname()}, and {uri} is SQLite, which several hosts cannot "
+                "write\nStart an MLflow server and name it: tracking.uri=http://HOST:5000 (docs/cluster.md)"
+            )
+        get_session().store(self.tracking, self.outputs)
