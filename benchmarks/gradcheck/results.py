@@ -60,7 +60,7 @@ def page(measured: Measured) -> str:
 
 
 def short(measured: Measured) -> str:
-    """The main table, and what is named, for the README."""
+    """Return the main table, and the share of mistakes that are named, for docs/benchmarks.md."""
     trial, naming = measured.trial, measured.naming
     rows = [["", "accepts wrong ones", "rejects right ones", "the same in float32", "one check"]]
     for each in measured.checkers:
@@ -80,11 +80,12 @@ def short(measured: Measured) -> str:
     return (
         f"{_markdown(rows)}\n\n"
         f"Of {trial.wrong.total():,} wrong gradients ({len(MISTAKES)} mistakes planted in small networks) and "
-        f"{trial.right.total():,} right ones. The diagnosis names {_percent(*_total(singles))} of the mistakes and "
-        f"{_percent(*_total(pairs))} of random pairs, both and nothing else; of {len(HELD_OUT)} mistakes that were "
-        f"written after it was finished, {_percent(*_total(heldout))}. It gives another name in "
-        f"{_percent(*wrongly)} of all these cases; what else has no name is `unknown`, at its place. All of it, "
-        "with what it gets wrong: [benchmarks/gradcheck/RESULTS.md](benchmarks/gradcheck/RESULTS.md)."
+        f"{trial.right.total():,} right ones. The diagnosis names {_percent(*_total(singles))} of the single "
+        f"mistakes, and both mistakes of {_percent(*_total(pairs))} of random pairs, with nothing else in either "
+        f"case. Of {_total(heldout)[1]} cases of {len(HELD_OUT)} mistakes that were written after the diagnosis "
+        f"was finished it names {_total(heldout)[0]} ({_percent(*_total(heldout))}). It gives another name in "
+        f"{_percent(*wrongly)} of all these cases; what has no name is reported as `unknown`, with its place. "
+        "Details, including what it gets wrong: [RESULTS.md](../benchmarks/gradcheck/RESULTS.md)."
     )
 
 

@@ -1,15 +1,15 @@
-"""Gradient checkers beside each other: what each accepts of planted mistakes, and rejects of right gradients.
+"""Compare gradient checkers: which planted mistakes each accepts, and which right gradients it rejects.
 
     python benchmarks/gradcheck/run.py [--quick] [--correct N] [--pairs N] [--checkers NAME ...] [--out FILE]
-                                       [--readme]
+                                       [--docs]
 
 Every checker is given the same losses and the same claimed gradients, and keeps its own defaults (checkers.py). The
 mistakes are in mistakes.py, those that nothing was fitted to in heldout.py, the networks in problems.py. A mistake
 that does not show at a point, because its gradient there is the right one to rounding (φ' at h for ReLU), is no
 mistake there and is left out for all. The peers are an optional extra, `pip install 'backproof[peers]'`; one that
 is not installed is skipped, and the table says so. backproof itself must be installed editable, as `make` does it.
-Seeds are fixed. The tables go to RESULTS.md beside this file, unless the run is a quick one; with --readme the main
-one goes into the README too, between its two comments.
+Seeds are fixed. The tables go to RESULTS.md in this folder, unless the run is a quick one. With --docs the main
+table also goes into docs/benchmarks.md, between its two comments.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from benchmarks.gradcheck.problems import DEPTHS
 from benchmarks.gradcheck.trial import trial
 
 HERE = Path(__file__).resolve().parent
-README = HERE.parent.parent / "README.md"
-#: The README's table stands between these.
-BEGIN, END = "<!-- benchmarks/gradcheck/run.py --readme -->", "<!-- end -->"
+PAGE = HERE.parent.parent / "docs/benchmarks.md"
+#: The table of that page stands between these.
+BEGIN, END = "<!-- benchmarks/gradcheck/run.py --docs -->", "<!-- end -->"
 #: Activations times depths times moments times dtypes.
 CELLS = 36
 
@@ -57,12 +57,12 @@ def named(depths: tuple[int, ...], pairs: int) -> Naming:
         return share_named(depths, pairs, seed=2)
 
 
-def into(readme: str, table: str) -> str:
-    """The README with another table. Raises ValueError where its comments are missing."""
-    head, begin, rest = readme.partition(BEGIN)
+def into(page: str, table: str) -> str:
+    """Return the page with another table. Raise ValueError if its comments are missing."""
+    head, begin, rest = page.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"the README needs the lines {BEGIN} and {END}, between which the table goes")
+        raise ValueError(f"the page needs the lines {BEGIN} and {END}, between which the table goes")
     return f"{head}{begin}\n{table}\n{end}{tail}"
 
 
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--checkers", nargs="+", choices=names, default=names, metavar="NAME", help=f"of {names}"
     )
     parser.add_argument("--out", type=Path, help="file for the tables")
-    parser.add_argument("--readme", action="store_true", help="write the main table into the README")
+    parser.add_argument("--docs", action="store_true", help="write the main table into docs/benchmarks.md")
     given = parser.parse_args(arguments)
     out = given.out or (None if given.quick else HERE / "RESULTS.md")
     chosen = [each for each in CHECKERS if each.name in given.checkers]
@@ -92,8 +92,8 @@ def main(arguments: list[str] | None = None) -> None:
     if out is not None:
         out.write_text(text)
         print(f"written to {out}", file=sys.stderr)
-    if given.readme:
-        README.write_text(into(README.read_text(), results.short(measured)))
+    if given.docs:
+        PAGE.write_text(into(PAGE.read_text(), results.short(measured)))
 
 
 if __name__ == "__main__":

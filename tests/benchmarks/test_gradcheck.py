@@ -117,9 +117,9 @@ def test_the_page_says_what_is_not_installed_and_what_went_wrong(small_trial):
     assert "| scipy check_grad | not installed |" in table
 
 
-def test_the_readmes_table_is_replaced_and_nothing_else():
-    readme = f"before\n{BEGIN}\nold\n{END}\nafter\n"
-    assert into(readme, "new") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
-    assert into(into(readme, "new"), "old") == readme
+def test_the_table_of_the_page_is_replaced_and_nothing_else():
+    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    assert into(page, "new") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+    assert into(into(page, "new"), "old") == page
     with pytest.raises(ValueError, match="needs the lines"):
         into("before", "new")
