@@ -167,7 +167,7 @@ def test_samples_in_ranges_give_the_same(monkeypatch):
     trace = trace_of((4, 3, 2), N=37)
     whole = formula(trace)
     calls = []
-    monkeypatch.setattr(evaluate, "ROOM", 4 * 3 * 5)
+    monkeypatch.setattr(evaluate, "MOST_NUMBERS", 4 * 3 * 5)
     narrow = replace(trace, dphi=lambda a: calls.append(a.shape) or trace.dphi(a))
     np.testing.assert_allclose(formula(narrow), whole, rtol=1e-12)
     assert len(calls) == 8
@@ -177,7 +177,7 @@ def test_samples_in_ranges_give_the_same(monkeypatch):
 def test_ranges_of_samples_that_a_term_does_not_depend_on(monkeypatch):
     formula = only("W1", "sum[n] (x[n,d] - exp(W1[h,d]))")
     whole = formula(TRACE)
-    monkeypatch.setattr(evaluate, "ROOM", 4)
+    monkeypatch.setattr(evaluate, "MOST_NUMBERS", 4)
     np.testing.assert_allclose(formula(TRACE), whole, rtol=1e-12)
 
 

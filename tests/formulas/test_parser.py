@@ -3,7 +3,7 @@
 import pytest
 from backproof.formulas import FormulaError
 from backproof.formulas.parser import parse
-from backproof.formulas.tree import Entry, Sum, children, free, shown
+from backproof.formulas.tree import Entry, Sum, children, free, to_text
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -63,4 +63,4 @@ def test_as_on_paper(text, paper):
 
 def test_trees_are_equal_wherever_they_stand():
     assert parse("p[n,k]*2") == parse("  p[n, k]  *  2 ")
-    assert shown(parse("p[n,k]*2")) == "p_nk 2"
+    assert to_text(parse("p[n,k]*2")) == "p_nk 2"

@@ -76,7 +76,8 @@ def test_what_is_no_set_of_cases_is_refused():
 def test_the_same_is_said_in_every_process():
     """Sets of strings have another order in every process."""
     code = (
-        "from tests.netcheck.test_diagnosis import *\n"
+        "from tests.helpers.mistakes import *\n"
+        "from tests.netcheck.test_diagnosis_limits import STRANGE\n"
         "for name in ('regulariser', 'reshaped'):\n"
         "    print(diagnosed(network((5, 6, 4, 3), 'relu', planted(PLANTED[name]))).message())\n"
         "print(diagnosed(network((5, 6, 4, 3), 'relu', planted(STRANGE['shrunk'][0]))).message())\n"

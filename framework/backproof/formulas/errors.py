@@ -1,4 +1,4 @@
-"""What is wrong with a formula, and where in it."""
+"""Errors in formulas, which point at the place in the formula."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from backproof.contracts.errors import BackproofError
 class FormulaError(BackproofError, ValueError):
     """A formula that cannot be used. The message names the tensor and points at the place in the formula.
 
-    start, end  the place, as a range of the characters of `text`, which is the formula as it was written
+    start, end  the place, as a range of characters of `text`, the formula as written
     """
 
     def __init__(self, reason: str, expected: str, start: int, end: int) -> None:
@@ -19,11 +19,11 @@ class FormulaError(BackproofError, ValueError):
         self.reason, self.expected = reason, expected
         self.start, self.end = start, max(end, start + 1)
         self.tensor, self.text = "", ""
-        #: Where the formula stands in its file.
+        #: The location of the formula: its derivation or file.
         self.place = ""
 
     def of(self, tensor: str, text: str) -> FormulaError:
-        """The same error, of this tensor's formula."""
+        """Attach the tensor and its formula, and return the error."""
         self.tensor, self.text = tensor, text
         return self
 
@@ -32,18 +32,18 @@ class FormulaError(BackproofError, ValueError):
         return f"{self.place}{where}{self.reason}\n{self.pointer()}\n    expected {self.expected}"
 
     def pointer(self) -> str:
-        """The line of the formula that holds the place, and carets below the place."""
+        """Return the line of the formula with the error, and carets below the place."""
         start = self.text.rfind("\n", 0, self.start) + 1
         line = self.text[start:].partition("\n")[0]
         before = self.start - start
         count = max(1, min(self.end - start, len(line)) - before)
-        # A tab moves the caret as far as it moves the formula.
-        indent = "".join("\t" if each == "\t" else " " for each in line[:before]).ljust(before)
+        # A tab indents the caret as far as it indents the formula.
+        indent = "".join("\t" if char == "\t" else " " for char in line[:before]).ljust(before)
         return f"    {line}\n    {indent}{'^' * count}"
 
 
 class FormulasError(BackproofError, ValueError):
-    """Formulas of which at least one cannot be used, or which do not belong together."""
+    """A set of formulas of which at least one cannot be used, or that do not form a network."""
 
     def __init__(self, errors: Sequence[FormulaError | str]) -> None:
         super().__init__("\n".join(map(str, errors)))
@@ -51,8 +51,8 @@ class FormulasError(BackproofError, ValueError):
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """', did you mean ...?' where some of `names` are close to `name`."""
+    """Return ', did you mean ...?' if some of `names` are close to `name`, else nothing."""
     known = list(names)
-    same = [each for each in known if each.lower() == name.lower()]
-    close = same or difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    same_letters = [candidate for candidate in known if candidate.lower() == name.lower()]
+    close = same_letters or difflib.get_close_matches(name, known, n=2, cutoff=0.5)
     return f", did you mean {' or '.join(close)}?" if close else ""

@@ -1,7 +1,7 @@
-"""The static check: whether the indices of a formula fit, before any number is computed.
+"""The static check of the indices of a formula, before any number is computed.
 
-Each letter stands for one axis: the samples, or the units of a layer, inputs being layer 0 and outputs layer L.
-Which one follows from where it stands. Sizes play no part, so W2[h,k] is wrong for a square W2 as well.
+Each letter denotes one axis: the samples, or the units of a layer (inputs are layer 0, outputs layer L). Its
+position determines which. Sizes play no part, so W2[h,k] is wrong for a square W2 as well.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from backproof.formulas.errors import FormulaError, nearest
 from backproof.formulas.parser import is_array
 from backproof.formulas.tree import Entry, Index, Node, Sum, children, free
 
-#: An axis is a layer, or this.
+#: The axis of the samples; any other axis is the number of a layer.
 SAMPLES = -1
 
 _LEFT = re.compile(r"\s*(?P<name>\w+)\s*(?P<indices>\[[^\[\]]*\])?\s*")
 
 
 def axes_of(name: str, depth: int) -> tuple[int, ...] | None:
-    """The axes of an array in a network of `depth` layers; None if it has no such array."""
+    """Return the axes of an array in a network of `depth` layers, or None if it has no such array."""
     if name == "x":
         return SAMPLES, 0
     if name in ("y", "p", "z"):
@@ -34,65 +34,67 @@ def axes_of(name: str, depth: int) -> tuple[int, ...] | None:
 
 
 def arrays_of(depth: int) -> list[str]:
-    """The names of all arrays of a network of `depth` layers."""
+    """Return the names of all arrays of a network of `depth` layers."""
     numbered = [f"{letter}{layer}" for layer in range(depth + 1) for letter in "ahWb"]
     return ["x", "y", "p", "z", *(name for name in numbered if axes_of(name, depth))]
 
 
 def tensors_of(depth: int) -> list[str]:
-    """W1, b1, ... of a network of `depth` layers."""
+    """Return the names W1, b1, ... of a network of `depth` layers."""
     return [f"{letter}{layer}" for layer in range(1, depth + 1) for letter in "Wb"]
 
 
-def words(axis: int, depth: int) -> str:
-    """What an axis is, for a person."""
+def axis_name(axis: int, depth: int) -> str:
+    """Return an axis in words, as `the samples`."""
     if axis in (SAMPLES, 0, depth):
         return {SAMPLES: "the samples", 0: "the inputs"}.get(axis, "the outputs")
     return "the hidden units" + (f" of layer {axis}" if depth > 2 else "")
 
 
 def split_left(left: str) -> tuple[str, tuple[Index, ...] | None]:
-    """`W1` or `W1[h,d]`: the tensor, and its letters where they are given."""
+    """Return the tensor of `W1` or `W1[h,d]`, and its letters if there are any."""
     match = _LEFT.fullmatch(left)
     if not match:
-        raise FormulaError("this is no tensor", "as in W1 or W1[h,d]", 0, len(left)).of(left, left)
-    name, given = match["name"], match["indices"]
-    if given is None:
+        raise FormulaError("this is not a tensor", "a tensor, as in W1 or W1[h,d]", 0, len(left)).of(left, left)
+    name, brackets = match["name"], match["indices"]
+    if brackets is None:
         return name, None
-    at = match.start("indices") + 1
+    position = match.start("indices") + 1
     letters: list[Index] = []
-    for item in given[1:-1].split(","):
+    for item in brackets[1:-1].split(","):
         letter = item.strip()
-        start = at + len(item) - len(item.lstrip())
-        at += len(item) + 1
+        start = position + len(item) - len(item.lstrip())
+        position += len(item) + 1
         place = start, start + max(1, len(letter))
         if not letter.isidentifier() or is_array(letter) or letter == "N":
-            raise FormulaError("this is no index", "a letter that names nothing else", *place).of(name, left)
-        if letter in [each.value for each in letters]:
-            raise FormulaError(f"{letter} stands here twice", "another letter", *place).of(name, left)
+            raise FormulaError("this is not an index", "a letter that names nothing else", *place).of(
+                name, left
+            )
+        if letter in [index.value for index in letters]:
+            raise FormulaError(f"{letter} appears twice", "another letter", *place).of(name, left)
         letters.append(Index(*place, letter))
     return name, tuple(letters)
 
 
 def left_axes(tensor: str, letters: tuple[Index, ...], depth: int) -> dict[str, int]:
-    """Which axis each letter of the left side denotes. Raises FormulaError about their number."""
+    """Return the axis of each letter of the left side. Raise FormulaError if their number is wrong."""
     axes = axes_of(tensor, depth) or ()
     if len(letters) != len(axes):
-        at = letters[min(len(axes), len(letters) - 1)]
+        first_wrong = letters[min(len(axes), len(letters) - 1)]
         raise FormulaError(
             f"{tensor} has {_count(len(axes))}, not {len(letters)}",
-            f"letters for {' and '.join(words(axis, depth) for axis in axes)}",
-            at.start,
+            f"letters for {' and '.join(axis_name(axis, depth) for axis in axes)}",
+            first_wrong.start,
             letters[-1].end,
         )
-    return dict(zip((str(each.value) for each in letters), axes, strict=True))
+    return dict(zip((str(index.value) for index in letters), axes, strict=True))
 
 
 def check(node: Node, tensor: str, depth: int, left: dict[str, int] | None) -> tuple[dict[str, int], list[str]]:
-    """The axis of every letter of a right side, and the letters of the tensor's axes, in their order.
+    """Return the axis of every letter of a right side, and the letters of the tensor's axes in their order.
 
-    left  the letters of the left side where they are given, each with its axis
-    Raises FormulaError for whatever does not fit.
+    left  the letters of the left side with their axes, if there are any
+    Raise FormulaError if anything does not fit.
     """
     checker = _Checker(tensor, depth, dict(left or {}))
     checker.walk(node, ())
@@ -100,12 +102,14 @@ def check(node: Node, tensor: str, depth: int, left: dict[str, int] | None) -> t
 
 
 class _Checker:
+    """Walks a formula and assigns an axis to each letter."""
+
     def __init__(self, tensor: str, depth: int, axes: dict[str, int]) -> None:
         self.tensor, self.depth, self.axes = tensor, depth, axes
         self.why: dict[str, str] = {letter: f"in {tensor}[{','.join(axes)}]" for letter in axes}
 
     def walk(self, node: Node, bound: tuple[str, ...]) -> None:
-        """Check a node and those below, inside of sums over `bound`."""
+        """Check a node and those below it, inside sums over `bound`."""
         if isinstance(node, Entry):
             self.entry(node)
         if isinstance(node, Sum):
@@ -125,7 +129,7 @@ class _Checker:
             for index in node.letters:
                 if index.value not in inside:
                     raise FormulaError(
-                        f"{index.value} is summed, but is no index of what is summed",
+                        f"{index.value} is summed, but is not an index of what is summed",
                         f"{index.value} in the factors behind it, up to the next + or -; or no sum over it",
                         index.start,
                         index.end,
@@ -144,7 +148,7 @@ class _Checker:
         if len(axes) != len(node.indices):
             raise FormulaError(
                 f"{node.name} has {_count(len(axes))}, not {len(node.indices)}",
-                f"indices for {' and '.join(words(axis, self.depth) for axis in axes)}",
+                f"indices for {' and '.join(axis_name(axis, self.depth) for axis in axes)}",
                 node.start,
                 node.end,
             )
@@ -154,44 +158,46 @@ class _Checker:
                 continue
             if self.axes.setdefault(letter, axis) != axis:
                 raise FormulaError(
-                    f"{letter} stands for {words(self.axes[letter], self.depth)} ({self.why[letter]}), "
-                    f"but this index of {node.name} runs over {words(axis, self.depth)}",
+                    f"{letter} stands for {axis_name(self.axes[letter], self.depth)} ({self.why[letter]}), "
+                    f"but this index of {node.name} runs over {axis_name(axis, self.depth)}",
                     self.fitting(axis),
                     index.start,
                     index.end,
                 )
-            self.why.setdefault(letter, f"in {node.name}[{','.join(str(each.value) for each in node.indices)}]")
+            self.why.setdefault(
+                letter, f"in {node.name}[{','.join(str(other.value) for other in node.indices)}]"
+            )
 
     def fitting(self, axis: int) -> str:
-        """Which letters may stand for an axis."""
-        known = [letter for letter, its in self.axes.items() if its == axis]
+        """Return which letters may denote an axis."""
+        known = [letter for letter, known_axis in self.axes.items() if known_axis == axis]
         return f"{' or '.join(known)}, or a new letter" if known else "a new letter"
 
     def target(self, node: Node, left: list[str] | None) -> list[str]:
-        """The letters of the tensor's axes. Raises FormulaError for free letters that are not these."""
+        """Return the letters of the tensor's axes. Raise FormulaError for any other free letter."""
         letters, axes = free(node), axes_of(self.tensor, self.depth) or ()
         for letter, index in letters.items():
             if (letter not in left) if left else (self.axes[letter] not in axes):
                 raise FormulaError(self.not_summed(letter, left), self.with_sum(node, letter), *_at(index))
-        found: list[str] = []
+        target: list[str] = []
         for place, axis in enumerate(axes):
-            standing = [letter for letter in letters if self.axes[letter] == axis]
+            candidates = [letter for letter in letters if self.axes[letter] == axis]
             if left and left[place] not in letters:
-                standing = []
-            if not standing:
-                raise self.lacking(node, axis, left[place] if left else None)
-            if len(standing) > 1:
+                candidates = []
+            if not candidates:
+                raise self.missing_index(node, axis, left[place] if left else None)
+            if len(candidates) > 1:
                 raise FormulaError(
-                    f"{' and '.join(standing)} both stand for {words(axis, self.depth)}, of which {self.tensor} "
-                    "has one index",
+                    f"{' and '.join(candidates)} both stand for {axis_name(axis, self.depth)}, "
+                    f"of which {self.tensor} has one index",
                     f"one letter for both, or a sum over one of them, or {self.tensor}[...] on the left",
-                    *_at(letters[standing[1]]),
+                    *_at(letters[candidates[1]]),
                 )
-            found += standing
-        return found
+            target += candidates
+        return target
 
     def not_summed(self, letter: str, left: list[str] | None) -> str:
-        over = words(self.axes[letter], self.depth)
+        over = axis_name(self.axes[letter], self.depth)
         what = f"{self.tensor}[{','.join(left)}]" if left else self.tensor
         return f"{letter} is not summed: it runs over {over}, and {what} has no such index"
 
@@ -199,12 +205,12 @@ class _Checker:
         first = node
         while not isinstance(first, Sum) and children(first):
             first = children(first)[0]
-        others = [str(each.value) for each in first.letters] if isinstance(first, Sum) else []
+        others = [str(index.value) for index in first.letters] if isinstance(first, Sum) else []
         return f"a sum over it, as in sum[{','.join([*others, letter])}]"
 
-    def lacking(self, node: Node, axis: int, letter: str | None) -> FormulaError:
-        """The tensor has an index that the right side has not, or has summed away."""
-        over = words(axis, self.depth)
+    def missing_index(self, node: Node, axis: int, letter: str | None) -> FormulaError:
+        """Return the error that an index of the tensor is missing on the right side, or is summed there."""
+        over = axis_name(axis, self.depth)
         for index in _summed(node):
             if index.value == letter or (letter is None and self.axes[str(index.value)] == axis):
                 return FormulaError(
@@ -222,8 +228,8 @@ class _Checker:
 
 
 def _summed(node: Node) -> list[Index]:
-    own = list(node.letters) if isinstance(node, Sum) else []
-    return own + [index for child in children(node) for index in _summed(child)]
+    letters = list(node.letters) if isinstance(node, Sum) else []
+    return letters + [index for child in children(node) for index in _summed(child)]
 
 
 def _at(index: Index) -> tuple[int, int]:

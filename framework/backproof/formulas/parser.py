@@ -1,13 +1,13 @@
-"""From the text of a formula to its tree.
+"""Parse the text of a formula into its tree.
 
     formula   term {(+ | -) term}
     term      [-] factor {(* | /) factor} [(* | /) sum]        or a sum alone
-    sum       sum[LETTER, ...] term                            it reaches to the end of its term, as on paper
+    sum       sum[LETTER, ...] term                            it extends to the end of its term, as on paper
     factor    power of: NUMBER, N, ARRAY[index, ...], FUNCTION(formula), (formula)
     index     LETTER or a whole number, counted from 0
 
-Python's own parser reads it, after `sum[n,k] ...` has become `sum[n,k] @ ...`: @ binds as * does, so the sum is
-met on the way along a chain of factors. Of what Python's grammar has, only the above is let through.
+Python's own parser reads it, after `sum[n,k] ...` has become `sum[n,k] @ ...`: @ binds like *, so the sum is an
+operand in a chain of factors. Everything in Python's grammar other than the above is rejected.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from backproof.formulas.tree import (
     Total,
 )
 
-#: Limits that no formula on paper comes near.
+#: Limits far beyond any formula on paper.
 LONGEST, DEEPEST = 2000, 40
 
 ARRAYS = "x, y, p, z, a1, h1, W1, b1, ..."
@@ -48,17 +48,17 @@ _SIGNS = frozenset("()[],.+-*/ \t\n")
 
 
 def is_array(name: str) -> bool:
-    """Whether it is the name of an array, of a network of whatever depth."""
+    """Return whether this is the name of an array in a network of any depth."""
     return _ARRAY.fullmatch(name) is not None
 
 
 def parse(text: str) -> Node:
-    """The tree of a formula. Raises FormulaError, which points at the place."""
+    """Return the tree of a formula. Raise FormulaError, which points at the place."""
     if not text.strip():
         raise FormulaError("the formula is empty", "as in sum[n] (p[n,k] - y[n,k]) / N", 0, 1)
     if len(text) > LONGEST:
         raise FormulaError(f"the formula has {len(text)} characters", f"at most {LONGEST}", LONGEST, len(text))
-    _look_over(text)
+    _precheck(text)
     source, offsets = _with_operators(text)
     try:
         tree = ast.parse(source, mode="eval")
@@ -67,51 +67,61 @@ def parse(text: str) -> Node:
     return _Reader(source, offsets).node(tree.body, 0)
 
 
-def _look_over(text: str) -> None:
-    """What is better said than Python says it: foreign signs, open brackets, factors without a sign between."""
-    for at, sign in enumerate(text):
-        if sign not in _SIGNS and (not f"_{sign}".isidentifier() or sign in _OTHER_SIGNS):
-            instead = _OTHER_SIGNS.get(sign)
-            raise FormulaError(
-                f"{sign!r} is not part of a formula", f"{instead} instead" if instead else GRAMMAR, at, at + 1
-            )
-    brackets: list[tuple[str, int]] = []
+def _precheck(text: str) -> None:
+    """Report what Python's parser would report less clearly: foreign signs, open brackets, a missing operator."""
+    for position, char in enumerate(text):
+        if char not in _SIGNS and (not f"_{char}".isidentifier() or char in _OTHER_SIGNS):
+            instead = _OTHER_SIGNS.get(char)
+            expected = f"{instead} instead" if instead else GRAMMAR
+            raise FormulaError(f"{char!r} is not part of a formula", expected, position, position + 1)
     tokens = list(_TOKEN.finditer(text))
     for token in tokens:
-        sign, at = token[0], token.start()
-        if keyword.iskeyword(sign):
-            raise FormulaError(f"{sign!r} is not part of a formula", GRAMMAR, *token.span())
-        if sign in ("(", "["):
-            brackets.append((sign, at))
-        elif sign in (")", "]"):
-            opened = brackets.pop()[0] if brackets else "nothing"
-            if opened + sign not in ("()", "[]"):
-                raise FormulaError(f"{sign} closes {opened}", "brackets in pairs", at, at + 1)
-    if brackets:
-        sign, at = brackets[-1]
-        raise FormulaError(f"{sign} is never closed", "brackets in pairs", at, at + 1)
-    if tokens[-1][0] in ("+", "-", "*", "/", "**"):
-        raise FormulaError(f"the formula ends with {tokens[-1][0]}", "something behind it", *tokens[-1].span())
-    sums = {match.end() for match in _SUM.finditer(text)}
-    for one, other in pairwise(tokens):
-        name_or_number = other[0][0].isalnum() or other[0][0] == "_"
-        ended = one[0] in (")", "]") or one[0][0].isalnum()
-        call = other[0] == "(" and one[0][0].isalpha()
-        if ended and not call and one.end() not in sums and (name_or_number or other[0] == "("):
-            raise FormulaError("two factors without a sign between them", "a *", other.start(), other.end())
+        if keyword.iskeyword(token[0]):
+            raise FormulaError(f"{token[0]!r} is not part of a formula", GRAMMAR, *token.span())
+    _check_brackets(tokens)
+    last = tokens[-1]
+    if last[0] in ("+", "-", "*", "/", "**"):
+        raise FormulaError(f"the formula ends with {last[0]}", "something after it", *last.span())
+    _check_operators(text, tokens)
+
+
+def _check_brackets(tokens: list[re.Match[str]]) -> None:
+    """Raise FormulaError unless the brackets come in pairs."""
+    open_brackets: list[re.Match[str]] = []
+    for token in tokens:
+        if token[0] in ("(", "["):
+            open_brackets.append(token)
+        elif token[0] in (")", "]"):
+            opened = open_brackets.pop()[0] if open_brackets else "nothing"
+            if opened + token[0] not in ("()", "[]"):
+                raise FormulaError(f"{token[0]} closes {opened}", "brackets in pairs", *token.span())
+    if open_brackets:
+        token = open_brackets[-1]
+        raise FormulaError(f"{token[0]} is never closed", "brackets in pairs", *token.span())
+
+
+def _check_operators(text: str, tokens: list[re.Match[str]]) -> None:
+    """Raise FormulaError for two factors without an operator between them; sum[...] and functions need none."""
+    sum_ends = {match.end() for match in _SUM.finditer(text)}
+    for left, right in pairwise(tokens):
+        starts_factor = right[0] == "(" or right[0][0].isalnum() or right[0][0] == "_"
+        ends_factor = left[0] in (")", "]") or left[0][0].isalnum()
+        is_call = right[0] == "(" and left[0][0].isalpha()
+        if ends_factor and starts_factor and not is_call and left.end() not in sum_ends:
+            raise FormulaError("two factors without a sign between them", "a *", right.start(), right.end())
 
 
 def _with_operators(text: str) -> tuple[str, list[int]]:
-    """The text with @ behind each sum[...], and for each of its characters (and the end) where it was."""
+    """Return the text with @ after each sum[...], and the original position of each character and of the end."""
     start = len(text) - len(text.lstrip())
     parts: list[str] = []
     offsets: list[int] = []
     for match in _SUM.finditer(text):
-        behind = text[match.end() :].lstrip()
-        if not behind or behind[0] in ")],+*/":
+        rest = text[match.end() :].lstrip()
+        if not rest or rest[0] in ")],+*/":
             raise FormulaError(
-                f"{match[0]} is followed by {behind[0] if behind else 'nothing'}",
-                "what it sums right behind it, as in sum[n] (p[n,k] - y[n,k]) * h1[n,h]",
+                f"{match[0]} is followed by {rest[0] if rest else 'nothing'}",
+                "what it sums right after it, as in sum[n] (p[n,k] - y[n,k]) * h1[n,h]",
                 *match.span(),
             )
         parts.append(text[start : match.end()] + "@")
@@ -125,28 +135,28 @@ def _with_operators(text: str) -> tuple[str, list[int]]:
 def _unreadable(error: Exception, text: str, offsets: list[int]) -> FormulaError:
     if not isinstance(error, SyntaxError):
         return FormulaError("the formula is nested too deeply or has a number too long", "less", 0, len(text))
-    at = min((error.offset or 1) - 1, len(offsets) - 1)
-    place = min(offsets[max(at, 0)], len(text.rstrip()) - 1)
+    position = min((error.offset or 1) - 1, len(offsets) - 1)
+    start = min(offsets[max(position, 0)], len(text.rstrip()) - 1)
     reason = str(error.msg).partition(".")[0].partition("(")[0].strip()
-    return FormulaError(f"it cannot be read from here on: {reason}", GRAMMAR, place, place + 1)
+    return FormulaError(f"it cannot be read from here on: {reason}", GRAMMAR, start, start + 1)
 
 
 class _Reader:
-    """From Python's tree to ours; what is not on the list is an error."""
+    """Converts Python's tree to ours; any construct not listed is an error."""
 
     def __init__(self, source: str, offsets: list[int]) -> None:
         self.offsets = offsets
         # Python counts columns in bytes.
         self.bytes = [0]
-        for sign in source:
-            self.bytes.append(self.bytes[-1] + len(sign.encode()))
+        for char in source:
+            self.bytes.append(self.bytes[-1] + len(char.encode()))
 
-    def node(self, given: ast.expr, depth: int) -> Node:
-        """The tree of an expression."""
-        place = self.place(given)
+    def node(self, expr: ast.expr, depth: int) -> Node:
+        """Return the tree of an expression."""
+        place = self.place(expr)
         if depth > DEEPEST:
             raise FormulaError("the formula is nested too deeply", f"at most {DEEPEST} levels", *place)
-        match given:
+        match expr:
             case ast.Constant(value=int() | float() as value) if type(value) is not bool:
                 return Number(*place, _float(value, place))
             case ast.Name(id="N"):
@@ -154,38 +164,41 @@ class _Reader:
             case ast.UnaryOp(op=ast.USub(), operand=operand) if not _is_sum(operand):
                 return Total(*place, ((self.node(operand, depth + 1), True),))
             case ast.BinOp(op=ast.Add() | ast.Sub()):
-                return self.total(given, depth)
+                return self.total(expr, depth)
             case ast.BinOp(op=ast.Mult() | ast.Div() | ast.MatMult()):
-                return self.product(given, depth)
+                return self.product(expr, depth)
             case ast.BinOp(op=ast.Pow(), left=base, right=exponent):
                 return Power(*place, self.node(base, depth + 1), self.node(exponent, depth + 1))
             case ast.Call():
-                return self.apply(given, depth)
-            case ast.Subscript() if not _is_sum(given):
-                return self.entry(given)
+                return self.apply(expr, depth)
+            case ast.Subscript() if not _is_sum(expr):
+                return self.entry(expr)
             case _:
-                raise self.refused(given)
+                raise self.rejected(expr)
 
-    def place(self, given: ast.expr) -> tuple[int, int]:
-        """The range of the formula's characters that an expression was read from."""
-        start = bisect.bisect_left(self.bytes, given.col_offset)
-        end = bisect.bisect_left(self.bytes, given.end_col_offset or 0)
+    def place(self, expr: ast.expr) -> tuple[int, int]:
+        """Return the range of the formula's characters that an expression was parsed from."""
+        start = bisect.bisect_left(self.bytes, expr.col_offset)
+        end = bisect.bisect_left(self.bytes, expr.end_col_offset or 0)
         return self.offsets[start], self.offsets[end - 1] + 1
 
-    def total(self, given: ast.BinOp, depth: int) -> Node:
+    def total(self, expr: ast.BinOp, depth: int) -> Node:
         terms: list[tuple[Node, bool]] = []
-        left: ast.expr = given
+        left: ast.expr = expr
         while isinstance(left, ast.BinOp) and isinstance(left.op, ast.Add | ast.Sub):
             terms.append((self.node(left.right, depth + 1), isinstance(left.op, ast.Sub)))
             left = left.left
         terms.append((self.node(left, depth + 1), False))
-        return Total(*self.place(given), tuple(reversed(terms)))
+        return Total(*self.place(expr), tuple(reversed(terms)))
 
-    def product(self, given: ast.BinOp, depth: int) -> Node:
-        """A chain of factors. Parentheses leave no trace in Python's tree but that the left side starts later
-        than the whole; a chain ends there, and with it the reach of a sum inside."""
+    def product(self, expr: ast.BinOp, depth: int) -> Node:
+        """Return a chain of factors.
+
+        The only trace of parentheses in Python's tree is that the left side starts later than the whole; a chain
+        ends there, and with it the extent of a sum inside.
+        """
         chain: list[tuple[ast.operator, ast.expr]] = []
-        left: ast.expr = given
+        left: ast.expr = expr
         while isinstance(left, ast.BinOp) and isinstance(left.op, ast.Mult | ast.Div | ast.MatMult):
             chain.append((left.op, left.right))
             if left.left.col_offset != left.col_offset:
@@ -198,76 +211,76 @@ class _Reader:
     def chain(self, chain: list[tuple[ast.operator, ast.expr]], depth: int) -> Node:
         factors: list[tuple[Node, bool]] = []
         start, end = self.place(chain[0][1])[0], self.place(chain[-1][1])[1]
-        for i, (op, given) in enumerate(chain):
-            sign, letters = _sum_of(given)
+        for i, (op, expr) in enumerate(chain):
+            sign, letters = _sum_of(expr)
             below = isinstance(op, ast.Div)
             if letters is None:
-                factors.append((self.node(given, depth + 1), below))
+                factors.append((self.node(expr, depth + 1), below))
                 continue
             if below and len(chain) > i + 2:
                 raise FormulaError(
-                    "it is not clear how far this sum below the line reaches",
+                    "it is not clear how far this sum in the denominator extends",
                     "parentheses around it: / (sum[...] ...)",
-                    *self.place(given),
+                    *self.place(expr),
                 )
             at = self.place(letters)[0]
             node: Node = Sum(at, end, self.letters(letters), self.chain(chain[i + 1 :], depth + 1))
             if sign:
-                node = Total(self.place(given)[0], end, ((node, True),))
+                node = Total(self.place(expr)[0], end, ((node, True),))
             factors.append((node, below))
             break
         if len(factors) == 1 and not factors[0][1]:
             return factors[0][0]
         return Product(start, end, tuple(factors))
 
-    def letters(self, given: ast.Subscript) -> tuple[Index, ...]:
-        """The letters of a sum, each once."""
-        found = self.indices(given)
-        for i, index in enumerate(found):
+    def letters(self, expr: ast.Subscript) -> tuple[Index, ...]:
+        """Return the letters of a sum, each once."""
+        letters = self.indices(expr)
+        for i, index in enumerate(letters):
             if isinstance(index.value, int):
                 raise FormulaError("a sum runs over letters", "as in sum[n,k]", index.start, index.end)
-            if index.value in [each.value for each in found[:i]]:
+            if index.value in [other.value for other in letters[:i]]:
                 raise FormulaError(f"{index.value} is summed twice", "each letter once", index.start, index.end)
-        return found
+        return letters
 
-    def entry(self, given: ast.Subscript) -> Node:
-        place = self.place(given)
-        match given.value:
+    def entry(self, expr: ast.Subscript) -> Node:
+        place = self.place(expr)
+        match expr.value:
             case ast.Name(id=name) if is_array(name):
-                return Entry(*place, name, self.indices(given))
+                return Entry(*place, name, self.indices(expr))
             case ast.Name(id=name) if name in FUNCTIONS:
                 raise FormulaError(f"{name} is a function", f"{name}(...)", *place)
             case ast.Name(id="N"):
-                raise FormulaError("N is a number, that of the samples", "N without indices", *place)
+                raise FormulaError("N is a number, the number of samples", "N without indices", *place)
             case ast.Name(id=name):
-                raise self.unknown(name, given.value)
+                raise self.unknown(name, expr.value)
             case ast.Subscript():
-                raise FormulaError("indices stand in one pair of brackets", "as in p[n,k]", *place)
+                raise FormulaError("all indices belong in one pair of brackets", "as in p[n,k]", *place)
             case _:
                 raise FormulaError("only an array has indices", f"one of {ARRAYS}", *place)
 
-    def indices(self, given: ast.Subscript) -> tuple[Index, ...]:
-        """What stands in the brackets."""
-        items = given.slice.elts if isinstance(given.slice, ast.Tuple) else [given.slice]
-        found: list[Index] = []
+    def indices(self, expr: ast.Subscript) -> tuple[Index, ...]:
+        """Return the indices in the brackets."""
+        items = expr.slice.elts if isinstance(expr.slice, ast.Tuple) else [expr.slice]
+        indices: list[Index] = []
         for item in items:
             place = self.place(item)
             match item:
                 case ast.Name(id=name) if not is_array(name) and name not in (*FUNCTIONS, "N", "sum"):
-                    found.append(Index(*place, name))
+                    indices.append(Index(*place, name))
                 case ast.Constant(value=value) if type(value) is int:
-                    found.append(Index(*place, value))
+                    indices.append(Index(*place, value))
                 case ast.Name(id=name):
-                    raise FormulaError(f"{name} is no index", "a letter that names nothing else", *place)
+                    raise FormulaError(f"{name} is not an index", "a letter that names nothing else", *place)
                 case _:
-                    raise FormulaError("this is no index", "a letter, or a whole number from 0 on", *place)
-        if not found:
-            raise FormulaError("there are no indices", "letters, as in p[n,k]", *self.place(given))
-        return tuple(found)
+                    raise FormulaError("this is not an index", "a letter, or a whole number from 0 on", *place)
+        if not indices:
+            raise FormulaError("there are no indices", "letters, as in p[n,k]", *self.place(expr))
+        return tuple(indices)
 
-    def apply(self, given: ast.Call, depth: int) -> Node:
-        place = self.place(given)
-        match given:
+    def apply(self, expr: ast.Call, depth: int) -> Node:
+        place = self.place(expr)
+        match expr:
             case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in FUNCTIONS and not (
                 isinstance(argument, ast.Starred)
             ):
@@ -281,20 +294,20 @@ class _Reader:
             case ast.Call(func=ast.Name(id=name)):
                 expected = f"one of {', '.join(FUNCTIONS)}"
                 reason = f"there is no function {name!r}{nearest(name, FUNCTIONS)}"
-                raise FormulaError(reason, expected, *self.place(given.func))
+                raise FormulaError(reason, expected, *self.place(expr.func))
             case _:
                 raise FormulaError("this is called like a function", "a * between two factors", *place)
 
-    def unknown(self, name: str, given: ast.expr) -> FormulaError:
+    def unknown(self, name: str, expr: ast.expr) -> FormulaError:
         names = ["x", "y", "p", "z", *(f"{letter}{layer}" for letter in "ahWb" for layer in (1, 2, 3))]
         return FormulaError(
-            f"there is no array {name!r}{nearest(name, names)}", f"one of {ARRAYS}", *self.place(given)
+            f"there is no array {name!r}{nearest(name, names)}", f"one of {ARRAYS}", *self.place(expr)
         )
 
-    def refused(self, given: ast.expr) -> FormulaError:
-        """Why an expression is not let through."""
-        place = self.place(given)
-        match given:
+    def rejected(self, expr: ast.expr) -> FormulaError:
+        """Return the error that says why an expression is not allowed."""
+        place = self.place(expr)
+        match expr:
             case ast.Name(id=name) if is_array(name):
                 return FormulaError(f"{name} has no indices here", f"as in {name}[...]", *place)
             case ast.Name(id=name) if name in FUNCTIONS:
@@ -307,9 +320,9 @@ class _Reader:
             case ast.Subscript() | ast.UnaryOp(op=ast.USub()):
                 return FormulaError("a sum cannot stand here", "parentheses around it: (sum[...] ...)", *place)
             case ast.Constant(value=value):
-                return FormulaError(f"{value!r} is no real number", GRAMMAR, *place)
+                return FormulaError(f"{value!r} is not a real number", GRAMMAR, *place)
             case _:
-                words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(given).__name__).lower()
+                words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(expr).__name__).lower()
                 return FormulaError(f"this is not part of a formula ({words})", GRAMMAR, *place)
 
 
@@ -323,12 +336,12 @@ def _float(value: int | float, place: tuple[int, int]) -> float:
     return number
 
 
-def _is_sum(given: ast.expr) -> bool:
-    return isinstance(given, ast.Subscript) and isinstance(given.value, ast.Name) and given.value.id == "sum"
+def _is_sum(expr: ast.expr) -> bool:
+    return isinstance(expr, ast.Subscript) and isinstance(expr.value, ast.Name) and expr.value.id == "sum"
 
 
-def _sum_of(given: ast.expr) -> tuple[bool, ast.Subscript | None]:
-    """Whether a minus stands before it, and the sum[...], where the factor is one."""
-    negative = isinstance(given, ast.UnaryOp) and isinstance(given.op, ast.USub)
-    inner = given.operand if isinstance(given, ast.UnaryOp) else given
+def _sum_of(expr: ast.expr) -> tuple[bool, ast.Subscript | None]:
+    """Return whether a factor has a minus sign, and its sum[...] if it is one."""
+    negative = isinstance(expr, ast.UnaryOp) and isinstance(expr.op, ast.USub)
+    inner = expr.operand if isinstance(expr, ast.UnaryOp) else expr
     return negative, inner if isinstance(inner, ast.Subscript) and _is_sum(inner) else None

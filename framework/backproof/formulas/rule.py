@@ -1,4 +1,4 @@
-"""The formulas of a network, one for each tensor, and the derivation that they make."""
+"""The formulas of a network, one for each tensor, and the derivation that they form."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import ClassVar
 from backproof.contracts import Array, Derivation, Trace
 from backproof.formulas import indices
 from backproof.formulas.errors import FormulaError, FormulasError, nearest
-from backproof.formulas.evaluate import Compiled, compiled, too_large
+from backproof.formulas.evaluate import Compiled, check_range, compiled
 from backproof.formulas.parser import parse
-from backproof.formulas.tree import Index, Node, shown
+from backproof.formulas.tree import Index, Node, to_text
 
 _TENSOR = re.compile(r"[Wb]([1-9][0-9]?)")
 
 
 @dataclass(frozen=True)
 class Formula:
-    """∂Err/∂(a tensor) as a person wrote it."""
+    """∂Err/∂(a tensor) as written by a person."""
 
     tensor: str
     letters: tuple[str, ...]  # of the tensor's axes
@@ -28,13 +28,13 @@ class Formula:
     compiled: Compiled
 
     def __str__(self) -> str:
-        """As on paper: ∂Err/∂(W1)_hd = Σ_nk (p_nk − y_nk) (W2)_kh φ'((a1)_nh) x_nd / N."""
-        plain = all(len(letter) == 1 for letter in self.letters)
-        letters = "".join(self.letters) if plain else "{" + ",".join(self.letters) + "}"
-        return f"∂Err/∂({self.tensor})_{letters} = {shown(self.node)}"
+        """Return the formula as on paper: ∂Err/∂(W1)_hd = Σ_nk (p_nk − y_nk) (W2)_kh φ'((a1)_nh) x_nd / N."""
+        single = all(len(letter) == 1 for letter in self.letters)
+        letters = "".join(self.letters) if single else "{" + ",".join(self.letters) + "}"
+        return f"∂Err/∂({self.tensor})_{letters} = {to_text(self.node)}"
 
     def __call__(self, trace: Trace) -> Array:
-        """The gradient at a trace. Raises FormulaError where it cannot be computed."""
+        """Return the gradient at a trace. Raise FormulaError if it cannot be computed."""
         try:
             return self.compiled(trace)
         except FormulaError as error:
@@ -50,10 +50,10 @@ class Rule:
 
     @classmethod
     def read(cls, texts: Mapping[str, str]) -> Rule:
-        """From formulas by left side, `W1` or `W1[h,d]`.
+        """Read formulas by left side, `W1` or `W1[h,d]`.
 
-        Raises FormulasError, which names all that is wrong: the tensors that are missing or too many, and of
-        each formula the first thing that is wrong with it.
+        Raise FormulasError, which lists everything that is wrong: tensors that are missing or unknown, and the
+        first error in each formula.
         """
         errors: list[FormulaError | str] = []
         lefts: dict[str, tuple[str, tuple[Index, ...] | None]] = {}
@@ -67,9 +67,9 @@ class Rule:
                 errors.append(f"{tensor} has two formulas, expected one")
             lefts[tensor] = left, letters
         depth = max((int(match[1]) for match in map(_TENSOR.fullmatch, lefts) if match), default=0)
-        errors += _tensors(list(lefts), depth)
+        errors += _check_tensors(list(lefts), depth)
         formulas: dict[str, Formula] = {}
-        for tensor in [each for each in indices.tensors_of(depth) if each in lefts]:
+        for tensor in [name for name in indices.tensors_of(depth) if name in lefts]:
             left, letters = lefts[tensor]
             try:
                 formulas[tensor] = _formula(tensor, left, letters, texts[left], depth)
@@ -79,40 +79,40 @@ class Rule:
             raise FormulasError(errors)
         return cls(formulas, depth)
 
-    def fits(self, shapes: Mapping[str, tuple[int, ...]], name: str) -> None:
+    def check_shapes(self, shapes: Mapping[str, tuple[int, ...]], name: str) -> None:
         """Raise ValueError unless these are the formulas of a network with tensors of these shapes."""
-        own = indices.tensors_of(self.depth)
-        if set(own) != set(shapes):
+        tensors = indices.tensors_of(self.depth)
+        if set(tensors) != set(shapes):
             hidden = self.depth - 1
             raise ValueError(
-                f"derivation {name!r} has formulas for {', '.join(own)}, the network has the tensors "
+                f"derivation {name!r} has formulas for {', '.join(tensors)}, the network has the tensors "
                 f"{', '.join(shapes)}\nIt is for networks with {hidden} hidden layer{'s' * (hidden != 1)}: "
                 f"give model.hidden {hidden} number{'s' * (hidden != 1)}, or choose another derivation"
             )
 
         def size(axis: int) -> int:
-            # How many samples there are shows with each batch.
+            # The number of samples is known only with each batch.
             if axis == indices.SAMPLES:
                 return 2**63
             return shapes[f"b{axis}"][0] if axis else shapes["W1"][1]
 
         for formula in self.formulas.values():
             try:
-                too_large(formula.node, size, self.depth)
+                check_range(formula.node, size, self.depth)
             except FormulaError as error:
                 raise error.of(formula.tensor, formula.text) from None
 
 
-def _tensors(given: list[str], depth: int) -> list[FormulaError | str]:
-    """What is missing and what is too much."""
+def _check_tensors(names: list[str], depth: int) -> list[FormulaError | str]:
+    """Return the errors about tensors that are missing or unknown."""
     if not depth:
-        return [f"there are no formulas of W1, b1, ...; got {', '.join(given) or 'nothing'}"]
-    own = indices.tensors_of(depth)
-    listed = f"a network of {depth} layer{'s' * (depth > 1)} has the tensors {', '.join(own)}"
-    missing = [each for each in own if each not in given]
-    unknown = [each for each in given if each not in own]
+        return [f"there are no formulas of W1, b1, ...; got {', '.join(names) or 'nothing'}"]
+    tensors = indices.tensors_of(depth)
+    listed = f"a network of {depth} layer{'s' * (depth > 1)} has the tensors {', '.join(tensors)}"
+    missing = [name for name in tensors if name not in names]
+    unknown = [name for name in names if name not in tensors]
     errors: list[FormulaError | str] = [
-        f"{each} is no tensor{nearest(each, own)}\n    {listed}" for each in unknown
+        f"{name} is not a tensor{nearest(name, tensors)}\n    {listed}" for name in unknown
     ]
     if missing:
         errors.append(f"no formula for {', '.join(missing)}: {listed}")
@@ -121,12 +121,12 @@ def _tensors(given: list[str], depth: int) -> list[FormulaError | str]:
 
 def _formula(tensor: str, left: str, letters: tuple[Index, ...] | None, text: str, depth: int) -> Formula:
     try:
-        given = None if letters is None else indices.left_axes(tensor, letters, depth)
+        left_axes = None if letters is None else indices.left_axes(tensor, letters, depth)
     except FormulaError as error:
         raise error.of(tensor, left) from None
     try:
         node = parse(text)
-        axes, target = indices.check(node, tensor, depth, given)
+        axes, target = indices.check(node, tensor, depth, left_axes)
         return Formula(tensor, tuple(target), text, node, compiled(node, axes, target, depth))
     except FormulaError as error:
         raise error.of(tensor, text) from None
@@ -134,20 +134,20 @@ def _formula(tensor: str, left: str, letters: tuple[Index, ...] | None, text: st
 
 @dataclass(frozen=True)
 class FormulaDerivation(Derivation):
-    """A backward rule given by index formulas. A subclass for each file holds them."""
+    """A backward rule given by index formulas; each file becomes a subclass that holds them."""
 
     rule: ClassVar[Rule]
 
     def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Raises ValueError for a network of another depth."""
+        """Raise ValueError for a network of another depth."""
         try:
-            self.rule.fits(shapes, self.name)
+            self.rule.check_shapes(shapes, self.name)
         except FormulaError as error:
             error.place = f"derivation {self.name!r}, "
             raise
 
     def gradients(self, trace: Trace) -> dict[str, Array]:
-        """Raises FormulaError where a formula has no finite value, as after a division by zero."""
+        """Return the gradients. Raise FormulaError if a formula is not finite, as after a division by zero."""
         try:
             return {tensor: formula(trace) for tensor, formula in self.rule.formulas.items()}
         except FormulaError as error:

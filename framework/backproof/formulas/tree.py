@@ -1,6 +1,6 @@
-"""A formula as a tree, and the tree as a person reads it.
+"""The tree of a formula, and its printed form.
 
-Every node knows its place: the range of characters of the formula that it was read from.
+Every node has its place: the range of characters of the formula that it was parsed from.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-#: How a function is written in a report.
+#: The printed form of each function.
 FUNCTIONS = {"phi": "φ", "dphi": "φ'", "exp": "exp", "log": "log"}
 
 
 @dataclass(frozen=True)
 class Place:
-    """A range of characters. Two nodes that differ only in their place are equal."""
+    """A range of characters. Nodes that differ only in their place are equal."""
 
     start: int = field(compare=False)
     end: int = field(compare=False)
@@ -22,13 +22,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Index(Place):
-    """What stands in brackets: a letter, or a whole number counted from 0."""
+    """An index in brackets: a letter, or a whole number counted from 0."""
 
     value: str | int
 
 
 @dataclass(frozen=True)
 class Number(Place):
+    """A number."""
+
     value: float
 
 
@@ -39,7 +41,7 @@ class Samples(Place):
 
 @dataclass(frozen=True)
 class Entry(Place):
-    """An entry of an array: W2[k,h]."""
+    """An entry of an array, as W2[k,h]."""
 
     name: str
     indices: tuple[Index, ...]
@@ -47,7 +49,7 @@ class Entry(Place):
 
 @dataclass(frozen=True)
 class Apply(Place):
-    """A function of one number, applied entry by entry: dphi(a1[n,h])."""
+    """A function of one number, as dphi(a1[n,h])."""
 
     function: str
     argument: Node
@@ -55,7 +57,7 @@ class Apply(Place):
 
 @dataclass(frozen=True)
 class Product(Place):
-    """Factors, each with whether it is divided by."""
+    """Factors, each with whether the product is divided by it."""
 
     factors: tuple[tuple[Node, bool], ...]
 
@@ -69,13 +71,15 @@ class Total(Place):
 
 @dataclass(frozen=True)
 class Power(Place):
+    """base ** exponent."""
+
     base: Node
     exponent: Node
 
 
 @dataclass(frozen=True)
 class Sum(Place):
-    """sum[n,k] body."""
+    """A sum over letters, as sum[n,k] body."""
 
     letters: tuple[Index, ...]
     body: Node
@@ -85,7 +89,7 @@ Node: TypeAlias = Number | Samples | Entry | Apply | Product | Total | Power | S
 
 
 def children(node: Node) -> tuple[Node, ...]:
-    """The nodes right below."""
+    """Return the child nodes."""
     match node:
         case Apply(argument=argument):
             return (argument,)
@@ -100,22 +104,22 @@ def children(node: Node) -> tuple[Node, ...]:
 
 
 def free(node: Node) -> dict[str, Index]:
-    """The letters that no sum binds, each where it first stands."""
+    """Return the letters that no sum binds, each with its first occurrence."""
     if isinstance(node, Entry):
-        return {each.value: each for each in node.indices if isinstance(each.value, str)}
-    found: dict[str, Index] = {}
+        return {index.value: index for index in node.indices if isinstance(index.value, str)}
+    letters: dict[str, Index] = {}
     for child in children(node):
-        found |= {letter: index for letter, index in free(child).items() if letter not in found}
-    bound = {each.value for each in node.letters} if isinstance(node, Sum) else set[str | int]()
-    return {letter: index for letter, index in found.items() if letter not in bound}
+        letters |= {letter: index for letter, index in free(child).items() if letter not in letters}
+    bound = {index.value for index in node.letters} if isinstance(node, Sum) else set[str | int]()
+    return {letter: index for letter, index in letters.items() if letter not in bound}
 
 
-# How tightly a node holds together, for parentheses.
+# The precedence of each node, for parentheses.
 _TOTAL, _SUM, _PRODUCT, _POWER, _ATOM = range(5)
 
 
-def shown(node: Node) -> str:
-    """As in a report: Σ_nk (p_nk − y_nk) (W2)_kh φ'((a1)_nh) x_nd / N."""
+def to_text(node: Node) -> str:
+    """Return the formula as in a report: Σ_nk (p_nk − y_nk) (W2)_kh φ'((a1)_nh) x_nd / N."""
     match node:
         case Number(value=value):
             return f"{value:.12g}"
@@ -124,46 +128,54 @@ def shown(node: Node) -> str:
         case Entry(name=name, indices=indices):
             return f"{name if len(name) == 1 else f'({name})'}_{_letters(indices)}"
         case Apply(function=function, argument=argument):
-            return f"{FUNCTIONS[function]}({shown(argument)})"
+            return f"{FUNCTIONS[function]}({to_text(argument)})"
         case Power(base=base, exponent=exponent):
-            return f"{_held(base, _ATOM)}^{_held(exponent, _ATOM)}"
+            return f"{_parenthesized(base, _ATOM)}^{_parenthesized(exponent, _ATOM)}"
         case Sum(letters=letters, body=body):
-            return f"Σ_{_letters(letters)} {_held(body, _SUM)}"
+            return f"Σ_{_letters(letters)} {_parenthesized(body, _SUM)}"
         case Product(factors=factors):
             return _product(factors)
         case Total(terms=terms):
             (first, negative), *others = terms
-            text = ("−" if negative else "") + _held(first, _SUM)
-            return text + "".join(f" {'−' if minus else '+'} {_held(each, _SUM)}" for each, minus in others)
+            text = ("−" if negative else "") + _parenthesized(first, _SUM)
+            return text + "".join(
+                f" {'−' if minus else '+'} {_parenthesized(term, _SUM)}" for term, minus in others
+            )
 
 
 def _product(factors: tuple[tuple[Node, bool], ...]) -> str:
-    """Numerators, then denominators: a factor behind a quotient could be read as below the line."""
-    above = [each for each, below in factors if not below]
-    below = [each for each, below in factors if below]
-    last = len(above) - 1
-    # A sum reaches to the end of its term, so only the last factor needs no parentheses around it.
-    text = " ".join(_held(each, _SUM if i == last and not below else _POWER) for i, each in enumerate(above))
-    held = " ".join(_held(each, _POWER) for each in below)
-    return (text or "1") + (f" / ({held})" if len(below) > 1 else f" / {held}" if below else "")
+    """Return numerators, then denominators: a factor after a quotient could be read as part of the denominator."""
+    numerators = [factor for factor, below in factors if not below]
+    denominators = [factor for factor, below in factors if below]
+    last = len(numerators) - 1
+    # A sum extends to the end of its term, so only as the last factor it needs no parentheses.
+    text = " ".join(
+        _parenthesized(factor, _SUM if i == last and not denominators else _POWER)
+        for i, factor in enumerate(numerators)
+    )
+    if not denominators:
+        return text or "1"
+    divisor = " ".join(_parenthesized(factor, _POWER) for factor in denominators)
+    return (text or "1") + (f" / ({divisor})" if len(denominators) > 1 else f" / {divisor}")
 
 
-def _held(node: Node, least: int) -> str:
+def _parenthesized(node: Node, least: int) -> str:
+    """Return the node, in parentheses if its precedence is below `least`."""
     match node:
         case Total():
-            tightness = _TOTAL
+            precedence = _TOTAL
         case Sum():
-            tightness = _SUM
+            precedence = _SUM
         case Product():
-            tightness = _PRODUCT
+            precedence = _PRODUCT
         case Power():
-            tightness = _POWER
+            precedence = _POWER
         case _:
-            tightness = _ATOM
-    return shown(node) if tightness >= least else f"({shown(node)})"
+            precedence = _ATOM
+    return to_text(node) if precedence >= least else f"({to_text(node)})"
 
 
 def _letters(indices: tuple[Index, ...]) -> str:
-    values = [str(each.value) for each in indices]
-    plain = all(len(each) == 1 for each in values)
-    return "".join(values) if plain else "{" + ",".join(values) + "}"
+    values = [str(index.value) for index in indices]
+    single = all(len(value) == 1 for value in values)
+    return "".join(values) if single else "{" + ",".join(values) + "}"

@@ -1,4 +1,4 @@
-"""One point at which a gradient is compared, and when two gradients are the same."""
+"""One point at which a gradient is compared, and when two gradients count as equal."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 from backproof.contracts import Array, Trace
 
-#: Two gradients are the same where they differ by no more than this share of their norm, ...
+#: Two gradients are equal if they differ by no more than this fraction of their norm, ...
 SAME = 1e-9
-#: ... and a mistake explains a wrong gradient where it leaves no more than this share of the error.
-LEFT = 1e-4
-#: So much of the right gradient's norm is what terms that cancel leave by rounding.
-CANCELLED = 1e-14
+#: ... and a mistake explains a wrong gradient if it leaves no more than this fraction of the error.
+UNEXPLAINED = 1e-4
+#: The rounding that cancelling terms leave, as a fraction of the right gradient's norm.
+CANCELLATION = 1e-14
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Case:
     """Gradients by tensor name (W1, b1, ...) at one point, in float64.
 
     given     what the derivation returned
-    expected  what is proven right: by the complex step, or by a backward pass that was compared with it
-    penalty   the gradient of the penalty, where there is one; `given` and `expected` are without it
+    expected  the right gradient: from the complex step, or from a backward pass that agrees with it numerically
+    penalty   the gradient of the penalty, if there is one; `given` and `expected` do not include it
     """
 
     trace: Trace
@@ -33,44 +33,46 @@ class Case:
 
     @property
     def depth(self) -> int:
-        """L, the number of layers with weights."""
+        """Return L, the number of layers with weights."""
         return len(self.trace.W)
 
     def right(self, tensor: str) -> bool:
-        """Whether the tensor's gradient is as expected."""
+        """Return whether the tensor's gradient is as expected."""
         return same(self.given[tensor], self.expected[tensor])
 
-    def left(self, tensor: str, by: Array) -> float:
-        """How much of the tensor's gradient `by` leaves, by norm, relative to the largest of all three."""
+    def left(self, tensor: str, explanation: Array) -> float:
+        """Return ‖given − explanation‖ of the tensor's gradient, relative to the largest norm of all three."""
         given, expected = self.given[tensor], self.expected[tensor]
-        size = max(float(np.linalg.norm(each)) for each in (given, expected, by))
-        return float(np.linalg.norm(given - by)) / size if size else 0.0
+        size = max(float(np.linalg.norm(gradient)) for gradient in (given, expected, explanation))
+        return float(np.linalg.norm(given - explanation)) / size if size else 0.0
 
-    def explained(self, tensor: str, by: Array) -> bool:
-        """Whether the tensor's gradient is `by`, and nothing of its error is left."""
+    def explained(self, tensor: str, explanation: Array) -> bool:
+        """Return whether `explanation` equals the tensor's gradient and leaves nothing of its error."""
         given = self.given[tensor]
-        if by.shape != given.shape:
+        if explanation.shape != given.shape:
             return False
-        # Terms that cancel leave their rounding where there should be zero.
-        if float(np.linalg.norm(given - by)) <= CANCELLED * float(np.linalg.norm(self.expected[tensor])):
+        # Cancelling terms leave rounding instead of zero.
+        if float(np.linalg.norm(given - explanation)) <= CANCELLATION * float(
+            np.linalg.norm(self.expected[tensor])
+        ):
             return True
-        if not same(given, by):
+        if not same(given, explanation):
             return False
         error = float(np.linalg.norm(given - self.expected[tensor]))
-        size = max(float(np.linalg.norm(given)), float(np.linalg.norm(by)))
-        # A right gradient has no error to explain, but its rounding.
-        return error <= SAME * size or float(np.linalg.norm(given - by)) <= LEFT * error
+        size = max(float(np.linalg.norm(given)), float(np.linalg.norm(explanation)))
+        # A right gradient has no error to explain except rounding.
+        return error <= SAME * size or float(np.linalg.norm(given - explanation)) <= UNEXPLAINED * error
 
 
 def same(one: Array, other: Array) -> bool:
-    """Whether two arrays are equal to rounding, by norm."""
+    """Return whether two arrays are equal up to rounding, by norm."""
     size = max(float(np.linalg.norm(one)), float(np.linalg.norm(other)))
     gap = float(np.linalg.norm(one - other))
-    # Written so that NaN is not the same.
+    # With NaN this is False.
     return gap <= SAME * size
 
 
 def residual(one: Array, other: Array) -> float:
-    """‖one − other‖ / max(‖one‖, ‖other‖), 0 for 0 / 0."""
+    """Return ‖one − other‖ / max(‖one‖, ‖other‖), and 0 for 0 / 0."""
     size = max(float(np.linalg.norm(one)), float(np.linalg.norm(other)))
     return float(np.linalg.norm(one - other)) / size if size else 0.0

@@ -14,7 +14,7 @@ from backproof.netcheck.diagnosis.case import Case, residual, same
 LISTED = 6
 
 
-def solved(case: Case, layer: int) -> Array | None:
+def solve_delta(case: Case, layer: int) -> Array | None:
     """The ∂Err/∂a (N, H) of a layer from which the gradients given of its W and b follow, δ [h 1]; zero columns
     where none does. None where the layer has not more inputs than the case has samples."""
     below = np.column_stack([case.trace.h[layer - 1], np.ones(case.trace.N)])
@@ -26,19 +26,19 @@ def solved(case: Case, layer: int) -> Array | None:
     return delta.T if consistent else delta.T[:, :0]
 
 
-def wrong_delta(cases: Sequence[Case], layer: int) -> bool | None:
+def share_wrong_delta(cases: Sequence[Case], layer: int) -> bool | None:
     """Whether the gradients of W and b of a layer both follow from one (wrong) ∂Err/∂a, by δ [h 1].
 
     δ is solved for where the layer has more inputs than the case has samples; None where no case is like that.
     """
-    found = [each for case in cases if (each := solved(case, layer)) is not None]
+    found = [each for case in cases if (each := solve_delta(case, layer)) is not None]
     return all(each.size for each in found) if found else None
 
 
 def follows(cases: Sequence[Case], layer: int, tensors: Sequence[str]) -> bool:
     """Whether the gradients of these tensors below a layer follow from the ∂Err/∂a that its own gradients show."""
     for case in cases:
-        delta = solved(case, layer)
+        delta = solve_delta(case, layer)
         if delta is None:
             continue
         trace = case.trace
@@ -52,7 +52,7 @@ def follows(cases: Sequence[Case], layer: int, tensors: Sequence[str]) -> bool:
     return True
 
 
-def structure(tensor: str, cases: Sequence[Case]) -> list[str]:
+def error_patterns(tensor: str, cases: Sequence[Case]) -> list[str]:
     """Sentences on the error of one tensor's gradient that hold at every case."""
     given = [case.given[tensor] for case in cases]
     right = [case.expected[tensor] for case in cases]

@@ -1,18 +1,17 @@
-"""The ledger: every mistake that can be named, each as the numbers that it would give.
+"""Faults: every mistake that can be named, as a function that computes the numbers it would give.
 
-A backward pass is a row of places, and each place is either right or holds one mistake of the ledger:
+A backward pass is a sequence of places, each of which is right or holds one mistake:
 
-    seed     ∂Err/∂z                                  back     Σ_k δ_k W_kh, what comes back to h
+    seed     ∂Err/∂z                                  back     Σ_k δ_k W_kh, the gradient with respect to h
     classes  which outputs count in ∂Err/∂z           slope    φ'(a)
     samples  which samples count in ∂Err/∂z
-    sign, mean, size, factor   of δ = ∂Err/∂a         penalty  the penalty's gradient, not the loss's
+    sign, mean, size, factor   of δ = ∂Err/∂a         penalty  the penalty's gradient in place of the loss's
     weights     δ hᵀ, the gradient of W; then weights_samples, weights_sign and so on, weights_units
-                and weights_end, which are done with the finished gradient
+                and weights_end, which change the finished gradient
     biases      Σ_n δ_n, the gradient of b; then biases_samples and so on
 
-Some are not in the ledger but fitted: an unknown factor, what is added, a single entry. See fits.py.
-
-Not in the ledger: what needs an earlier step to be known, as momentum that was mixed into the gradient.
+Some have a fitted number instead: an unknown factor, an added term, a single entry (fitted.py). Mistakes that
+depend on an earlier call, such as momentum mixed into the gradient, are in stateful.py.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ from backproof.contracts import Array, Trace
 
 @dataclass(frozen=True)
 class Context:
-    """Where a mistake works: one layer l of one case."""
+    """What a mistake is computed from: one layer l of one case."""
 
     trace: Trace
     layer: int
-    #: δ of layer l for `weights` and `biases`; of layer l + 1, from which it comes back, for `back`.
+    #: δ of layer l for `weights` and `biases`; of layer l + 1 for `back`.
     delta: Array
-    #: δ of the layer above that one, where there is one.
+    #: δ of the layer above that one, if there is one.
     above: Array | None
     expected: Mapping[str, Array]
     penalty: Mapping[str, Array]
 
 
-#: Numbers in the place of the right ones; None where the mistake cannot be made, as for want of a shape that fits.
+#: Computes the wrong numbers; None if the mistake cannot be made here, for example because shapes do not fit.
 Apply = Callable[[Context], "Array | float | None"]
 
 
@@ -48,27 +47,27 @@ class Fault:
     kind: str  # of the place
     layer: int
     name: str
-    says: str = field(compare=False)
+    sentence: str = field(compare=False)
     apply: Apply = field(compare=False, repr=False)
-    #: The piece of the formula as it stands with the mistake; empty where it has no index form.
+    #: The part of the formula with the mistake; empty if it has no index form.
     form: str = field(default="", compare=False)
-    #: The one unit (layer, index) that stands where a sum over units belongs.
+    #: The one unit (layer, index) that replaces a sum over units.
     unit: tuple[int, int | str] | None = field(default=None, compare=False)
-    #: The only tensor that it can be made in, where that is less than all below.
+    #: The only tensor it can be made in, if that is not all tensors below.
     only: str = field(default="", compare=False)
-    #: What was fitted, where something was.
+    #: The fitted number, if there is one.
     number: str = ""
-    #: The place in words, where it is not that of its kind.
+    #: The place in words, if it is not that of its kind.
     at: str = field(default="", compare=False)
 
     @property
     def place(self) -> tuple[str, int]:
-        """A place holds one mistake at most."""
+        """Return the place, which holds at most one mistake."""
         return self.kind, self.layer
 
     @property
     def order(self) -> tuple[int, str, str, str]:
-        """From the loss down, the same in every run: sets of strings have no order of their own."""
+        """Return a sort key, from the loss down, that is the same in every run."""
         places = ("seed", "classes", "samples", "sign", "mean", "size", "factor", "back", "slope")
         place = str(places.index(self.kind)) if self.kind in places else self.kind
         return -self.layer, place, self.name, self.number
@@ -91,7 +90,7 @@ class Fault:
 
     @property
     def where(self) -> str:
-        """The place in words, as a derivative."""
+        """Return the place in words, as a derivative."""
         if self.at:
             return self.at
         names = {"seed": "∂Err/∂z", "classes": "∂Err/∂z", "samples": "∂Err/∂z", "back": f"∂Err/∂h{self.layer}"}
@@ -104,7 +103,7 @@ class Fault:
 
 
 def letters(depth: int) -> dict[int, str]:
-    """The index letter of each layer's units: d of the inputs, k of the outputs, h, i, j, ... between."""
+    """Return the index letter of each layer's units: d for the inputs, k for the outputs, h, i, j, ... between."""
     hidden = "hijlmqrstuvw"
     between = {layer: hidden[layer - 1] if layer <= len(hidden) else f"h{layer}" for layer in range(1, depth)}
     return {0: "d", **between, depth: "k"}

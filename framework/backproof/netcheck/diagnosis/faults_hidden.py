@@ -8,64 +8,69 @@ import numpy as np
 
 from backproof.contracts import Array, Trace
 from backproof.netcheck.diagnosis.fault import Apply, Context, Fault, letters
-from backproof.netcheck.diagnosis.faults_output import units
+from backproof.netcheck.diagnosis.faults_output import candidate_units
 
 
-def fits(array: Array, shape: tuple[int, ...]) -> Array | None:
+def if_shape(array: Array, shape: tuple[int, ...]) -> Array | None:
     """The array, if it has the shape."""
     return array if array.shape == shape else None
 
 
-def backs(trace: Trace, layer: int, depth: int) -> list[Fault]:
+def back_faults(trace: Trace, layer: int, depth: int) -> list[Fault]:
     """All mistakes in ∂Err/∂h of a hidden layer: Σ_k δ_k (W)_kh with the layer above's δ and W."""
     up, W = layer + 1, trace.W[layer + 1]
     count, below = W.shape
     k = letters(depth)[up]
 
-    def mistake(name: str, says: str, apply: Apply, form: str = "") -> Fault:
-        return Fault("back", layer, name, says, apply, form)
+    def mistake(name: str, sentence: str, apply: Apply, form: str = "") -> Fault:
+        return Fault("back", layer, name, sentence, apply, form)
 
     # What comes back is summed over the letter of the layer above; where the W is another one, only that changes.
     found = [
         mistake(
             "nothing_comes_back",
             f"nothing comes back to h{layer}",
-            lambda here: 0 * (here.delta @ W0(here)),
+            lambda context: 0 * (context.delta @ weights_above(context)),
             "0",
         ),
         mistake(
             "no_weights",
             f"W{up} is missing in what comes back to h{layer}",
-            lambda here: np.repeat(here.delta.sum(1, keepdims=True), W0(here).shape[1], axis=1),
+            lambda context: np.repeat(
+                context.delta.sum(1, keepdims=True), weights_above(context).shape[1], axis=1
+            ),
             "1",
         ),
         mistake(
             "product_of_sums",
             f"Σ_{k} is taken of ∂Err/∂a{up} and of W{up} apart: a product of sums for a sum of products",
-            lambda here: here.delta.sum(1, keepdims=True) * W0(here).sum(0),
+            lambda context: context.delta.sum(1, keepdims=True) * weights_above(context).sum(0),
             "(Σ_{k} (W{u})_{k}{h})",
         ),
         mistake(
             "mean_over_units",
             f"the sum over {k} is divided by its {count} terms",
-            lambda here: here.delta @ W0(here) / W0(here).shape[0],
+            lambda context: context.delta @ weights_above(context) / weights_above(context).shape[0],
             "(W{u})_{k}{h} / " + str(count),
         ),
         mistake(
             "samples_averaged",
             f"∂Err/∂a{up} is averaged over the samples before it comes back to h{layer}",
-            lambda here: np.repeat(here.delta.mean(0, keepdims=True), here.trace.N, axis=0) @ W0(here),
+            lambda context: (
+                np.repeat(context.delta.mean(0, keepdims=True), context.trace.N, axis=0)
+                @ weights_above(context)
+            ),
         ),
         mistake(
             "absolute_weights",
             f"|W{up}| stands where W{up} belongs",
-            lambda here: here.delta @ np.abs(W0(here)),
+            lambda context: context.delta @ np.abs(weights_above(context)),
             "|(W{u})_{k}{h}|",
         ),
         mistake(
             "weights_squared",
             f"W{up}² stands where W{up} belongs",
-            lambda here: here.delta @ W0(here) ** 2,
+            lambda context: context.delta @ weights_above(context) ** 2,
             "(W{u})_{k}{h}²",
         ),
     ]
@@ -73,66 +78,81 @@ def backs(trace: Trace, layer: int, depth: int) -> list[Fault]:
         ("last_unit_dropped", slice(0, -1), "[{k} < " + str(count - 1) + "]"),
         ("first_unit_dropped", slice(1, None), "[{k} > 0]"),
     ):
-        says = f"the {name.split('_')[0]} of the {count} terms of Σ_{k} is left out"
-        found.append(mistake(name, says, _some_units(kept), form + " (W{u})_{k}{h}"))
+        sentence = f"the {name.split('_')[0]} of the {count} terms of Σ_{k} is left out"
+        found.append(mistake(name, sentence, _some_units(kept), form + " (W{u})_{k}{h}"))
     if count > 1:
-        says = f"the units of W{up} are in reverse order in what comes back to h{layer}"
-        found.append(mistake("weights_reversed", says, lambda here: here.delta @ W0(here)[::-1]))
-    if count > 1 and below > 1 and count != below:
-        says = f"W{up} is in the order of its transpose: reshaped, where it should be transposed"
+        sentence = f"the units of W{up} are in reverse order in what comes back to h{layer}"
         found.append(
-            mistake("weights_reshaped", says, lambda here: here.delta @ W0(here).T.reshape(W0(here).shape))
+            mistake("weights_reversed", sentence, lambda context: context.delta @ weights_above(context)[::-1])
         )
-    says = f"b{up} is added to W{up} in what comes back to h{layer}"
-    found.append(mistake("bias_added_to_weights", says, _with_bias, "((W{u})_{k}{h} + (b{u})_{k})"))
-    for unit in units(count) if count > 1 else []:
-        which = f"output {unit}" if up == depth else f"unit {unit} of layer {up}"
-        says = f"Σ_{k} is missing: only {which} comes back to h{layer}, one {k} where the sum over all belongs"
+    if count > 1 and below > 1 and count != below:
+        sentence = f"W{up} is in the order of its transpose: reshaped, where it should be transposed"
         found.append(
-            Fault("back", layer, f"only_unit_{unit}", says, _one_unit(unit), "(W{u})_{k}{h}", (up, unit))
+            mistake(
+                "weights_reshaped",
+                sentence,
+                lambda context: context.delta @ weights_above(context).T.reshape(weights_above(context).shape),
+            )
+        )
+    sentence = f"b{up} is added to W{up} in what comes back to h{layer}"
+    found.append(mistake("bias_added_to_weights", sentence, _with_bias, "((W{u})_{k}{h} + (b{u})_{k})"))
+    for unit in candidate_units(count) if count > 1 else []:
+        which = f"output {unit}" if up == depth else f"unit {unit} of layer {up}"
+        sentence = (
+            f"Σ_{k} is missing: only {which} comes back to h{layer}, one {k} where the sum over all belongs"
+        )
+        found.append(
+            Fault("back", layer, f"only_unit_{unit}", sentence, _one_unit(unit), "(W{u})_{k}{h}", (up, unit))
         )
     if up == depth and count > 1:
-        says = f"Σ_{k} is missing: only the true class comes back to h{layer}"
-        found.append(mistake("only_true_class", says, _true_class, "y_n{k} (W{u})_{k}{h}"))
+        sentence = f"Σ_{k} is missing: only the true class comes back to h{layer}"
+        found.append(mistake("only_true_class", sentence, _true_class, "y_n{k} (W{u})_{k}{h}"))
     if count == below:
-        says = f"W{up} is not transposed: its transpose stands in what comes back to h{layer}"
-        found.append(mistake("weights_transposed", says, lambda here: here.delta @ W0(here).T, "(W{u})_{h}{k}"))
+        sentence = f"W{up} is not transposed: its transpose stands in what comes back to h{layer}"
+        found.append(
+            mistake(
+                "weights_transposed",
+                sentence,
+                lambda context: context.delta @ weights_above(context).T,
+                "(W{u})_{h}{k}",
+            )
+        )
     for other in (m for m in trace.W if m != up):
-        name, says = f"weights_of_layer_{other}", f"W{other} stands where W{up} belongs"
+        name, sentence = f"weights_of_layer_{other}", f"W{other} stands where W{up} belongs"
         if trace.W[other].shape == W.shape:
-            found.append(mistake(name, says, _other_weights(other), f"(W{other})_{{k}}{{h}}"))
+            found.append(mistake(name, sentence, _other_weights(other), f"(W{other})_{{k}}{{h}}"))
         if trace.W[other].T.shape == W.shape:
-            says = f"W{other}, transposed, stands where W{up} belongs"
+            sentence = f"W{other}, transposed, stands where W{up} belongs"
             apply = _other_weights(other, transposed=True)
-            found.append(mistake(name + "_transposed", says, apply, f"(W{other})_{{h}}{{k}}"))
+            found.append(mistake(name + "_transposed", sentence, apply, f"(W{other})_{{h}}{{k}}"))
     return found + _skips(trace, layer, depth)
 
 
-def W0(here: Context) -> Array:
+def weights_above(context: Context) -> Array:
     """The weights of the layer above."""
-    return here.trace.W[here.layer + 1]
+    return context.trace.W[context.layer + 1]
 
 
-def _true_class(here: Context) -> Array:
-    return (here.delta * here.trace.y) @ W0(here)
+def _true_class(context: Context) -> Array:
+    return (context.delta * context.trace.y) @ weights_above(context)
 
 
-def _with_bias(here: Context) -> Array:
-    return here.delta @ (W0(here) + here.trace.b[here.layer + 1][:, None])
+def _with_bias(context: Context) -> Array:
+    return context.delta @ (weights_above(context) + context.trace.b[context.layer + 1][:, None])
 
 
 def _some_units(kept: slice) -> Apply:
-    return lambda here: here.delta[:, kept] @ W0(here)[kept]
+    return lambda context: context.delta[:, kept] @ weights_above(context)[kept]
 
 
 def _one_unit(unit: int) -> Apply:
-    return lambda here: here.delta[:, unit : unit + 1] * W0(here)[unit]
+    return lambda context: context.delta[:, unit : unit + 1] * weights_above(context)[unit]
 
 
 def _other_weights(other: int, *, transposed: bool = False) -> Apply:
-    def apply(here: Context) -> Array:
-        W = here.trace.W[other]
-        return here.delta @ (W.T if transposed else W)
+    def apply(context: Context) -> Array:
+        W = context.trace.W[other]
+        return context.delta @ (W.T if transposed else W)
 
     return apply
 
@@ -144,28 +164,30 @@ def _skips(trace: Trace, layer: int, depth: int) -> list[Fault]:
     if two > depth:
         return found
     if trace.b[two].shape == trace.b[up].shape:
-        says = f"∂Err/∂a{two} stands where ∂Err/∂a{up} belongs: a layer too high"
-        found.append(Fault("back", layer, "delta_of_layer_above", says, _from_above))
+        sentence = f"∂Err/∂a{two} stands where ∂Err/∂a{up} belongs: a layer too high"
+        found.append(Fault("back", layer, "delta_of_layer_above", sentence, _from_above))
     if trace.b[up].shape == trace.b[layer].shape:
-        says = f"layer {up} is passed over: what comes back to h{up} is taken for what comes back to h{layer}"
-        found.append(Fault("back", layer, "layer_skipped", says, _skip))
+        sentence = (
+            f"layer {up} is passed over: what comes back to h{up} is taken for what comes back to h{layer}"
+        )
+        found.append(Fault("back", layer, "layer_skipped", sentence, _skip))
     return found
 
 
-def _from_above(here: Context) -> Array | None:
-    return None if here.above is None else here.above @ W0(here)
+def _from_above(context: Context) -> Array | None:
+    return None if context.above is None else context.above @ weights_above(context)
 
 
-def _skip(here: Context) -> Array | None:
-    return None if here.above is None else here.above @ here.trace.W[here.layer + 2]
+def _skip(context: Context) -> Array | None:
+    return None if context.above is None else context.above @ context.trace.W[context.layer + 2]
 
 
 def _at(place: Callable[[Trace, int], Array]) -> Apply:
     """φ' at another place, if it has the shape of a."""
 
-    def apply(here: Context) -> Array | None:
-        at = fits(place(here.trace, here.layer), here.trace.a[here.layer].shape)
-        return None if at is None else here.trace.dphi(np.ascontiguousarray(at))
+    def apply(context: Context) -> Array | None:
+        at = if_shape(place(context.trace, context.layer), context.trace.a[context.layer].shape)
+        return None if at is None else context.trace.dphi(np.ascontiguousarray(at))
 
     return apply
 
@@ -173,17 +195,17 @@ def _at(place: Callable[[Trace, int], Array]) -> Apply:
 def _is(values: Callable[[Array, Array], Array]) -> Apply:
     """Another function of a and h in the place of φ'(a)."""
 
-    def apply(here: Context) -> Array:
+    def apply(context: Context) -> Array:
         with np.errstate(all="ignore"):
-            return values(here.trace.a[here.layer], here.trace.h[here.layer])
+            return values(context.trace.a[context.layer], context.trace.h[context.layer])
 
     return apply
 
 
 def _times_slope(values: Callable[[Array, Trace, int], Array]) -> Apply:
-    def apply(here: Context) -> Array:
+    def apply(context: Context) -> Array:
         with np.errstate(all="ignore"):
-            return values(here.trace.dphi(here.trace.a[here.layer]), here.trace, here.layer)
+            return values(context.trace.dphi(context.trace.a[context.layer]), context.trace, context.layer)
 
     return apply
 
@@ -197,9 +219,9 @@ def _each(array: Array, trace: Trace) -> Array:
     return np.repeat(array[None], trace.N, axis=0)
 
 
-def _summand(here: Context, *, bias: bool) -> Array:
+def _summand(context: Context, *, bias: bool) -> Array:
     """φ' at W_hd x_d + b_h, (N, H, D): a slope for each d."""
-    trace, layer = here.trace, here.layer
+    trace, layer = context.trace, context.layer
     single = trace.W[layer][None] * trace.h[layer - 1][:, None, :]
     return trace.dphi(single + trace.b[layer][None, :, None] if bias else single)
 
@@ -348,31 +370,31 @@ _SLOPES: dict[str, tuple[str, str, Apply]] = {
 }
 
 
-def slopes(trace: Trace, layer: int, depth: int) -> list[Fault]:
+def slope_faults(trace: Trace, layer: int, depth: int) -> list[Fault]:
     """All mistakes in φ' of a hidden layer."""
     found = [
-        Fault("slope", layer, name, says.replace("{l}", str(layer)), apply, form)
-        for name, (says, form, apply) in _SLOPES.items()
+        Fault("slope", layer, name, sentence.replace("{l}", str(layer)), apply, form)
+        for name, (sentence, form, apply) in _SLOPES.items()
     ]
     d, h = letters(depth)[layer - 1], letters(depth)[layer]
     whole = f"(a{layer})_{h} = Σ_{d} (W{layer})_{h}{d} {_below(layer)}_{d} + (b{layer})_{h}"
     for name, bias in (("phi_prime_at_summand", True), ("phi_prime_at_summand_without_bias", False)):
         added = f" + (b{layer})_{h}" if bias else ""
         single = f"(W{layer})_{h}{d} {_below(layer)}_{d}{added}"
-        says = f"φ' is taken at the single summand {single}, not at the whole pre-activation {whole}"
+        sentence = f"φ' is taken at the single summand {single}, not at the whole pre-activation {whole}"
         form = "φ'((W{l})_{h}{d} {below}_n{d}" + (" + (b{l})_{h})" if bias else ")")
         apply = _at_summand(bias)
-        found.append(Fault("slope", layer, name, says, apply, form, only=f"W{layer}"))
+        found.append(Fault("slope", layer, name, sentence, apply, form, only=f"W{layer}"))
     for other in (m for m in trace.h if m not in (0, layer) and trace.h[m].shape == trace.h[layer].shape):
-        says = f"φ' is taken at a{other}, not at a{layer}: the slope of another layer"
+        sentence = f"φ' is taken at a{other}, not at a{layer}: the slope of another layer"
         apply = _at(lambda t, _, other=other: t.a[other])
         name = f"phi_prime_of_layer_{other}"
-        found.append(Fault("slope", layer, name, says, apply, f"φ'((a{other})_n{{h}})"))
+        found.append(Fault("slope", layer, name, sentence, apply, f"φ'((a{other})_n{{h}})"))
     return found
 
 
 def _at_summand(bias: bool) -> Apply:
-    return lambda here: _summand(here, bias=bias)
+    return lambda context: _summand(context, bias=bias)
 
 
 def _below(layer: int) -> str:

@@ -13,15 +13,15 @@ from backproof.netcheck.diagnosis.fault import Apply, Context, Fault
 EACH_UNIT = 16
 
 
-def units(count: int) -> list[int]:
+def candidate_units(count: int) -> list[int]:
     """The units that are tried in the place of a sum."""
     return list(range(count)) if count <= EACH_UNIT else [0, count - 1]
 
 
 def _mean(numbers: Callable[[Trace], Array]) -> Apply:
-    def apply(here: Context) -> Array:
+    def apply(context: Context) -> Array:
         with np.errstate(all="ignore"):
-            return numbers(here.trace) / here.trace.N
+            return numbers(context.trace) / context.trace.N
 
     return apply
 
@@ -146,10 +146,11 @@ _SEEDS: dict[str, tuple[str, str, Callable[[Trace], Array]]] = {
 }
 
 
-def seeds(trace: Trace, depth: int) -> list[Fault]:
+def seed_faults(trace: Trace, depth: int) -> list[Fault]:
     """All mistakes in ∂Err/∂z itself."""
     found = [
-        Fault("seed", depth, name, says, _mean(numbers), form) for name, (says, form, numbers) in _SEEDS.items()
+        Fault("seed", depth, name, sentence, _mean(numbers), form)
+        for name, (sentence, form, numbers) in _SEEDS.items()
     ]
     K = trace.z.shape[1]
     found.append(
@@ -159,19 +160,19 @@ def seeds(trace: Trace, depth: int) -> list[Fault]:
             "only_true_class",
             "∂Err/∂z is kept for the true class alone and zero for the others, as where only the diagonal of the "
             "softmax's Jacobian is taken",
-            lambda here: here.trace.y,
+            lambda context: context.trace.y,
             "y_n{k}",
         )
     )
-    for k in units(K) if K > 1 else []:
-        says = f"∂Err/∂z is kept for output {k} alone and zero for the others"
-        found.append(Fault("classes", depth, f"only_output_{k}", says, _only(k), f"[k = {k}]"))
+    for k in candidate_units(K) if K > 1 else []:
+        sentence = f"∂Err/∂z is kept for output {k} alone and zero for the others"
+        found.append(Fault("classes", depth, f"only_output_{k}", sentence, _only(k), f"[k = {k}]"))
     return found
 
 
 def _only(k: int) -> Apply:
-    def apply(here: Context) -> Array:
-        only = np.zeros_like(here.trace.z)
+    def apply(context: Context) -> Array:
+        only = np.zeros_like(context.trace.z)
         only[:, k] = 1
         return only
 
@@ -179,12 +180,12 @@ def _only(k: int) -> Apply:
 
 
 def _weights_of_samples(kept: slice, over: Callable[[int], float], rest: float = 0.0) -> Apply:
-    def apply(here: Context) -> Array:
-        weights = np.full((here.trace.N, 1), rest)
-        if over is _all_but_one and here.trace.N == 1:
+    def apply(context: Context) -> Array:
+        weights = np.full((context.trace.N, 1), rest)
+        if over is _all_but_one and context.trace.N == 1:
             # A mean over N − 1 of one sample is none: whoever takes it has to keep the sample.
             return np.ones((1, 1))
-        weights[kept] = over(here.trace.N)
+        weights[kept] = over(context.trace.N)
         return weights
 
     return apply
@@ -195,8 +196,8 @@ def _all_but_one(N: int) -> float:
 
 
 def _half(*, first: bool) -> Apply:
-    def apply(here: Context) -> Array:
-        N = here.trace.N
+    def apply(context: Context) -> Array:
+        N = context.trace.N
         return ((np.arange(N) < N // 2) == first).astype(np.float64)[:, None]
 
     return apply
@@ -266,11 +267,11 @@ _SAMPLES: dict[str, tuple[str, str, Apply]] = {
 }
 
 
-def samples(kind: str, layer: int, where: str) -> list[Fault]:
+def sample_faults(kind: str, layer: int, where: str) -> list[Fault]:
     """Samples that are left out, at a place that is called `where`."""
     return [
-        Fault(kind, layer, name, f"{says}, in {where}", apply, form)
-        for name, (says, form, apply) in _SAMPLES.items()
+        Fault(kind, layer, name, f"{sentence}, in {where}", apply, form)
+        for name, (sentence, form, apply) in _SAMPLES.items()
     ]
 
 
@@ -297,25 +298,27 @@ _SIZES: dict[str, tuple[str, str, Callable[[Trace], float]]] = {
 }
 
 
-def sizes(prefix: str, layer: int, where: str) -> list[Fault]:
+def size_faults(prefix: str, layer: int, where: str) -> list[Fault]:
     """A wrong sign or factor of what is called `where`. The places are `prefix`sign, `prefix`mean for the mean over
     the samples, and `prefix`size."""
     at = "" if prefix else where
-    sign = Fault(f"{prefix}sign", layer, "sign", f"{where} has the wrong sign", lambda here: -1.0, "−", at=at)
+    sign = Fault(
+        f"{prefix}sign", layer, "sign", f"{where} has the wrong sign", lambda context: -1.0, "−", at=at
+    )
     scaled = [
         Fault(
             prefix + ("mean" if "N" in form else "size"),
             layer,
             name,
-            f"{where} {says}",
+            f"{where} {sentence}",
             _factor(of),
             form,
             at=at,
         )
-        for name, (says, form, of) in _SIZES.items()
+        for name, (sentence, form, of) in _SIZES.items()
     ]
     return [sign, *scaled]
 
 
 def _factor(of: Callable[[Trace], float]) -> Apply:
-    return lambda here: of(here.trace)
+    return lambda context: of(context.trace)

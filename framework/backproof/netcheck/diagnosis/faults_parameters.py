@@ -8,119 +8,131 @@ import numpy as np
 
 from backproof.contracts import Array, Trace
 from backproof.netcheck.diagnosis.fault import Apply, Context, Fault
-from backproof.netcheck.diagnosis.faults_hidden import fits
+from backproof.netcheck.diagnosis.faults_hidden import if_shape
 
 
 def _input(place: Callable[[Context, Array], Array]) -> Apply:
     """Another input in the place of h of the layer below, if it has its shape."""
 
-    def apply(here: Context) -> Array | None:
-        h = here.trace.h[here.layer - 1]
-        other = fits(place(here, h), h.shape)
-        return None if other is None else here.delta.T @ other
+    def apply(context: Context) -> Array | None:
+        h = context.trace.h[context.layer - 1]
+        other = if_shape(place(context, h), h.shape)
+        return None if other is None else context.delta.T @ other
 
     return apply
 
 
 #: name -> what it says, its form, its numbers. δ is ∂Err/∂a of the layer, {in} its input.
 _WEIGHTS: dict[str, tuple[str, str, Apply]] = {
-    "no_gradient": ("the gradient of W{l} is zero", "0", lambda here: 0 * here.trace.W[here.layer]),
-    "no_input": ("the input {in} is missing", "1", _input(lambda here, h: np.ones_like(h))),
+    "no_gradient": ("the gradient of W{l} is zero", "0", lambda context: 0 * context.trace.W[context.layer]),
+    "no_input": ("the input {in} is missing", "1", _input(lambda context, h: np.ones_like(h))),
     "pre_activation": (
         "a{m} stands where h{m} = φ(a{m}) belongs: the input before its activation",
         "(a{m})_n{d}",
-        _input(lambda here, h: here.trace.a[here.layer - 1]),
+        _input(lambda context, h: context.trace.a[context.layer - 1]),
     ),
     "phi_twice": (
         "φ(h{m}) stands where h{m} belongs: φ is applied twice",
         "φ((h{m})_n{d})",
-        _input(lambda here, h: here.trace.phi(h)),
+        _input(lambda context, h: context.trace.phi(h)),
     ),
     "slope_for_input": (
         "φ'(a{m}) stands where h{m} belongs",
         "φ'((a{m})_n{d})",
-        _input(lambda here, h: here.trace.dphi(here.trace.a[here.layer - 1])),
+        _input(lambda context, h: context.trace.dphi(context.trace.a[context.layer - 1])),
     ),
     "network_input": (
         "x stands where h{m} belongs: the network's input for the layer's",
         "x_n{d}",
-        _input(lambda here, h: here.trace.x),
+        _input(lambda context, h: context.trace.x),
     ),
-    "logits_for_input": ("z stands where {in} belongs", "z_n{d}", _input(lambda here, h: here.trace.z)),
-    "input_squared": ("{in}² stands where {in} belongs", "{below}_n{d}²", _input(lambda here, h: h * h)),
-    "input_absolute": ("|{in}| stands where {in} belongs", "|{below}_n{d}|", _input(lambda here, h: np.abs(h))),
+    "logits_for_input": ("z stands where {in} belongs", "z_n{d}", _input(lambda context, h: context.trace.z)),
+    "input_squared": ("{in}² stands where {in} belongs", "{below}_n{d}²", _input(lambda context, h: h * h)),
+    "input_absolute": (
+        "|{in}| stands where {in} belongs",
+        "|{below}_n{d}|",
+        _input(lambda context, h: np.abs(h)),
+    ),
     "input_sign": (
         "only the sign of {in} stands there",
         "sign({below}_n{d})",
-        _input(lambda here, h: np.sign(h)),
+        _input(lambda context, h: np.sign(h)),
     ),
     "input_centred": (
         "the mean over the samples is taken off {in}",
         "({below}_n{d} − Σ_n {below}_n{d} / N)",
-        _input(lambda here, h: h - h.mean(0)),
+        _input(lambda context, h: h - h.mean(0)),
     ),
     "input_of_other_samples": (
         "the input is that of the samples before: ∂Err/∂a{l} and {in} are not in the same order",
         "{below}_n−1,{d}",
-        _input(lambda here, h: np.roll(h, 1, 0)),
+        _input(lambda context, h: np.roll(h, 1, 0)),
     ),
     "input_reversed": (
         "{in} is taken in the reverse order of its units",
         "",
-        _input(lambda here, h: h[:, ::-1]),
+        _input(lambda context, h: h[:, ::-1]),
     ),
     "product_of_sums": (
         "the sums over the samples are taken of ∂Err/∂a{l} and of {in} apart: a product of sums",
         "(Σ_n {below}_n{d})",
-        lambda here: np.outer(here.delta.sum(0), here.trace.h[here.layer - 1].sum(0)),
+        lambda context: np.outer(context.delta.sum(0), context.trace.h[context.layer - 1].sum(0)),
     ),
     "product_of_means": (
         "∂Err/∂a{l} is multiplied by the mean of {in} over the samples",
         "(Σ_n {below}_n{d} / N)",
-        lambda here: np.outer(here.delta.sum(0), here.trace.h[here.layer - 1].mean(0)),
+        lambda context: np.outer(context.delta.sum(0), context.trace.h[context.layer - 1].mean(0)),
     ),
     "transposed": (
         "the gradient of W{l} is transposed",
         "",
-        lambda here: fits((here.trace.h[here.layer - 1].T @ here.delta), here.trace.W[here.layer].shape),
+        lambda context: if_shape(
+            (context.trace.h[context.layer - 1].T @ context.delta), context.trace.W[context.layer].shape
+        ),
     ),
     "reshaped": (
         "the gradient of W{l} is in the order of its transpose: reshaped, where it should be transposed",
         "",
-        lambda here: np.reshape(here.trace.h[here.layer - 1].T @ here.delta, here.trace.W[here.layer].shape),
+        lambda context: np.reshape(
+            context.trace.h[context.layer - 1].T @ context.delta, context.trace.W[context.layer].shape
+        ),
     ),
     "one_added_to_input": (
         "1 is added to the input {in}, as if the bias were in W{l} too",
         "({below}_n{d} + 1)",
-        _input(lambda here, h: h + 1),
+        _input(lambda context, h: h + 1),
     ),
     "all_units_summed": (
         "the gradient of W{l} is summed over its units: the same row for all",
         "",
-        lambda here: np.repeat(
-            (here.delta.T @ here.trace.h[here.layer - 1]).sum(0, keepdims=True), here.delta.shape[1], axis=0
+        lambda context: np.repeat(
+            (context.delta.T @ context.trace.h[context.layer - 1]).sum(0, keepdims=True),
+            context.delta.shape[1],
+            axis=0,
         ),
     ),
     "all_inputs_summed": (
         "the gradient of W{l} is summed over its inputs: the same column for all",
         "(Σ_{d} {below}_n{d})",
-        lambda here: (
-            here.delta.T
-            @ np.repeat((h := here.trace.h[here.layer - 1]).sum(1, keepdims=True), h.shape[1], axis=1)
+        lambda context: (
+            context.delta.T
+            @ np.repeat((h := context.trace.h[context.layer - 1]).sum(1, keepdims=True), h.shape[1], axis=1)
         ),
     ),
     "times_weights": (
         "the gradient of W{l} is multiplied by W{l}",
         "{below}_n{d} (W{l})_{h}{d}",
-        lambda here: here.delta.T @ here.trace.h[here.layer - 1] * here.trace.W[here.layer],
+        lambda context: context.delta.T @ context.trace.h[context.layer - 1] * context.trace.W[context.layer],
     ),
     "delta_of_layer_above": (
         "∂Err/∂a{u} stands where ∂Err/∂a{l} belongs",
         "",
-        lambda here: (
+        lambda context: (
             None
-            if here.above is None
-            else fits(here.above.T @ here.trace.h[here.layer - 1], here.trace.W[here.layer].shape)
+            if context.above is None
+            else if_shape(
+                context.above.T @ context.trace.h[context.layer - 1], context.trace.W[context.layer].shape
+            )
         ),
     ),
 }
@@ -129,52 +141,54 @@ _BIASES: dict[str, tuple[str, str, Apply]] = {
     "no_gradient": (
         "the gradient of b{l} is zero: the bias is forgotten",
         "0",
-        lambda here: 0 * here.delta.sum(0),
+        lambda context: 0 * context.delta.sum(0),
     ),
     "times_bias": (
         "the gradient of b{l} is multiplied by b{l}",
         "(b{l})_{h}",
-        lambda here: here.delta.sum(0) * here.trace.b[here.layer],
+        lambda context: context.delta.sum(0) * context.trace.b[context.layer],
     ),
     "times_output": (
         "∂Err/∂a{l} is multiplied by its own {out}, where a bias has the input 1",
         "{own}_n{h}",
-        lambda here: (here.delta * here.trace.h.get(here.layer, here.trace.z)).sum(0),
+        lambda context: (context.delta * context.trace.h.get(context.layer, context.trace.z)).sum(0),
     ),
     "times_pre_activation": (
         "∂Err/∂a{l} is multiplied by a{l}, where a bias has the input 1",
         "(a{l})_n{h}",
-        lambda here: (here.delta * here.trace.a[here.layer]).sum(0),
+        lambda context: (context.delta * context.trace.a[context.layer]).sum(0),
     ),
     "all_units_summed": (
         "the gradient of b{l} is summed over its units too: one number for all",
         "",
-        lambda here: np.full_like(here.delta[0], here.delta.sum()),
+        lambda context: np.full_like(context.delta[0], context.delta.sum()),
     ),
     "all_units_averaged": (
         "the gradient of b{l} is averaged over its units: one number for all",
         "",
-        lambda here: np.full_like(here.delta[0], here.delta.sum(0).mean()),
+        lambda context: np.full_like(context.delta[0], context.delta.sum(0).mean()),
     ),
     "summed_over_inputs": (
         "the gradient of b{l} is that of W{l} summed over the inputs",
         "(Σ_{d} {below}_n{d})",
-        lambda here: (here.delta.T @ here.trace.h[here.layer - 1]).sum(1),
+        lambda context: (context.delta.T @ context.trace.h[context.layer - 1]).sum(1),
     ),
     "absolute_sum": (
         "|∂Err/∂a{l}| is summed, not ∂Err/∂a{l}",
         "",
-        lambda here: np.abs(here.delta).sum(0),
+        lambda context: np.abs(context.delta).sum(0),
     ),
     "delta_of_layer_above": (
         "∂Err/∂a{u} stands where ∂Err/∂a{l} belongs",
         "",
-        lambda here: None if here.above is None else fits(here.above.sum(0), here.delta[0].shape),
+        lambda context: (
+            None if context.above is None else if_shape(context.above.sum(0), context.delta[0].shape)
+        ),
     ),
 }
 
 
-def weights(trace: Trace, layer: int) -> list[Fault]:
+def weight_faults(trace: Trace, layer: int) -> list[Fault]:
     """All mistakes in the gradient of W of a layer, given its δ."""
     skipped = {"pre_activation", "phi_twice", "slope_for_input", "network_input"} if layer == 1 else set[str]()
     if layer == 2:
@@ -185,34 +199,36 @@ def weights(trace: Trace, layer: int) -> list[Fault]:
     else:
         skipped |= {"reshaped"}
     found = [
-        Fault("weights", layer, name, _said(says, layer), apply, form)
-        for name, (says, form, apply) in _WEIGHTS.items()
+        Fault("weights", layer, name, _said(sentence, layer), apply, form)
+        for name, (sentence, form, apply) in _WEIGHTS.items()
         if name not in skipped
     ]
     below = trace.h[layer - 1]
     for other in (m for m in trace.h if m not in (0, layer - 1) and trace.h[m].shape == below.shape):
-        says = _said(f"h{other} stands where {{in}} belongs: the output of another layer", layer)
-        apply = _input(lambda here, _, other=other: here.trace.h[other])
-        found.append(Fault("weights", layer, f"input_of_layer_{other}", says, apply, f"(h{other})_n{{d}}"))
+        sentence = _said(f"h{other} stands where {{in}} belongs: the output of another layer", layer)
+        apply = _input(lambda context, _, other=other: context.trace.h[other])
+        found.append(Fault("weights", layer, f"input_of_layer_{other}", sentence, apply, f"(h{other})_n{{d}}"))
     return found + _swapped("weights", "W", layer, dict(trace.W))
 
 
-def biases(trace: Trace, layer: int) -> list[Fault]:
+def bias_faults(trace: Trace, layer: int) -> list[Fault]:
     """All mistakes in the gradient of b of a layer, given its δ."""
     found = [
-        Fault("biases", layer, name, _said(says, layer), apply, form)
-        for name, (says, form, apply) in _BIASES.items()
+        Fault("biases", layer, name, _said(sentence, layer), apply, form)
+        for name, (sentence, form, apply) in _BIASES.items()
     ]
     return found + _swapped("biases", "b", layer, dict(trace.b))
 
 
-def ends(kind: str, layer: int, where: str) -> list[Fault]:
+def finish_faults(kind: str, layer: int, where: str) -> list[Fault]:
     """Mistakes with the finished gradient of a tensor that is called `where`; it stands in the place of δ.
     `kind` is weights or biases."""
     end, units = f"{kind}_end", f"{kind}_units"
-    found = [Fault(end, layer, name, f"{where} {says}", _finished(of)) for name, (says, of) in _ENDS.items()]
-    says = f"{where} has its units in reverse order"
-    found.append(Fault(units, layer, "reversed", says, _finished(lambda g: g[::-1])))
+    found = [
+        Fault(end, layer, name, f"{where} {sentence}", _finished(of)) for name, (sentence, of) in _ENDS.items()
+    ]
+    sentence = f"{where} has its units in reverse order"
+    found.append(Fault(units, layer, "reversed", sentence, _finished(lambda g: g[::-1])))
     if kind == "weights":
         found += [
             Fault(
@@ -232,12 +248,12 @@ _ENDS: dict[str, tuple[str, Callable[[Array], Array]]] = {
 
 
 def _finished(of: Callable[[Array], Array]) -> Apply:
-    return lambda here: of(here.delta)
+    return lambda context: of(context.delta)
 
 
 def _without(at: int) -> Apply:
-    def apply(here: Context) -> Array:
-        gradient = here.delta.copy()
+    def apply(context: Context) -> Array:
+        gradient = context.delta.copy()
         gradient[:, at] = 0
         return gradient
 
@@ -248,22 +264,22 @@ def _swapped(kind: str, letter: str, layer: int, tensors: dict[int, Array]) -> l
     """The gradient of another layer's tensor of the same shape."""
     found: list[Fault] = []
     for other in (m for m in tensors if m != layer and tensors[m].shape == tensors[layer].shape):
-        says = f"the gradient of {letter}{other} stands where that of {letter}{layer} belongs"
+        sentence = f"the gradient of {letter}{other} stands where that of {letter}{layer} belongs"
         name = f"gradient_of_{letter}{other}"
-        found.append(Fault(kind, layer, name, says, _gradient_of(f"{letter}{other}")))
+        found.append(Fault(kind, layer, name, sentence, _gradient_of(f"{letter}{other}")))
     return found
 
 
 def _gradient_of(tensor: str) -> Apply:
-    return lambda here: here.expected[tensor]
+    return lambda context: context.expected[tensor]
 
 
-def _said(says: str, layer: int) -> str:
+def _said(sentence: str, layer: int) -> str:
     h = "x" if layer == 1 else f"h{layer - 1}"
     parts = {"{l}": layer, "{m}": layer - 1, "{u}": layer + 1, "{in}": h, "{out}": "output"}
     for key, value in parts.items():
-        says = says.replace(key, str(value))
-    return says
+        sentence = sentence.replace(key, str(value))
+    return sentence
 
 
 _PENALTIES: dict[str, tuple[str, str, Callable[[Trace], float]]] = {
@@ -285,14 +301,14 @@ _PENALTIES: dict[str, tuple[str, str, Callable[[Trace], float]]] = {
 }
 
 
-def penalties(depth: int) -> list[Fault]:
+def penalty_faults(depth: int) -> list[Fault]:
     """The penalty's gradient in the gradient of the data loss, where it does not belong: it is added apart."""
     return [
-        Fault("penalty", depth, name, f"the penalty's gradient {says}", _part(of), form)
-        for name, (says, form, of) in _PENALTIES.items()
+        Fault("penalty", depth, name, f"the penalty's gradient {sentence}", _part(of), form)
+        for name, (sentence, form, of) in _PENALTIES.items()
     ]
 
 
 def _part(of: Callable[[Trace], float]) -> Apply:
     """The share of the penalty's gradient that is added to that of the loss."""
-    return lambda here: of(here.trace)
+    return lambda context: of(context.trace)

@@ -14,7 +14,7 @@ from backproof.netcheck.diagnosis.fault import Apply, Context, Fault
 LEAST = 3
 
 
-def clipped(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list[Fault]:
+def clipping_faults(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list[Fault]:
     """The gradients of a tensor are `numbers`, but where these pass the largest or the smallest entry given: of all
     cases, or of each."""
     given = [case.given[tensor] for case in cases]
@@ -52,14 +52,14 @@ def _clipped(
 ) -> Fault:
     limits = {id(case.trace): (one, other) for case, one, other in zip(cases, low, high, strict=True)}
 
-    def apply(here: Context) -> Array:
-        least, most = limits.get(id(here.trace), (low[0], high[0]))
-        return np.clip(here.delta, least, most)
+    def apply(context: Context) -> Array:
+        least, most = limits.get(id(context.trace), (low[0], high[0]))
+        return np.clip(context.delta, least, most)
 
     return _end(tensor, "clipped", f"the gradient of {tensor} is clipped{where}", apply)
 
 
-def fixed_norm(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list[Fault]:
+def norm_faults(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list[Fault]:
     """The gradients of a tensor, or of all together, are scaled to one norm, or down to one where they pass it."""
     given = [case.given[tensor] for case in cases]
     sizes = [float(np.linalg.norm(each)) for each in numbers]
@@ -74,20 +74,20 @@ def fixed_norm(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> 
     c = _limit(ratios, own)
     if c is not None:
         clip = _clip(ratios)
-        says = f"the gradient of {tensor} is scaled to norm {c:.6g}{clip}"
-        found.append(_end(tensor, "scaled_to_norm", says, _scaled(c, clip=bool(clip)), f"{c:.6g}"))
+        sentence = f"the gradient of {tensor} is scaled to norm {c:.6g}{clip}"
+        found.append(_end(tensor, "scaled_to_norm", sentence, _scaled(c, clip=bool(clip)), f"{c:.6g}"))
     c = _limit(ratios, whole)
     if c is not None and _clip(ratios):
         factors = {id(case.trace): ratio for case, ratio in zip(cases, ratios, strict=True)}
         depth = cases[0].depth
-        says = f"all gradients together are scaled down to norm {c:.6g} where they pass it: clipped by norm"
+        sentence = f"all gradients together are scaled down to norm {c:.6g} where they pass it: clipped by norm"
         found.append(
             Fault(
                 "factor",
                 depth,
                 "clipped_by_norm",
-                says,
-                lambda here: factors.get(id(here.trace), 1.0),
+                sentence,
+                lambda context: factors.get(id(context.trace), 1.0),
                 number=f"{c:.6g}",
                 at="∂Err/∂z",
             )
@@ -112,13 +112,13 @@ def _norm(case: Case) -> float:
 
 
 def _scaled(c: float, *, clip: bool) -> Apply:
-    def apply(here: Context) -> Array:
-        size = float(np.linalg.norm(here.delta)) or 1.0
-        return here.delta * (min(1.0, c / size) if clip else c / size)
+    def apply(context: Context) -> Array:
+        size = float(np.linalg.norm(context.delta)) or 1.0
+        return context.delta * (min(1.0, c / size) if clip else c / size)
 
     return apply
 
 
-def _end(tensor: str, name: str, says: str, apply: Apply, number: str = "limits") -> Fault:
+def _end(tensor: str, name: str, sentence: str, apply: Apply, number: str = "limits") -> Fault:
     kind = "weights_end" if tensor[0] == "W" else "biases_end"
-    return Fault(kind, int(tensor[1:]), name, says, apply, number=number)
+    return Fault(kind, int(tensor[1:]), name, sentence, apply, number=number)

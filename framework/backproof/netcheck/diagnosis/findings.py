@@ -9,7 +9,7 @@ import numpy as np
 from backproof.netcheck.diagnosis.backward import Evaluator, Mistakes, ledger
 from backproof.netcheck.diagnosis.case import Case, same
 from backproof.netcheck.diagnosis.counterexample import Evaluate, counterexample
-from backproof.netcheck.diagnosis.error_pattern import follows, structure, wrong_delta
+from backproof.netcheck.diagnosis.error_pattern import error_patterns, follows, share_wrong_delta
 from backproof.netcheck.diagnosis.fault import Fault
 from backproof.netcheck.diagnosis.formula_text import formula
 from backproof.netcheck.diagnosis.localize import WRONG, locate
@@ -53,27 +53,27 @@ class _Diagnosing:
     def __init__(self, cases: Sequence[Case], evaluate: Evaluate | None, probes: Sequence[Case]) -> None:
         self.cases, self.evaluate, self.depth = list(cases), evaluate, cases[0].depth
         self.steps = locate(probes)
-        self.judge = Evaluator(self.cases)
+        self.evaluator = Evaluator(self.cases)
         has_penalty = any(np.any(each) for case in self.cases for each in case.penalty.values())
-        self.search = Search(self.judge, ledger(self.cases[0].trace, penalty=has_penalty), self.depth)
+        self.search = Search(self.evaluator, ledger(self.cases[0].trace, penalty=has_penalty), self.depth)
         standard = all(same(c.trace.dloss(), (c.trace.p - c.trace.y) / c.trace.N) for c in self.cases)
         self.seed = "(p_n{k} − y_n{k})" if standard else "(N ∂Err/∂z)_n{k}"
 
     def __call__(self) -> Diagnosis:
         with np.errstate(all="ignore"):
-            plugins = plugin_findings(self.judge, self.depth)
+            plugins = plugin_findings(self.evaluator, self.depth)
             if plugins:
                 return Diagnosis(tuple(plugins), points=len(self.cases))
             equivalent = tuple(_alternative(each) for each in self.search.without_harmless())
-            if all(self.judge.right.values()):
+            if all(self.evaluator.right.values()):
                 return Diagnosis(equivalent=equivalent, points=len(self.cases))
-            found = self.search.throughout() or self.search.apart()
+            found = self.search.search_global() or self.search.search_per_tensor()
             return self._diagnosis(found, equivalent)
 
     def _diagnosis(self, found: Sequence[Explanation], equivalent: tuple[Alternative, ...]) -> Diagnosis:
         first, *others = found
         findings = self._findings(first, others)
-        wrong = [tensor for tensor in reversed(tensors_down(self.depth)) if not self.judge.right[tensor]]
+        wrong = [tensor for tensor in reversed(tensors_down(self.depth)) if not self.evaluator.right[tensor]]
         order = list(dict.fromkeys([tensor for each in findings for tensor in each.tensors[:1]] + wrong))
         example, notes = None, tuple[str, ...]()
         if self.evaluate is not None:
@@ -104,7 +104,7 @@ class _Diagnosing:
         """The tensors whose gradient this mistake changes."""
         tensors: list[str] = []
         for tensor, mistakes in chosen.mistakes.items():
-            if mistake in mistakes and not self.judge.explains(tensor, mistakes - {mistake}):
+            if mistake in mistakes and not self.evaluator.explains(tensor, mistakes - {mistake}):
                 tensors.append(tensor)
         return tensors
 
@@ -113,7 +113,7 @@ class _Diagnosing:
     ) -> Finding:
         mistake, shown = group[0], _shown(tensors)
         left = max((self._left(tensor, chosen.mistakes[tensor]) for tensor in tensors), default=0.0)
-        sentence = mistake.says
+        sentence = mistake.sentence
         if mistake.kind != "penalty" and not mistake.kind.endswith("_added"):
             sentence += f"; the same for {_and([each.where for each in group[1:]])}" if group[1:] else ""
             missing = self._missing(chosen, group, tensors)
@@ -140,10 +140,10 @@ class _Diagnosing:
         ]
 
     def _left(self, tensor: str, mistakes: Mistakes) -> float:
-        numbers = self.judge.numbers(tensor, mistakes)
+        numbers = self.evaluator.numbers(tensor, mistakes)
         if numbers is None:
             return float("inf")
-        pairs = zip(self.judge.cases, numbers, strict=True)
+        pairs = zip(self.evaluator.cases, numbers, strict=True)
         return max(case.left(tensor, each) for case, each in pairs)
 
     def _unknowns(self, chosen: Explanation) -> list[Finding]:
@@ -155,13 +155,13 @@ class _Diagnosing:
             if not tensors:
                 continue
             place, sentence = self._located(layer, tensors, bool(findings))
-            facts = [fact for tensor in tensors for fact in structure(tensor, self.cases)]
+            facts = [fact for tensor in tensors for fact in error_patterns(tensor, self.cases)]
             right = formula(_shown(tensors), self.depth, (), self.seed)
             below = [each for each in left if int(each[1:]) < layer]
             if (
                 below
                 and len(tensors) == 2
-                and wrong_delta(self.cases, layer)
+                and share_wrong_delta(self.cases, layer)
                 and follows(self.cases, layer, below)
             ):
                 sentence += "; what is wrong below follows from it"
@@ -175,7 +175,7 @@ class _Diagnosing:
         what = "∂Err/∂z" if layer == self.depth else f"∂Err/∂a{layer}"
         if len(tensors) == 1:
             other = f"b{layer}" if tensors[0][0] == "W" else f"W{layer}"
-            good = "right" if self.judge.right[other] else "explained"
+            good = "right" if self.evaluator.right[other] else "explained"
             step = "its product with the layer's input" if tensors[0][0] == "W" else "its sum over the samples"
             return tensors[0], f"unknown mistake in {tensors[0]} alone: {other} is {good}, so look at {step}"
         wrong = [step.place for step in self.steps if step.state == WRONG]
@@ -187,12 +187,12 @@ class _Diagnosing:
                 f"unknown mistake in φ'(a{layer}): what comes back to h{layer} is as it should be",
             )
         after = ", which may come from the layer above" if below_unknown else ""
-        if wrong_delta(self.cases, layer):
+        if share_wrong_delta(self.cases, layer):
             return (
                 what,
                 f"unknown mistake in {what}: W{layer} and b{layer} both follow from the same wrong {what}{after}",
             )
-        if wrong_delta(self.cases, layer) is None:
+        if share_wrong_delta(self.cases, layer) is None:
             return what, f"unknown mistake in {what}, or in W{layer} and b{layer} each{after}"
         return (
             f"W{layer}, b{layer}",
@@ -215,7 +215,7 @@ def _shown(tensors: Sequence[str]) -> str:
 
 
 def _alternative(mistake: Fault) -> Alternative:
-    return Alternative(mistake.name, mistake.where, mistake.says)
+    return Alternative(mistake.name, mistake.where, mistake.sentence)
 
 
 def _swaps(chosen: Explanation, group: Sequence[Fault], others: Sequence[Explanation]) -> list[Alternative]:

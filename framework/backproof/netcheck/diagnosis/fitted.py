@@ -10,7 +10,7 @@ import numpy as np
 from backproof.contracts import Array
 from backproof.netcheck.diagnosis.case import Case, same
 from backproof.netcheck.diagnosis.fault import Apply, Context, Fault
-from backproof.netcheck.diagnosis.faults_postprocess import clipped, fixed_norm
+from backproof.netcheck.diagnosis.faults_postprocess import clipping_faults, norm_faults
 
 #: How well the fitted numbers of the cases must agree.
 AGREE = 1e-6
@@ -19,7 +19,7 @@ ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
-class Scale:
+class PowerOfN:
     """c N^power: a number that is the same at every case, or goes with the samples of each."""
 
     c: float
@@ -42,44 +42,44 @@ class Scale:
         return N if shown == "1" else f"{shown} {N}"
 
 
-def fitted(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list[Fault]:
+def fitted_faults(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list[Fault]:
     """What makes the given gradients of a tensor out of `numbers`, its gradients without it, one per case."""
     found: list[Fault] = []
     given = [case.given[tensor] for case in cases]
-    factor = scale(cases, given, numbers)
+    factor = common_scale(cases, given, numbers)
     if factor is not None and abs(factor.c) > AGREE:
         found += _factors(tensor, factor, cases[0])
     gaps = [one - other for one, other in zip(given, numbers, strict=True)]
     layer, letter = int(tensor[1:]), tensor[0]
     own = [(case.trace.W if letter == "W" else case.trace.b)[layer] for case in cases]
     name, prefix = ("weights", "weights_") if letter == "W" else ("biases", "biases_")
-    strength = scale(cases, gaps, own)
+    strength = common_scale(cases, gaps, own)
     if strength is not None:
-        says = f"{strength.text} times the tensor itself is added, as a regulariser would"
-        found.append(_added(prefix, layer, "regulariser", says, strength, lambda each: each))
-    strength = scale(cases, gaps, [np.sign(each) for each in own])
+        sentence = f"{strength.text} times the tensor itself is added, as a regulariser would"
+        found.append(_added(prefix, layer, "regulariser", sentence, strength, lambda each: each))
+    strength = common_scale(cases, gaps, [np.sign(each) for each in own])
     if strength is not None:
-        says = f"{strength.text} times the sign of the tensor is added, as a regulariser would"
-        found.append(_added(prefix, layer, "sign_regulariser", says, strength, np.sign))
+        sentence = f"{strength.text} times the sign of the tensor is added, as a regulariser would"
+        found.append(_added(prefix, layer, "sign_regulariser", sentence, strength, np.sign))
     place = _one_entry(given, gaps)
     if place is not None:
         found.append(_entry(tensor, name, layer, place, cases, given, numbers))
-    return [*found, *clipped(tensor, cases, numbers), *fixed_norm(tensor, cases, numbers)]
+    return [*found, *clipping_faults(tensor, cases, numbers), *norm_faults(tensor, cases, numbers)]
 
 
-def may_fit(tensor: str, case: Case, numbers: Array) -> bool:
+def may_be_fitted(tensor: str, case: Case, numbers: Array) -> bool:
     """Whether one of `fitted` is possible at one case: most are not, and this tells it at little cost."""
     given = case.given[tensor]
     own = (case.trace.W if tensor[0] == "W" else case.trace.b)[int(tensor[1:])]
     gap = given - numbers
     return (
-        any(parallel(*each) for each in ((given, numbers), (gap, own), (gap, np.sign(own))))
+        any(is_parallel(*each) for each in ((given, numbers), (gap, own), (gap, np.sign(own))))
         or _one_entry([given], [gap]) is not None
         or same(given, np.clip(numbers, given.min(), given.max()))
     )
 
 
-def parallel(one: Array, other: Array) -> bool:
+def is_parallel(one: Array, other: Array) -> bool:
     """Whether one is a multiple of the other, or the other nothing but rounding beside it."""
     if not (np.isfinite(one).all() and np.isfinite(other).all()):
         return False
@@ -90,7 +90,7 @@ def parallel(one: Array, other: Array) -> bool:
     return same(one, by) or bool(np.allclose(one, by, 1e-6))
 
 
-def common(given: Sequence[Array], parts: Sequence[Array]) -> float | None:
+def common_factor(given: Sequence[Array], parts: Sequence[Array]) -> float | None:
     """The one number c with given = c · part at every case, if there is one."""
     each = _each(given, parts)
     if len(each) < 2:
@@ -101,11 +101,11 @@ def common(given: Sequence[Array], parts: Sequence[Array]) -> float | None:
     return c if _fits(given, parts, [c] * len(given)) else None
 
 
-def scale(cases: Sequence[Case], given: Sequence[Array], parts: Sequence[Array]) -> Scale | None:
+def common_scale(cases: Sequence[Case], given: Sequence[Array], parts: Sequence[Array]) -> PowerOfN | None:
     """The number c N^power with given = c N^power · part at every case, if there is one."""
-    c = common(given, parts)
+    c = common_factor(given, parts)
     if c is not None:
-        return Scale(c)
+        return PowerOfN(c)
     each = _each(given, parts)
     N = [float(case.trace.N) for case in cases]
     signs = {np.sign(ratio) for _, ratio in each}
@@ -115,7 +115,7 @@ def scale(cases: Sequence[Case], given: Sequence[Array], parts: Sequence[Array])
     sizes = np.log([abs(ratio) for _, ratio in each])
     power, start = np.polyfit(np.log([N[at] for at, _ in each]), sizes, 1)
     power = round(float(power), 6)
-    found = Scale(float(signs.pop()) * float(f"{np.exp(start):.9g}"), power)
+    found = PowerOfN(float(signs.pop()) * float(f"{np.exp(start):.9g}"), power)
     # Other powers come by chance, or of something else that grows with N.
     if 2 * power not in (-4, -2, -1, 1, 2, 4):
         return None
@@ -139,20 +139,20 @@ def _fits(given: Sequence[Array], parts: Sequence[Array], numbers: Sequence[floa
     )
 
 
-def _factors(tensor: str, factor: Scale, case: Case) -> list[Fault]:
+def _factors(tensor: str, factor: PowerOfN, case: Case) -> list[Fault]:
     """An unknown factor in the tensor alone, or in δ of its layer, or of one above."""
     layer, depth = int(tensor[1:]), case.depth
     prefix = "weights_" if tensor[0] == "W" else "biases_"
     name = "power_of_N" if factor.power else "constant_factor"
-    says = f"is {factor.text} times what it should be, at every point{_like(factor, case)}"
+    sentence = f"is {factor.text} times what it should be, at every point{_like(factor, case)}"
     found = [
-        _scaled("", each, name, "∂Err/∂z" if each == depth else f"∂Err/∂a{each}", says, factor)
+        _scaled("", each, name, "∂Err/∂z" if each == depth else f"∂Err/∂a{each}", sentence, factor)
         for each in range(layer, depth + 1)
     ]
-    return [*found, _scaled(prefix, layer, name, f"the gradient of {tensor}", says, factor)]
+    return [*found, _scaled(prefix, layer, name, f"the gradient of {tensor}", sentence, factor)]
 
 
-def _like(factor: Scale, case: Case) -> str:
+def _like(factor: PowerOfN, case: Case) -> str:
     """Which size of the network the factor may come of."""
     sizes = {"D": case.trace.x.shape[1]} | {f"H{m}": len(case.trace.b[m]) for m in range(1, case.depth)}
     sizes["K"] = case.trace.z.shape[1]
@@ -166,23 +166,23 @@ def _like(factor: Scale, case: Case) -> str:
     return f" ({' or '.join(near)} here)" if near and not factor.power else ""
 
 
-def _scaled(prefix: str, layer: int, name: str, where: str, says: str, factor: Scale) -> Fault:
-    text, number = f"{where} {says}", factor.text
+def _scaled(prefix: str, layer: int, name: str, where: str, sentence: str, factor: PowerOfN) -> Fault:
+    text, number = f"{where} {sentence}", factor.text
     at = "" if prefix else where
-    apply: Apply = lambda here: factor.of(here.trace.N)  # noqa: E731
+    apply: Apply = lambda context: factor.of(context.trace.N)  # noqa: E731
     form = number if "/" not in number else f"({number})"
     return Fault(f"{prefix}factor", layer, name, text, apply, form, number=number, at=at)
 
 
 def _added(
-    prefix: str, layer: int, name: str, says: str, strength: Scale, of: Callable[[Array], Array]
+    prefix: str, layer: int, name: str, sentence: str, strength: PowerOfN, of: Callable[[Array], Array]
 ) -> Fault:
-    def apply(here: Context) -> Array:
-        tensor = here.trace.W[here.layer] if prefix == "weights_" else here.trace.b[here.layer]
-        return strength.of(here.trace.N) * of(tensor)
+    def apply(context: Context) -> Array:
+        tensor = context.trace.W[context.layer] if prefix == "weights_" else context.trace.b[context.layer]
+        return strength.of(context.trace.N) * of(tensor)
 
     form = f" + {strength.text} " + ("{T}" if name == "regulariser" else "sign({T})")
-    return Fault(prefix + "added", layer, name, says, apply, form, number=strength.text)
+    return Fault(prefix + "added", layer, name, sentence, apply, form, number=strength.text)
 
 
 def _one_entry(given: Sequence[Array], gaps: Sequence[Array]) -> tuple[int, ...] | None:
@@ -217,10 +217,10 @@ def _entry(
         what = f"it is {ratios[0]:.9g} times what it should be"
     values = {id(case.trace): one for case, one in zip(cases, given, strict=True)}
 
-    def apply(here: Context) -> Array:
-        entry = np.full(values[id(here.trace)].shape, np.nan)
-        entry[place] = values[id(here.trace)][place]
+    def apply(context: Context) -> Array:
+        entry = np.full(values[id(context.trace)].shape, np.nan)
+        entry[place] = values[id(context.trace)][place]
         return entry
 
-    says = f"only the entry {at} is wrong: {what}"
-    return Fault(f"{kind}_entry", layer, "one_entry", says, apply, number=at)
+    sentence = f"only the entry {at} is wrong: {what}"
+    return Fault(f"{kind}_entry", layer, "one_entry", sentence, apply, number=at)

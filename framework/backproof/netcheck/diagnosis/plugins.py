@@ -17,12 +17,12 @@ WITHIN = 1e-5
 CLOSE = 1e-6
 
 
-def plugin_findings(judge: Evaluator, depth: int) -> list[Finding]:
+def plugin_findings(evaluator: Evaluator, depth: int) -> list[Finding]:
     """The plugin that is to blame where a right backward pass, made of the plugins, does not give what is expected.
 
     The ledger is built of these same plugins, so it can then say nothing about the rest.
     """
-    off = [tensor for tensor in tensors_down(depth) if not _passes(judge, tensor)]
+    off = [tensor for tensor in tensors_down(depth) if not _passes(evaluator, tensor)]
     if not off:
         return []
     first = off[0]
@@ -31,16 +31,17 @@ def plugin_findings(judge: Evaluator, depth: int) -> list[Finding]:
     if layer == depth:
         sentence = "the loss's own gradient is not the derivative of its value: ∂Err/∂z itself is wrong"
         return [Finding("loss_gradient", "∂Err/∂z", depth, tuple(reversed(off)), sentence, right)]
-    at = _wrong_slope([each.trace for each in judge.cases], layer)
+    at = _wrong_slope([each.trace for each in evaluator.cases], layer)
     where = f": at a = {at[0]:.6g} it gives {at[1]:.6g}, the slope of φ is {at[2]:.6g}" if at else ""
     sentence = f"the activation's own φ' is not the derivative of its φ{where}"
     return [Finding("activation_slope", f"φ'(a{layer})", layer, tuple(reversed(off)), sentence, right)]
 
 
-def _passes(judge: Evaluator, tensor: str) -> bool:
-    numbers = judge.numbers(tensor, NONE)
+def _passes(evaluator: Evaluator, tensor: str) -> bool:
+    numbers = evaluator.numbers(tensor, NONE)
     return numbers is not None and all(
-        residual(each, case.expected[tensor]) <= CLOSE for each, case in zip(numbers, judge.cases, strict=True)
+        residual(each, case.expected[tensor]) <= CLOSE
+        for each, case in zip(numbers, evaluator.cases, strict=True)
     )
 
 
