@@ -117,7 +117,7 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
     "same name": ("a,a,y\n" + ROWS, {}, "columns 1 and 2 are both named 'a'"),
     "target": (
         "a,b,y\n" + ROWS, {"target": "yy"},
-        r"has no column 'yy' \(did you mean 'y'\?\). Its columns: a, b, y",
+        r"has no column 'yy', did you mean y\? Its columns: a, b, y",
     ),
     "no target": ("a,b,y\n" + ROWS, {"target": None}, "no target column is named. Its columns: a, b, y"),
     "ignored": ("a,b,y\n" + ROWS, {"ignore": ("c",)}, "has no column 'c'"),

@@ -6,7 +6,8 @@ import pytest
 from backproof.conformance.runner import outcomes
 from backproof.contracts import Space
 from backproof.contracts.errors import PluginError
-from backproof.discovery.registry import Entry, registry
+from backproof.discovery.entry import Entry
+from backproof.discovery.registry import registry
 from backproof.sweeps.suggest import explore, point
 
 from tests.helpers.sweeps import children, interrupt_at, parents, sweep

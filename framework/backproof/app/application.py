@@ -24,8 +24,8 @@ from backproof.app import config
 from backproof.app.session import Session, get_session, set_session, writable
 from backproof.cli.errors import explain
 from backproof.cli.main import complain
-from backproof.contracts.errors import PluginError
-from backproof.discovery.registry import PluginWarning, Registry, did_you_mean, registry
+from backproof.contracts.errors import PluginError, did_you_mean
+from backproof.discovery.registry import PluginWarning, Registry, registry
 from backproof.experiment.run import run
 from backproof.render.terminal import Terminal, console, show_diagnosis, ui_command
 from backproof.sweeps import jobs

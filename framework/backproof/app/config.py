@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from hydra.core.config_store import ConfigStore
+from hydra.core.config_store import ConfigNode, ConfigStore
 from omegaconf import MISSING, OmegaConf
 
 import backproof.plugins
 from backproof.app.sweep_options import SweepOptions
 from backproof.contracts import Metric, hyper
-from backproof.contracts.errors import InvalidValue, PluginError
-from backproof.contracts.fields import bounds_description
+from backproof.contracts.errors import InvalidValue, PluginError, did_you_mean
+from backproof.contracts.fields import construct, type_hints, value_description
 from backproof.data import DataOptions
-from backproof.discovery.registry import Registry, coerce, did_you_mean, type_description, type_hints
+from backproof.discovery.registry import Registry, registry
 from backproof.experiment.experiment import SINGLE, Experiment, ModelOptions, RunOptions
 from backproof.gradcheck import CheckOptions
 from backproof.nn.training import TrainOptions
@@ -64,39 +63,51 @@ def conf_dir() -> Path:
 
 
 def register(plugins: Registry) -> None:
-    """Put a schema for every plugin and for the options into Hydra's ConfigStore."""
-    share_config_store()
+    """Put a schema for every plugin and for the options into Hydra's ConfigStore, each made when it is loaded."""
+    repo = ConfigStore.instance().repo
     for kind in SINGLE:
-        for entry in plugins.entries(kind):
-            _store(mutable_copy(entry.cls, name=entry.name), entry.name, kind)
+        repo[kind] = {f"{name}.yaml": _schema(kind, name, plugins) for name in plugins.names(kind)}
     for key in SWITCHED:
-        for name, enabled in (("on", True), ("off", False)):
-            _store({"enabled": enabled}, name, key)
-    _store(_whole(), "backproof")
+        repo[key] = {f"{name}.yaml": _schema(key, name) for name in ("on", "off")}
+    repo["backproof.yaml"] = _schema(None, "backproof")
 
 
-def _store(node: Any, name: str, group: str | None = None) -> None:
-    """Store a config, also over an earlier one of that name: Hydra 1.4 warns unless `replace` is given."""
-    replace: dict[str, Any] = {"replace": True} if _can_replace() else {}
-    ConfigStore.instance().store(group=group, name=name, node=node, provider=PROVIDER, **replace)
+def _schema(group: str | None, name: str, plugins: Registry | None = None) -> _Schema:
+    """Return the node of a plugin, of a switch, or of the whole config; plugins are those of this process."""
+    if group in SINGLE:
+        return _Schema(group, name, functools.partial(_plugin_schema, plugins or registry(), group, name))
+    if group in SWITCHED:
+        return _Schema(group, name, functools.partial(OmegaConf.create, {"enabled": name == "on"}))
+    return _Schema(group, name, lambda: OmegaConf.structured(_whole()))
 
 
-@functools.cache
-def _can_replace() -> bool:
-    return "replace" in inspect.signature(ConfigStore.store).parameters
+class _Schema(ConfigNode):
+    """A node of Hydra's ConfigStore that is made when it is loaded: listing plugins then imports none of them."""
+
+    def __init__(self, group: str | None, name: str, make: Callable[[], Any]) -> None:
+        self._make = make
+        self.name, self.group, self.package, self.provider = f"{name}.yaml", group, None, PROVIDER
+
+    @property
+    def node(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The config of this node."""
+        return self._make()
+
+    def __copy__(self) -> ConfigNode:
+        # Hydra copies a node when it loads it.
+        return ConfigNode(self.name, self.node, self.group, self.package, self.provider)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Schema:
+        # Hydra 1.3 copies the whole store whenever it composes.
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The store travels to the workers of a sweep, which have the same plugins.
+        return _schema, (self.group, self.name.removesuffix(".yaml"))
 
 
-def share_config_store() -> None:
-    """Have Hydra compose from the ConfigStore itself, not from a copy.
-
-    Hydra 1.3 copies it, with a schema for every plugin, for each config: 30 ms of 100, and over a second of
-    `train --help`. Hydra 1.4 no longer does.
-    """
-    ConfigStore.__deepcopy__ = _itself  # type: ignore[attr-defined]
-
-
-def _itself(store: ConfigStore, memo: dict[int, Any]) -> ConfigStore:
-    return store
+def _plugin_schema(plugins: Registry, kind: str, name: str) -> Any:
+    return OmegaConf.structured(mutable_copy(plugins.get(kind, name), name))
 
 
 @functools.lru_cache(maxsize=1)
@@ -200,27 +211,13 @@ def _metrics(plugins: Registry, values: Any) -> tuple[Metric, ...] | None:
     return tuple(built)
 
 
-def construct(cls: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
-    """An options dataclass from plain values; `prefix` stands before the key in an InvalidValue."""
-    hints = type_hints(cls)
-    kwargs: dict[str, Any] = {}
-    for key, value in values.items():
-        hint = hints[key]
-        if dataclasses.is_dataclass(hint):
-            kwargs[key] = construct(cast("type[Any]", hint), value, f"{prefix}{key}.")
-        else:
-            kwargs[key] = coerce(f"{prefix}{key}", value, hint)
-    try:
-        return cls(**kwargs)
-    except InvalidValue as error:
-        raise InvalidValue(f"{prefix}{error.field}", error.given, error.expected) from None
-
-
 def keys(plugins: Registry) -> list[str]:
     """Every key that an override may name, for errors that show what is close."""
     found: list[str] = [*SINGLE, "metrics", "experiment"]
     for kind in SINGLE:
-        names = {field.name for entry in plugins.entries(kind) for field in dataclasses.fields(entry.cls)}
+        names = {
+            field.name for entry in plugins.usable(kind, warn=False) for field in dataclasses.fields(entry.cls)
+        }
         found += [f"{kind}.{name}" for name in sorted(names)]
     for options, prefix in ((RunOptions, ""), (OutputOptions, "")):
         found += _keys(options, prefix)
@@ -233,7 +230,7 @@ def expected(plugins: Registry, key: str) -> str:
     """What the value of a key must be, in words: 'a number > 0'; '' for a key that is none."""
     group, _, last = key.rpartition(".")
     if group in SINGLE:
-        classes: list[type[Any]] = [entry.cls for entry in plugins.entries(group)]
+        classes: list[type[Any]] = [entry.cls for entry in plugins.usable(group, warn=False)]
     elif group:
         cls = SECTIONS.get(group.partition(".")[0])
         for part in group.split(".")[1:]:
@@ -245,28 +242,26 @@ def expected(plugins: Registry, key: str) -> str:
     for cls in classes:
         for field in dataclasses.fields(cls):
             if field.name == last:
-                found[_wanted(type_hints(cls)[last], field, key)] = None
+                found[_value_description(type_hints(cls)[last], field, key)] = None
     return ", or ".join(found)
 
 
-def _wanted(hint: Any, field: dataclasses.Field[Any], key: str) -> str:
-    """A field's type and bounds in words."""
+def _value_description(hint: Any, field: dataclasses.Field[Any], key: str) -> str:
+    """Return what a field's value must be, in words."""
     if dataclasses.is_dataclass(hint):
         return f"its keys one by one: {', '.join(_keys(cast('type[Any]', hint), f'{key}.'))}"
-    bounds = bounds_description(field.metadata)
-    if bounds.startswith("one of"):
-        return bounds
-    words = type_description(hint)
-    null = " or null" * words.endswith(" or null")
-    example = ", written [1,2]" * words.startswith("a list of")
-    return f"{words.removesuffix(null)} {bounds}".strip() + example + null
+    return value_description(hint, field.metadata)
 
 
 def owners(plugins: Registry, kind: str, key: str) -> list[str]:
     """The plugins of a kind that have a hyperparameter of that name."""
     if kind not in SINGLE:
         return []
-    return [e.name for e in plugins.entries(kind) if key in {field.name for field in dataclasses.fields(e.cls)}]
+    return [
+        e.name
+        for e in plugins.usable(kind, warn=False)
+        if key in {field.name for field in dataclasses.fields(e.cls)}
+    ]
 
 
 def _keys(cls: type[Any], prefix: str) -> list[str]:

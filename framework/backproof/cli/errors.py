@@ -13,8 +13,9 @@ from hydra.errors import (
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from backproof.app import config
-from backproof.contracts.errors import BAD_INPUT, FAILED, BackproofError
-from backproof.discovery.registry import Registry, did_you_mean
+from backproof.contracts import KINDS
+from backproof.contracts.errors import BAD_INPUT, FAILED, BackproofError, PluginError, did_you_mean
+from backproof.discovery.registry import Registry
 
 
 def explain(error: BaseException, plugins: Registry) -> tuple[str, int] | None:
@@ -66,14 +67,13 @@ def _missing(error: MissingConfigException, plugins: Registry) -> str:
     if group in ("gradcheck", "tracking"):
         options = ["on", "off"]
     listed = f"\nThere are: {', '.join(sorted(options))}" if options else ""
-    broken = [
-        str(file)
-        for file, _ in plugins.broken
-        if file.stem == name and group in (file.parent.name, "derivation")
-    ]
-    if broken:
-        # Why it is broken was said when the plugins were found.
-        return f"{group}={name} cannot be used: {broken[0]} was left out, for the reason above"
+    if group in KINDS:
+        try:
+            plugins.entry(group, name)
+        except PluginError as problem:
+            # A file of that name was found, but is not a plugin.
+            if problem.__cause__ is not None:
+                return str(problem)
     if not group:
         return f"there is no config {name!r}{did_you_mean(name, options)}{listed}"
     return f"no {group} is called {name!r}{did_you_mean(name, options)}{listed}"

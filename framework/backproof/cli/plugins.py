@@ -14,8 +14,9 @@ from typing import Any
 from backproof.cli.main import complain
 from backproof.contracts import KINDS
 from backproof.contracts.errors import PluginError
-from backproof.contracts.fields import bounds_description
-from backproof.discovery.registry import ENVIRONMENT, Entry, PluginWarning, Registry, registry, required
+from backproof.contracts.fields import bounds_description, required
+from backproof.discovery.entry import Entry
+from backproof.discovery.registry import ENVIRONMENT, PluginWarning, Registry, registry
 from backproof.render.terminal import console
 
 
@@ -25,12 +26,12 @@ def list_plugins(kind: str | None) -> int:
     if plugins is None:
         return 2
     try:
-        entries = plugins.entries(kind)
+        entries = _usable(plugins, kind)
     except PluginError as error:
         return complain(str(error))
     out = console()
     if kind is None:
-        _overview(out, plugins)
+        _overview(out, entries)
         return 0
     for entry in entries:
         _details(out, entry)
@@ -79,7 +80,9 @@ def verify_plugins(kind: str | None, name: str | None) -> int:
     if plugins is None:
         return 2
     try:
-        entries = [plugins.entry(kind, name)] if kind and name else plugins.entries(kind)
+        entries = [plugins.entry(kind, name)] if kind and name else _usable(plugins, kind)
+        for entry in entries:
+            _ = entry.cls  # raises PluginError if it cannot be used
     except PluginError as error:
         return complain(str(error))
     out, failed = console(), 0
@@ -110,7 +113,17 @@ def _found() -> Registry | None:
     return plugins
 
 
-def _overview(out: Any, plugins: Registry) -> None:
+def _usable(plugins: Registry, kind: str | None) -> list[Entry]:
+    """The plugins that work; each of the others is a line on stderr."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PluginWarning)
+        entries = plugins.usable(kind)
+    for warning in caught:
+        print(f"backproof: warning: {warning.message}", file=sys.stderr)
+    return entries
+
+
+def _overview(out: Any, entries: list[Entry]) -> None:
     from rich import box
     from rich.table import Table
 
@@ -118,7 +131,7 @@ def _overview(out: Any, plugins: Registry) -> None:
     shown.add_column("kind", style="bold")
     shown.add_column("plugins")
     for kind in KINDS:
-        shown.add_row(kind, ", ".join(plugins.names(kind)))
+        shown.add_row(kind, ", ".join(entry.name for entry in entries if entry.kind == kind))
     out.print(shown)
     out.print("backproof plugins KIND shows hyperparameters, defaults and files.")
 

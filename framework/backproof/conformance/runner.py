@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from importlib import import_module
 
 from backproof.conformance.base import Check, Outcome
-from backproof.discovery.registry import Entry
+from backproof.discovery.entry import Entry
 
 
 def checks(kind: str) -> tuple[Check, ...]:

@@ -20,6 +20,8 @@ The command prints `explain()` and exits with `exit_code`. Any other exception i
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import ClassVar, cast
 
 #: Exit codes of the command.
@@ -118,6 +120,14 @@ class DivergedError(BackproofError, ArithmeticError):
     def summary(self) -> str:
         """Return the message, marked as a divergence."""
         return f"diverged: {self}"
+
+
+def did_you_mean(name: str, names: Iterable[str], n: int = 3) -> str:
+    """Return ', did you mean a or b?' with the `n` nearest of `names`, or '' if none is near."""
+    known = list(names)
+    near = [other for other in known if other.lower() == name.lower()]
+    near = near or difflib.get_close_matches(name, known, n=n, cutoff=0.5)
+    return f", did you mean {' or '.join(near)}?" if near else ""
 
 
 def override_value(value: object) -> str:

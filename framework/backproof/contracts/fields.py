@@ -1,14 +1,26 @@
-"""Fields of plugins and options: declared with their bounds, and checked when an instance is made."""
+"""Fields of plugins and options: declare them, describe them in words, convert plain values, and check bounds.
+
+A plugin or a section of options is a frozen dataclass. `hyper` declares a field with its bounds, `check_fields`
+checks an instance, and `construct` builds an instance from the plain values of a config or a file.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backproof.contracts.errors import InvalidValue
+
+_COMPARISONS = {"gt": np.greater, "ge": np.greater_equal, "lt": np.less, "le": np.less_equal}
+_SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+_TYPES = {float: "a number", int: "a whole number", bool: "true or false", str: "text", type(None): "null"}
 
 
 def hyper(
@@ -21,40 +33,109 @@ def hyper(
     lt: float | None = None,
     choices: tuple[Any, ...] | None = None,
 ) -> Any:
-    """Declare a hyperparameter: its default, one line on what it is, and the values it may take.
+    """Declare a hyperparameter: its default, one line of documentation, and the values it may take.
 
-    The default may be `dataclasses.MISSING` for a value that the user must give. A number may also be an
-    (R, 1) array, one value per member of a stack; a bound holds for each of them.
+    The default is `dataclasses.MISSING` for a value that the user must give. A number may also be an (R, 1) array,
+    one value for each member of a stack; the bounds then hold for every value.
     """
     bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt, "choices": choices}
     metadata = {"doc": doc, **{key: bound for key, bound in bounds.items() if bound is not None}}
     return dataclasses.field(default=default, metadata=metadata)
 
 
+@functools.cache
+def type_hints(cls: type[Any]) -> dict[str, Any]:
+    """Return the resolved annotations of a dataclass. Resolving them is most of the cost of building a plugin."""
+    return typing.get_type_hints(cls)
+
+
+def required(field: dataclasses.Field[Any]) -> bool:
+    """Return whether a field has no default, so that the user must give a value."""
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """Return the default of a field that has one."""
+    return field.default if field.default is not dataclasses.MISSING else cast(Any, field.default_factory)()
+
+
 def bounds_description(metadata: Any) -> str:
-    """What a field's bounds ask for, in words: '> 0 and < 1', or '' where it has none."""
+    """Return a field's bounds in words, such as '> 0 and < 1', or '' if it has none."""
     if "choices" in metadata:
         return "one of " + ", ".join(map(str, metadata["choices"]))
-    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-    return " and ".join(f"{sign} {metadata[key]}" for key, sign in signs.items() if key in metadata)
+    return " and ".join(f"{sign} {metadata[key]}" for key, sign in _SIGNS.items() if key in metadata)
 
 
-def _within(value: Any, metadata: Any) -> bool:
-    if "choices" in metadata:
-        return value in metadata["choices"]
-    values = cast("list[Any]", value) if isinstance(value, list | tuple) else [value]
-    for each in values:
-        if isinstance(each, str):
-            if metadata.keys() - {"doc"}:
-                return False
-            continue
-        number: NDArray[Any] = np.asarray(each)
-        signs = {"gt": np.greater, "ge": np.greater_equal, "lt": np.less, "le": np.less_equal}
-        if not np.isfinite(number).all() or not all(
-            sign(number, metadata[key]).all() for key, sign in signs.items() if key in metadata
-        ):
-            return False
-    return True
+def type_description(hint: Any) -> str:
+    """Return an annotation in words: `float | None` is 'a number or null'."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(map(type_description, typing.get_args(hint)))
+    if typing.get_origin(hint) is tuple:
+        item = type_description(typing.get_args(hint)[0]).removeprefix("a ")
+        return f"a list of {item}{'s' * item.endswith('number')}"
+    return _TYPES.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def value_description(hint: Any, metadata: Any) -> str:
+    """Return what a value must be, by type and bounds: 'a number > 0', 'a list of numbers, written [1,2]'."""
+    bounds = bounds_description(metadata)
+    if bounds.startswith("one of"):
+        return bounds
+    words = type_description(hint)
+    null = " or null" * words.endswith(" or null")
+    example = ", written [1,2]" * words.startswith("a list of")
+    return f"{words.removesuffix(null)} {bounds}".strip() + example + null
+
+
+def construct(cls: type[Any], values: Mapping[str, Any], prefix: str = "") -> Any:
+    """Return an instance of a dataclass, built from plain values; keys that are left out keep their defaults.
+
+    Raise InvalidValue for a value that is missing, of the wrong type, or out of bounds. Its field is the key with
+    `prefix` in front, such as `optimizer.lr`.
+    """
+    hints = type_hints(cls)
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        if dataclasses.is_dataclass(hints[key]):
+            arguments[key] = construct(cast("type[Any]", hints[key]), value, f"{prefix}{key}.")
+        else:
+            arguments[key] = coerce(prefix + key, value, hints[key])
+    for field in dataclasses.fields(cls):
+        if field.name not in arguments and required(field):
+            raise InvalidValue(prefix + field.name, None, f"a value: {field.metadata['doc']}")
+    try:
+        return cls(**arguments)
+    except InvalidValue as error:
+        raise InvalidValue(prefix + error.field, error.given, error.expected) from None
+
+
+def coerce(key: str, value: Any, hint: Any) -> Any:
+    """Return `value` as its annotation has it (a list as a tuple, an int as a float), or raise InvalidValue."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        for option in args:
+            try:
+                return coerce(key, value, option)
+            except InvalidValue:
+                continue
+    elif origin is tuple:
+        if isinstance(value, list | tuple):
+            return tuple(coerce(key, item, args[0]) for item in cast("list[Any]", value))
+    elif _fits(value, hint):
+        return float(value) if hint is float and type(value) is int else value
+    raise InvalidValue(key, value, type_description(hint))
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Return whether a value is of a type that is neither a union nor a tuple. A bool is not a number."""
+    if hint is Any:
+        return True
+    if isinstance(value, bool):
+        return hint is bool
+    # An (R, 1) array is one number for each member of a stack.
+    if hint in (int, float) and hasattr(value, "shape"):
+        return True
+    return isinstance(value, (int, float) if hint is float else typing.get_origin(hint) or hint)
 
 
 def check_fields(instance: Any) -> None:
@@ -68,3 +149,20 @@ def check_fields(instance: Any) -> None:
             elif not isinstance(value, str) and not np.isfinite(value).all():
                 expected = f"a finite number {expected}"
             raise InvalidValue(field.name, value, expected.strip())
+
+
+def _within(value: Any, metadata: Any) -> bool:
+    """Return whether a value, or every item of a list, is finite and inside the bounds."""
+    if "choices" in metadata:
+        return value in metadata["choices"]
+    for item in cast("list[Any]", value) if isinstance(value, list | tuple) else [value]:
+        if isinstance(item, str):
+            if metadata.keys() - {"doc"}:
+                return False
+            continue
+        number: NDArray[Any] = np.asarray(item)
+        if not np.isfinite(number).all() or not all(
+            compare(number, metadata[key]).all() for key, compare in _COMPARISONS.items() if key in metadata
+        ):
+            return False
+    return True

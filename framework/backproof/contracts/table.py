@@ -5,7 +5,6 @@ Takes plain NumPy columns, so that any reader can feed it. Every error names the
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from backproof.contracts.base import Array
 from backproof.contracts.dataset import CLASSIFICATION, MULTILABEL, REGRESSION, Dataset
+from backproof.contracts.errors import did_you_mean
 
 AUTO = "auto"
 #: Cells that stand for a value that is not there, in small letters.
@@ -125,9 +125,8 @@ class Table:
 
     def _require(self, name: str) -> None:
         if name not in self.columns:
-            near = difflib.get_close_matches(name, self.columns, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise ValueError(f"{self.source} has no column {name!r}{hint}. {self._listing()}")
+            hint = did_you_mean(name, self.columns, n=1)
+            raise ValueError(f"{self.source} has no column {name!r}{hint or '.'} {self._listing()}")
 
     def _first(self, cells: Array) -> str:
         return f"{self.row} {self.rows[int(np.flatnonzero(cells)[0])]}"

@@ -1,239 +1,196 @@
-"""Floor 1: finds the plugins and builds them from plain values. The only place where plugin code is imported.
+"""Find the installed plugins by the names of their files, and import each when it is used.
 
 A plugin is found in one of three places:
 
-    plugins/KIND/NAME.py   of this project, or of any other directory on the import path (a namespace package)
+    plugins/KIND/NAME.py   of backproof itself
     DIR/KIND/NAME.py       or DIR/NAME.py, for each DIR in the environment variable BACKPROOF_PLUGINS
     an entry point         of the group `backproof.plugins` of an installed distribution, naming a module
 
 A derivation may also be index formulas in NAME.yaml (or .yml), in the first two places; see `backproof.formulas`.
 In DIR itself, that is a YAML file with a key `gradients`.
+
+Searching lists folders. A file in the folder of its kind is not opened, and the kind of another one is read from its
+source. A file that cannot be imported, or two files of one name, are an error only for who uses that name.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import functools
-import importlib
-import importlib.util
-import inspect
 import os
-import sys
-import types
-import typing
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import backproof.plugins
 from backproof.contracts import KINDS, Derivation, Plugin
-from backproof.contracts.errors import InvalidValue, PluginError
-from backproof.discovery.yaml_derivation import SUFFIXES, derivation_of, is_derivation
+from backproof.contracts.errors import PluginError, did_you_mean
+from backproof.contracts.fields import construct
+from backproof.discovery.entry import SUFFIXES, Entry, is_derivation, kind_in_source
 
-#: Directories with plugin files, separated as PATH is.
+#: Directories with plugin files, separated as in PATH.
 ENVIRONMENT = "BACKPROOF_PLUGINS"
 ENTRY_POINTS = "backproof.plugins"
 
 
 class PluginWarning(UserWarning):
-    """A third party's plugin file that cannot be used; the others are not touched by it."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """One plugin that was found."""
-
-    kind: str
-    name: str
-    cls: type[Plugin]
-    file: Path
-
-
-def did_you_mean(name: str, names: list[str]) -> str:
-    """', did you mean ...?' where some of `names` are close to `name`."""
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    return f", did you mean {' or '.join(close)}?" if close else ""
+    """A plugin file that cannot be used, or a directory that does not exist."""
 
 
 class Registry:
-    """The plugins that are installed, by kind and name."""
+    """The installed plugins by kind and name."""
 
-    def __init__(self, entries: list[Entry], broken: list[tuple[Path, str]]) -> None:
-        self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
-        self.broken = broken
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            other = self._entries[entry.kind].setdefault(entry.name, entry)
-            if other is not entry:
-                raise PluginError(
-                    f"two plugins are called {entry.kind} {entry.name!r}:\n  {other.file}\n  {entry.file}\n"
-                    "Rename one of the files: a plugin's name is its file's"
-                )
+    def __init__(self, entries: list[Entry]) -> None:
+        self._entries: dict[str, dict[str, list[Entry]]] = {kind: {} for kind in KINDS}
+        #: Files whose kind is not in their source: it shows when they are imported.
+        self._unknown = [entry for entry in entries if not entry.kind]
+        for entry in entries:
+            if entry.kind:
+                self._add(entry)
 
     def names(self, kind: str) -> list[str]:
-        """The names of a kind's plugins, sorted."""
-        return list(self._of(kind))
+        """Return the names of the plugins of a kind, sorted. Nothing is imported."""
+        return sorted(self._of(kind))
 
     def entries(self, kind: str | None = None) -> list[Entry]:
-        """The plugins of one kind, or of all."""
-        return [entry for each in ([kind] if kind else KINDS) for entry in self._of(each).values()]
+        """Return the plugins of one kind, or of all, not yet imported."""
+        kinds = [kind] if kind else [*KINDS]
+        return [entry for kind in kinds for _, same in sorted(self._of(kind).items()) for entry in same]
+
+    def usable(self, kind: str | None = None, *, warn: bool = True) -> list[Entry]:
+        """Import the plugins of one kind, or of all, and return those that work.
+
+        Each of the others is a PluginWarning, unless `warn` is false.
+        """
+        usable: list[Entry] = []
+        for key in dict.fromkeys((entry.kind, entry.name) for entry in self.entries(kind)):
+            try:
+                entry = self.entry(*key)
+                _ = entry.cls
+            except PluginError as error:
+                if warn:
+                    warnings.warn(str(error), PluginWarning, stacklevel=2)
+            else:
+                usable.append(entry)
+        return usable
+
+    def declaring(self, kind: str, attribute: str) -> list[type[Plugin]]:
+        """Return the classes of a kind whose file sets a class attribute; only their files are imported."""
+        return [self.get(kind, entry.name) for entry in self.entries(kind) if entry.mentions(attribute)]
 
     def entry(self, kind: str, name: str) -> Entry:
-        """One plugin. Raises PluginError with the nearest names where there is none."""
-        entries = self._of(kind)
-        if name not in entries:
+        """Return one plugin, not yet imported.
+
+        Raise PluginError if there is none of that name, with the nearest names, or more than one.
+        """
+        same = self._of(kind).get(name, [])
+        if len(same) > 1:
+            files = "".join(f"\n  {entry.file}" for entry in same)
             raise PluginError(
-                f"no {kind} is called {name!r}{did_you_mean(name, [*entries])}\nInstalled: {', '.join(entries)}"
+                f"two plugins are called {kind} {name!r}:{files}\n"
+                "Rename one of the files: a plugin's name is its file's"
             )
-        return entries[name]
+        if same:
+            return same[0]
+        for entry in self._unknown:
+            if entry.name == name:
+                _ = entry.cls  # raises PluginError, which says why this file is not a plugin
+        names = self.names(kind)
+        raise PluginError(
+            f"no {kind} is called {name!r}{did_you_mean(name, names)}\nInstalled: {', '.join(names)}"
+        )
 
     def get(self, kind: str, name: str) -> type[Plugin]:
-        """The class of one plugin."""
+        """Import one plugin and return its class. Raise PluginError if it cannot be used."""
         return self.entry(kind, name).cls
 
     def build(self, kind: str, name: str, params: Mapping[str, Any] | None = None) -> Any:
-        """An instance with these hyperparameters and its own defaults for the others.
+        """Return an instance with these hyperparameters, and the defaults for the others.
 
-        Raises PluginError for an unknown name or hyperparameter, InvalidValue for a value that is missing, of
-        the wrong type or out of bounds; its `field` is the key in the config, as `optimizer.lr`.
+        Raise PluginError for an unknown name or hyperparameter, InvalidValue for a value that is missing, of the
+        wrong type or out of bounds; its `field` is the key in the config, such as `optimizer.lr`.
         """
-        cls, params = self.get(kind, name), dict(params or {})
-        fields = {field.name: field for field in dataclasses.fields(cls)}
-        hints = type_hints(cls)
-        for key, value in params.items():
+        cls, params = self.get(kind, name), params or {}
+        fields = list(cls.__dataclass_fields__)
+        for key in params:
             if key not in fields:
                 raise PluginError(
-                    f"{kind} {name!r} has no hyperparameter {key!r}{did_you_mean(key, [*fields])}\n"
+                    f"{kind} {name!r} has no hyperparameter {key!r}{did_you_mean(key, fields)}\n"
                     f"It has: {', '.join(fields) or 'none'}"
                 )
-            params[key] = coerce(f"{kind}.{key}", value, hints[key])
-        for key, field in fields.items():
-            if key not in params and required(field):
-                raise InvalidValue(f"{kind}.{key}", None, f"a value: {field.metadata['doc']}")
-        try:
-            return cls(**params)
-        except InvalidValue as error:
-            raise InvalidValue(f"{kind}.{error.field}", error.given, error.expected) from None
+        return construct(cls, params, f"{kind}.")
 
-    def _of(self, kind: str) -> dict[str, Entry]:
+    def _of(self, kind: str) -> dict[str, list[Entry]]:
         if kind not in self._entries:
             raise PluginError(
-                f"no kind of plugin is called {kind!r}{did_you_mean(kind, [*KINDS])}\nKinds: {', '.join(KINDS)}"
+                f"no kind of plugin is called {kind!r}{did_you_mean(kind, KINDS)}\nKinds: {', '.join(KINDS)}"
             )
+        self._resolve()
         return self._entries[kind]
 
-
-@functools.cache
-def type_hints(cls: type[Any]) -> dict[str, Any]:
-    """The annotations of a dataclass's fields. Resolving them is most of what building a plugin costs."""
-    return typing.get_type_hints(cls)
-
-
-def required(field: dataclasses.Field[Any]) -> bool:
-    """Whether the user must give a value: it has no default."""
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def coerce(key: str, value: Any, hint: Any) -> Any:
-    """`value` as its annotation has it (a list becomes a tuple, an int a float), or InvalidValue."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        for option in typing.get_args(hint):
+    def _resolve(self) -> None:
+        """Import the files that define a class of a base that is not named in their source, to learn their kind."""
+        for entry in [entry for entry in self._unknown if entry.ambiguous]:
             try:
-                return coerce(key, value, option)
-            except InvalidValue:
-                continue
-        raise InvalidValue(key, value, type_description(hint))
-    if typing.get_origin(hint) is tuple:
-        if not isinstance(value, list | tuple):
-            raise InvalidValue(key, value, type_description(hint))
-        return tuple(coerce(key, each, typing.get_args(hint)[0]) for each in cast("list[Any]", value))
-    if (
-        hint is Any
-        or (hint is type(None) and value is None)
-        or isinstance(value, typing.get_origin(hint) or ())
-    ):
-        return value
-    if hint is float and type(value) is int:
-        return float(value)
-    # An (R, 1) array stands for one number per member of a stack.
-    if hint in (int, float) and hasattr(value, "shape") and not isinstance(value, bool):
-        return value
-    if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or type(value) is not bool):
-        return value
-    raise InvalidValue(key, value, type_description(hint))
+                cls = entry.cls
+            except PluginError:
+                entry.ambiguous = False  # reported to whoever asks for it by name
+            else:
+                self._unknown.remove(entry)
+                entry.kind = cls.kind
+                self._add(entry)
 
-
-def type_description(hint: Any) -> str:
-    """A field's annotation in words: `float | None` is 'a number or null'."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return " or ".join(type_description(option) for option in typing.get_args(hint))
-    if typing.get_origin(hint) is tuple:
-        many = type_description(typing.get_args(hint)[0]).removeprefix("a ")
-        return f"a list of {many}{'s' * many.endswith('number')}"
-    words = {float: "a number", int: "a whole number", bool: "true or false", str: "text", type(None): "null"}
-    return words.get(hint, getattr(hint, "__name__", str(hint)))
-
-
-def plugin_in(file: Path) -> Entry:
-    """The plugin of one file, wherever it lies, as a test of it wants it. Raises what its import raises, and
-    TypeError or ValueError where it is not what a plugin must be."""
-    cls = derivation_of(file) if file.suffix in SUFFIXES else _plugin_class(_load(file), file, None)
-    cls.name = file.stem
-    return Entry(cls.kind, file.stem, cls, file)
+    def _add(self, entry: Entry) -> None:
+        self._entries[entry.kind].setdefault(entry.name, []).append(entry)
 
 
 @functools.lru_cache(maxsize=1)
 def registry() -> Registry:
-    """All plugins that are installed, found once. `registry.cache_clear()` makes the next call look again."""
-    found = _Found()
-    for folder, ours in _namespace():
-        for kind, file in _files(folder, flat=False):
-            found.add(
-                file, kind, functools.partial(_import, f"backproof.plugins.{kind}.{file.stem}", file), ours=ours
-            )
-    for folder in _environment():
-        for kind, file in _files(folder, flat=True):
-            found.add(file, kind, functools.partial(_load, file))
-    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.value):
-        found.add(_file_of(point), None, functools.partial(importlib.import_module, point.module))
-    return Registry(found.entries, found.broken)
+    """Return all installed plugins, found once. `registry.cache_clear()` makes the next call search again."""
+    entries: dict[Path, Entry] = {}
+    for entry in _search():
+        # The same file may be found in several ways.
+        entries.setdefault(entry.file.resolve(), entry)
+    return Registry(list(entries.values()))
 
 
-class _Found:
-    """What a search has come upon so far."""
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.broken: list[tuple[Path, str]] = []
-        self.seen: set[Path] = set()
-
-    def add(
-        self, file: Path, kind: str | None, module: Callable[[], types.ModuleType], *, ours: bool = False
-    ) -> None:
-        """Import a plugin file. One that is broken is a warning, unless it is our own."""
-        if file.resolve() in self.seen:
-            return
-        self.seen.add(file.resolve())
-        try:
-            cls = derivation_of(file) if file.suffix in SUFFIXES else _plugin_class(module(), file, kind)
-        # Whatever a stranger's file raises while it is imported must not stop the others.
-        except (Exception, SystemExit) as error:
-            if ours:
-                raise
-            reason = f"{type(error).__name__}: {error}"
-            self.broken.append((file, reason))
-            warnings.warn(f"plugin file {file} is left out: {reason}", PluginWarning, stacklevel=3)
-            return
-        cls.name = file.stem
-        self.entries.append(Entry(cls.kind, file.stem, cls, file))
-
-
-def _namespace() -> Iterator[tuple[Path, bool]]:
-    """The portions of the namespace package `plugins`, this project's own first."""
+def _search() -> Iterator[Entry]:
     for portion in backproof.plugins.__path__:
-        yield Path(portion), True
+        for kind in KINDS:
+            for file in _files(Path(portion) / kind, kind):
+                yield Entry(kind, file.stem, file, f"backproof.plugins.{kind}.{file.stem}")
+    for folder in _environment():
+        for kind in KINDS:
+            for file in _files(folder / kind, kind):
+                yield Entry(kind, file.stem, file)
+        for file in _files(folder, None):
+            yield _classified(Entry("", file.stem, file))
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.value):
+        file = _file_of(point)
+        yield _classified(Entry("", file.stem, file, point.module))
+
+
+def _files(folder: Path, kind: str | None) -> Iterator[Path]:
+    """Yield the plugin files of a folder; `kind` is None for a folder that is not that of a kind."""
+    for file in sorted(folder.glob("*.py")):
+        if not file.stem.startswith(("_", "test_")) and file.stem != "conftest":
+            yield file
+    if kind in (Derivation.kind, None):
+        for file in sorted(file for suffix in SUFFIXES for file in folder.glob(f"*{suffix}")):
+            if not file.stem.startswith("_") and (kind or is_derivation(file)):
+                yield file
+
+
+def _classified(entry: Entry) -> Entry:
+    """Set the kind of an entry, if its source tells."""
+    if entry.file.suffix in SUFFIXES:
+        entry.kind = Derivation.kind
+    else:
+        entry.kind, entry.ambiguous = kind_in_source(entry.file)
+    return entry
 
 
 def _environment() -> Iterator[Path]:
@@ -242,75 +199,21 @@ def _environment() -> Iterator[Path]:
         if folder.is_dir():
             yield folder
         else:
-            warnings.warn(f"{ENVIRONMENT} names {folder}, which is no directory", PluginWarning, stacklevel=3)
-
-
-def _files(folder: Path, *, flat: bool) -> Iterator[tuple[str | None, Path]]:
-    """(kind, file) of each plugin file; the kind is None for one that lies in no folder of a kind."""
-    for kind in (*KINDS, None) if flat else KINDS:
-        for file in sorted((folder / kind if kind else folder).glob("*.py")):
-            if not file.stem.startswith(("_", "test_")) and file.stem != "conftest":
-                yield kind, file
-    for place, kind in ((folder / Derivation.kind, Derivation.kind), (folder, None))[: 2 if flat else 1]:
-        for file in sorted(each for suffix in SUFFIXES for each in place.glob(f"*{suffix}")):
-            if not file.stem.startswith("_") and (kind or is_derivation(file)):
-                yield kind, file
-
-
-def _import(module: str, file: Path) -> types.ModuleType:
-    """The module of the namespace package, unless another file of the same name would be found in its place."""
-    spec = importlib.util.find_spec(module)
-    if spec is not None and spec.origin is not None and Path(spec.origin).resolve() == file.resolve():
-        return importlib.import_module(module)
-    return _load(file)
-
-
-def _load(file: Path) -> types.ModuleType:
-    """Import a file that is not on the import path, under a name of its own."""
-    name = f"backproof_plugin_{abs(hash(str(file)))}_{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their own module up by name while they are being made.
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+            warnings.warn(
+                f"{ENVIRONMENT} names {folder}, which is not a directory", PluginWarning, stacklevel=2
+            )
 
 
 def _file_of(point: EntryPoint) -> Path:
+    """Return the file of an entry point's module; its packages are not imported."""
+    top, *names = point.module.split(".")
     try:
-        spec = importlib.util.find_spec(point.module)
-    except ImportError:
+        spec = find_spec(top)
+    except (ImportError, ValueError):
         spec = None
-    # A module that is not there has no file; its import then says what is wrong.
+    for i in range(len(names)):
+        if spec is None:
+            break
+        spec = PathFinder.find_spec(".".join([top, *names[: i + 1]]), spec.submodule_search_locations)
+    # A module that does not exist has no file; importing it says what is wrong.
     return Path(spec.origin) if spec and spec.origin else Path(f"{point.module.rpartition('.')[2]}.py")
-
-
-def _plugin_class(module: types.ModuleType, file: Path, kind: str | None) -> type[Plugin]:
-    """The one plugin class defined in the module. Raises TypeError where it is not what a plugin must be."""
-    classes = [
-        each
-        for each in vars(module).values()
-        if inspect.isclass(each) and issubclass(each, Plugin) and each.__module__ == module.__name__
-    ]
-    if len(classes) != 1:
-        found = ", ".join(each.__name__ for each in classes) or "none"
-        raise TypeError(f"a plugin file must define one plugin class, found {found}")
-    cls = classes[0]
-    if not cls.kind or (kind and cls.kind != kind):
-        raise TypeError(f"{cls.__name__} is of kind {cls.kind or 'none'!r}, but its folder is for {kind!r}")
-    if inspect.isabstract(cls):
-        raise TypeError(f"{cls.__name__} lacks {', '.join(sorted(cls.__abstractmethods__))}")
-    if "__dataclass_fields__" not in vars(cls) or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        raise TypeError(f"{cls.__name__} must be a frozen dataclass: put @dataclass(frozen=True) above it")
-    for field in dataclasses.fields(cls):
-        if field.name in ("name", "kind"):
-            raise TypeError(f"{cls.__name__} has a field {field.name!r}: that name is taken, choose another")
-    if not file.stem.isidentifier():
-        raise TypeError(f"{file.name} cannot be a plugin's name: use letters, digits and _")
-    return cls

@@ -13,26 +13,16 @@ The file is read as text by place, never as values: what a key or a formula look
 from __future__ import annotations
 
 import dataclasses
-import re
 from pathlib import Path
 from typing import cast
 
 import yaml
 
-from backproof.formulas.errors import FormulaError, FormulasError, nearest
+from backproof.contracts.errors import did_you_mean
+from backproof.formulas.errors import FormulaError, FormulasError
 from backproof.formulas.rule import FormulaDerivation, Rule
 
-SUFFIXES = (".yaml", ".yml")
 KEYS = ("description", "activation", "loss", "gradients")
-_GRADIENTS = re.compile(rb"^gradients\s*:", re.MULTILINE)
-
-
-def is_derivation(file: Path) -> bool:
-    """Whether a YAML file that lies in no folder of a kind means to be a derivation: it has a key `gradients`."""
-    try:
-        return _GRADIENTS.search(file.read_bytes()) is not None
-    except OSError:
-        return False
 
 
 def derivation_of(file: Path) -> type[FormulaDerivation]:
@@ -41,7 +31,9 @@ def derivation_of(file: Path) -> type[FormulaDerivation]:
         raise ValueError(f"{file.name} cannot be a plugin's name: use letters, digits and _")
     top = _mapping(_document(file), "the file", KEYS)
     if "gradients" not in top:
-        raise ValueError(f"it has no key gradients, with a formula for each tensor{nearest('gradients', top)}")
+        raise ValueError(
+            f"it has no key gradients, with a formula for each tensor{did_you_mean('gradients', top)}"
+        )
     formulas = _mapping(top["gradients"], "gradients")
     texts = {left: _text(node, left) for left, node in formulas.items()}
     about = {key: _text(top[key], key) for key in KEYS if key in top and key != "gradients"}
@@ -90,7 +82,7 @@ def _mapping(node: yaml.Node, what: str, keys: tuple[str, ...] | None = None) ->
             raise ValueError(f"{_line(key)}{name} stands here twice")
         if keys and name not in keys:
             raise ValueError(
-                f"{_line(key)}there is no key {name!r}{nearest(name, keys)}\nExpected: {', '.join(keys)}"
+                f"{_line(key)}there is no key {name!r}{did_you_mean(name, keys)}\nExpected: {', '.join(keys)}"
             )
         found[name] = value
     return found

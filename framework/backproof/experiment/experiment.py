@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -117,7 +118,8 @@ class Experiment:
 
 def default_loss(plugins: Registry, task: str) -> Loss:
     """Return the default loss for a task."""
-    names = [e.name for e in plugins.entries("loss") if task in e.cls.default_for]  # type: ignore[attr-defined]
+    losses = cast("list[type[Loss]]", plugins.declaring(Loss.kind, "default_for"))
+    names = [loss.name for loss in losses if task in loss.default_for]
     if len(names) != 1:
         raise PluginError(
             f"no one loss is the default for {task} (there are {', '.join(names) or 'none'}): name one, loss=..."
@@ -127,15 +129,15 @@ def default_loss(plugins: Registry, task: str) -> Loss:
 
 def default_metrics(plugins: Registry, task: str, loss: Loss) -> tuple[Metric, ...]:
     """Return the default metrics for a task and a loss."""
-    metrics: list[Metric] = [plugins.build("metric", name) for name in plugins.names("metric")]
-    return tuple(metric for metric in metrics if task in metric.default_for and loss.prediction in metric.reads)
+    metrics = cast("list[type[Metric]]", plugins.declaring(Metric.kind, "default_for"))
+    return tuple(cls() for cls in metrics if task in cls.default_for and loss.prediction in cls.reads)
 
 
 def _check_task(plugins: Registry, data: SplitData, loss: Loss, metrics: Sequence[Metric]) -> None:
     """Raise InvalidValue if the loss or a metric is not for the dataset's task."""
 
     def suited(kind: str) -> str:
-        names = [e.name for e in plugins.entries(kind) if data.task in e.cls.tasks]  # type: ignore[attr-defined]
+        names = [e.name for e in plugins.usable(kind, warn=False) if data.task in e.cls.tasks]  # type: ignore[attr-defined]
         return f"for {data.task}, which is the dataset's task: {', '.join(names)}"
 
     if data.task not in loss.tasks:

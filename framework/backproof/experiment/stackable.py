@@ -16,7 +16,7 @@ import numpy as np
 
 from backproof.contracts import Array, Optimizer, Penalty, Plugin
 from backproof.contracts.errors import ConformanceError, InvalidValue, require
-from backproof.discovery.registry import type_hints
+from backproof.contracts.fields import type_hints
 from backproof.experiment.experiment import PreparedExperiment
 
 AnyPlugin = TypeVar("AnyPlugin", bound=Plugin)

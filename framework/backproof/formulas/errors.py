@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from backproof.contracts.errors import BackproofError
 
@@ -48,11 +47,3 @@ class FormulasError(BackproofError, ValueError):
     def __init__(self, errors: Sequence[FormulaError | str]) -> None:
         super().__init__("\n".join(map(str, errors)))
         self.errors = tuple(errors)
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Return ', did you mean ...?' if some of `names` are close to `name`, else nothing."""
-    known = list(names)
-    same_letters = [candidate for candidate in known if candidate.lower() == name.lower()]
-    close = same_letters or difflib.get_close_matches(name, known, n=2, cutoff=0.5)
-    return f", did you mean {' or '.join(close)}?" if close else ""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from backproof.formulas.errors import FormulaError, nearest
+from backproof.contracts.errors import did_you_mean
+from backproof.formulas.errors import FormulaError
 from backproof.formulas.parser import is_array
 from backproof.formulas.tree import Entry, Index, Node, Sum, children, free
 
@@ -140,7 +141,7 @@ class _Checker:
         if axes is None:
             raise FormulaError(
                 f"there is no {node.name} in a network with the tensors {', '.join(tensors_of(self.depth))}"
-                f"{nearest(node.name, arrays_of(self.depth))}",
+                f"{did_you_mean(node.name, arrays_of(self.depth))}",
                 f"one of {', '.join(arrays_of(self.depth))}",
                 node.start,
                 node.start + len(node.name),

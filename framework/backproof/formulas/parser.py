@@ -18,7 +18,8 @@ import keyword
 import re
 from itertools import pairwise
 
-from backproof.formulas.errors import FormulaError, nearest
+from backproof.contracts.errors import did_you_mean
+from backproof.formulas.errors import FormulaError
 from backproof.formulas.tree import (
     FUNCTIONS,
     Apply,
@@ -293,7 +294,7 @@ class _Reader:
                 raise FormulaError(f"{name} is an array", f"its indices in brackets: {name}[...]", *place)
             case ast.Call(func=ast.Name(id=name)):
                 expected = f"one of {', '.join(FUNCTIONS)}"
-                reason = f"there is no function {name!r}{nearest(name, FUNCTIONS)}"
+                reason = f"there is no function {name!r}{did_you_mean(name, FUNCTIONS)}"
                 raise FormulaError(reason, expected, *self.place(expr.func))
             case _:
                 raise FormulaError("this is called like a function", "a * between two factors", *place)
@@ -301,7 +302,7 @@ class _Reader:
     def unknown(self, name: str, expr: ast.expr) -> FormulaError:
         names = ["x", "y", "p", "z", *(f"{letter}{layer}" for letter in "ahWb" for layer in (1, 2, 3))]
         return FormulaError(
-            f"there is no array {name!r}{nearest(name, names)}", f"one of {ARRAYS}", *self.place(expr)
+            f"there is no array {name!r}{did_you_mean(name, names)}", f"one of {ARRAYS}", *self.place(expr)
         )
 
     def rejected(self, expr: ast.expr) -> FormulaError:

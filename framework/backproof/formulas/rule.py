@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from backproof.contracts import Array, Derivation, Trace
 from backproof.formulas import indices
-from backproof.formulas.errors import FormulaError, FormulasError, nearest
+from backproof.contracts.errors import did_you_mean
+from backproof.formulas.errors import FormulaError, FormulasError
 from backproof.formulas.evaluate import Compiled, check_range, compiled
 from backproof.formulas.parser import parse
 from backproof.formulas.tree import Index, Node, to_text
@@ -112,7 +113,7 @@ def _check_tensors(names: list[str], depth: int) -> list[FormulaError | str]:
     missing = [name for name in tensors if name not in names]
     unknown = [name for name in names if name not in tensors]
     errors: list[FormulaError | str] = [
-        f"{name} is not a tensor{nearest(name, tensors)}\n    {listed}" for name in unknown
+        f"{name} is not a tensor{did_you_mean(name, tensors)}\n    {listed}" for name in unknown
     ]
     if missing:
         errors.append(f"no formula for {', '.join(missing)}: {listed}")

@@ -220,7 +220,7 @@ def greater_is_better(name: str) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PluginWarning)
         try:
-            return bool(getattr(registry().entry("metric", last).cls, "greater_is_better", True))
+            return bool(getattr(registry().get("metric", last), "greater_is_better", True))
         except PluginError:
             # A loss, a time, a spread or an error; or a metric whose plugin is not installed here.
             return not any(part in last for part in ("loss", "error", "seconds", "_std"))

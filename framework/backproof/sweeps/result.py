@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from backproof.app.sweep_options import MAXIMIZE, MINIMIZE, SweepOptions
-from backproof.contracts.errors import InvalidValue
-from backproof.discovery.registry import did_you_mean
+from backproof.contracts.errors import InvalidValue, did_you_mean
 from backproof.experiment.experiment import PreparedExperiment
 
 #: The longest name of a run; MLflow cuts its columns far before.

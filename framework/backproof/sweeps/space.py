@@ -12,8 +12,8 @@ from typing import Any, cast
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from backproof.contracts import Space as SpacePlugin
-from backproof.contracts.errors import InvalidValue
-from backproof.discovery.registry import Registry, did_you_mean
+from backproof.contracts.errors import InvalidValue, did_you_mean
+from backproof.discovery.registry import Registry
 from backproof.sweeps.suggest import Domain, Interval, Suggestions, Take, explore, point
 
 LOG = "log"

@@ -7,8 +7,8 @@ import string
 from pathlib import Path
 
 from backproof.contracts import KINDS
-from backproof.contracts.errors import PluginError
-from backproof.discovery.registry import Registry, did_you_mean
+from backproof.contracts.errors import PluginError, did_you_mean
+from backproof.discovery.registry import Registry
 
 TEMPLATES = Path(__file__).parent / "templates"
 #: What Hydra would read as another thing than a name.
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 $scipy
 from backproof.conformance.runner import outcomes
-${kinds}from backproof.discovery.registry import plugin_in
+${kinds}from backproof.discovery.entry import plugin_in
 
 ENTRY = plugin_in(Path(__file__).parent / "$file")
 

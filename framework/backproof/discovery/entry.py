@@ -1,0 +1,178 @@
+"""One plugin file: its kind and name, and its class, imported when it is asked for."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+import traceback
+import types
+from pathlib import Path
+
+from backproof.contracts import KINDS, Plugin
+from backproof.contracts.errors import PluginError
+
+#: Of derivations that are index formulas.
+SUFFIXES = (".yaml", ".yml")
+_GRADIENTS = re.compile(rb"^gradients\s*:", re.MULTILINE)
+_BASES = {base.__name__: kind for kind, base in KINDS.items()}
+
+
+@dataclasses.dataclass(eq=False)
+class Entry:
+    """A plugin that was found."""
+
+    kind: str  # "" if it is not known before the file is imported
+    name: str
+    file: Path
+    module: str | None = None  # where it can be imported from; None for a file off the import path
+    #: Its class has a base that may or may not be that of a kind.
+    ambiguous: bool = False
+
+    @functools.cached_property
+    def cls(self) -> type[Plugin]:
+        """The plugin's class. Raise PluginError with file, line and reason if the file cannot be used."""
+        try:
+            return self.load()
+        # A plugin file may raise anything while it is imported.
+        except (Exception, SystemExit) as error:
+            named = f"{self.kind}={self.name}" if self.kind else self.name
+            line = _line(error, self.file)
+            raise PluginError(
+                f"the plugin {named} cannot be used: {self.file}{line}: {_reason(error)}"
+            ) from error
+
+    def load(self) -> type[Plugin]:
+        """Import the file and return its class.
+
+        Raise what the import raises, and TypeError or ValueError for a file that does not define a plugin.
+        """
+        if self.file.suffix in SUFFIXES:
+            from backproof.discovery.yaml_derivation import derivation_of
+
+            cls = derivation_of(self.file)
+        else:
+            cls = _plugin_class(self._import(), self.file, self.kind)
+        cls.name = self.name
+        return cls
+
+    def mentions(self, attribute: str) -> bool:
+        """Return whether the file's text contains a name, without importing it."""
+        return attribute.encode() in self.file.read_bytes()
+
+    def _import(self) -> types.ModuleType:
+        if self.module is None:
+            return _import_file(self.file)
+        if not self.module.startswith("backproof.plugins."):
+            return importlib.import_module(self.module)
+        spec = importlib.util.find_spec(self.module)
+        if spec is not None and spec.origin is not None and Path(spec.origin).resolve() == self.file.resolve():
+            return importlib.import_module(self.module)
+        # Another file of the same name comes first on the package's path.
+        return _import_file(self.file)
+
+
+def plugin_in(file: Path) -> Entry:
+    """Return the plugin of one file, wherever it is, imported: for a test of that file.
+
+    Raise what the import raises, and TypeError or ValueError for a file that does not define a plugin.
+    """
+    entry = Entry("", file.stem, file)
+    cls = entry.load()
+    entry.kind = cls.kind
+    entry.__dict__["cls"] = cls
+    return entry
+
+
+def is_derivation(file: Path) -> bool:
+    """Return whether a YAML file outside a folder of a kind is a derivation: it has a key `gradients`."""
+    try:
+        return _GRADIENTS.search(file.read_bytes()) is not None
+    except OSError:
+        return False
+
+
+def kind_in_source(file: Path) -> tuple[str, bool]:
+    """Return the kind that a module's source names ("" for none), and whether importing it may tell more.
+
+    The kind is that of the base of a class: `class Arctan(Activation)`.
+    """
+    if file.suffix != ".py" or not file.is_file():
+        return "", True
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return "", False
+    aliases = {
+        alias.asname: alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname
+    }
+    bases = [base for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for base in node.bases]
+    names = [base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "") for base in bases]
+    kinds = {_BASES[name] for name in (aliases.get(name, name) for name in names) if name in _BASES}
+    return (kinds.pop(), False) if len(kinds) == 1 else ("", bool(bases))
+
+
+def _import_file(file: Path) -> types.ModuleType:
+    """Import a file that is not on the import path, under a name that no other file has."""
+    name = f"backproof_plugin_{abs(hash(str(file)))}_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses look up their module by name while they are made.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _plugin_class(module: types.ModuleType, file: Path, kind: str) -> type[Plugin]:
+    """Return the one plugin class that a module defines. Raise TypeError if it is not what a plugin must be."""
+    classes = [
+        cls
+        for cls in vars(module).values()
+        if inspect.isclass(cls) and issubclass(cls, Plugin) and cls.__module__ == module.__name__
+    ]
+    if len(classes) != 1:
+        names = ", ".join(cls.__name__ for cls in classes) or "none"
+        raise TypeError(f"a plugin file must define one plugin class, found {names}")
+    cls = classes[0]
+    if not cls.kind or (kind and cls.kind != kind):
+        raise TypeError(f"{cls.__name__} is of kind {cls.kind or 'none'!r}, but its folder is for {kind!r}")
+    if inspect.isabstract(cls):
+        raise TypeError(f"{cls.__name__} lacks {', '.join(sorted(cls.__abstractmethods__))}")
+    if "__dataclass_fields__" not in vars(cls) or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        raise TypeError(f"{cls.__name__} must be a frozen dataclass: put @dataclass(frozen=True) above it")
+    for field in dataclasses.fields(cls):
+        if field.name in ("name", "kind"):
+            raise TypeError(
+                f"{cls.__name__} has a field {field.name!r}, which is reserved: choose another name"
+            )
+    if not file.stem.isidentifier():
+        raise TypeError(f"{file.name} cannot be a plugin's name: use letters, digits and _")
+    return cls
+
+
+def _line(error: BaseException, file: Path) -> str:
+    """Return ', line N', the line of the file where an import failed, or '' if it failed elsewhere."""
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        return f", line {error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f", line {lines[-1]}" if lines else ""
+
+
+def _reason(error: BaseException) -> str:
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{type(error).__name__}: {text}".rstrip(": ")
