@@ -88,7 +88,7 @@ def own_tests():
     """The outcome of each test in the files written, by file and name."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "mine", "-v", "-p", "no:cacheprovider", "--tb=no", "-W", "error"],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT / "framework")},
         capture_output=True,
         text=True,
         check=False,

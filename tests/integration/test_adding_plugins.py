@@ -117,13 +117,28 @@ def test_two_of_one_name_are_an_error_that_names_both(folder):
         ("import sys\nsys.exit(3)\n", "SystemExit"),
     ],
 )
-def test_a_broken_file_is_a_warning_and_stops_nobody(folder, content, reason):
-    (folder / "activation/bad.py").write_text(content)
+def test_a_broken_file_is_an_error_only_for_who_uses_it(folder, content, reason):
+    file = folder / "activation/bad.py"
+    file.write_text(content)
     done = backproof("train", "activation=arctan", *QUICK)
-    assert f"plugin file {folder / 'activation/bad.py'} is left out" in done.stderr
+    assert done.stderr == ""
+    done = backproof("train", "activation=bad", *QUICK, code=2)
+    assert f"the plugin activation=bad cannot be used: {file}" in done.stderr
     assert reason in done.stderr
     assert "Traceback" not in done.stderr
-    assert "arctan" in backproof("plugins").stdout
+    assert len(done.stderr.splitlines()) == 1
+    done = backproof("plugins")
+    assert "arctan" in done.stdout
+    assert f"warning: the plugin activation=bad cannot be used: {file}" in done.stderr
+
+
+def test_a_broken_file_beside_the_kinds_folders_is_an_error_only_for_who_uses_it(folder):
+    file = folder / "bad.py"
+    file.write_text("def broken(:\n")
+    assert backproof("train", "activation=arctan", *QUICK).stderr == ""
+    done = backproof("train", "activation=bad", *QUICK, code=2)
+    assert f"the plugin bad cannot be used: {file}, line 1: SyntaxError" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_wrong_derivative_is_stopped_before_training(folder):

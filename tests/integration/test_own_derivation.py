@@ -68,11 +68,13 @@ def found(folder, monkeypatch):
 def test_a_broken_file_is_a_warning(folder, monkeypatch):
     bad = folder / "derivation/bad.yaml"
     bad.write_text(yaml_of({**CS446, "W1": CS446["W1"].replace("n,k]", "n]", 1)}))
-    with pytest.warns(PluginWarning, match=r"bad.yaml is left out: FormulasError: line 4: W1: k is not summed"):
-        plugins = found(folder, monkeypatch)
-    assert "paper" in plugins.names("derivation")
-    assert "bad" not in plugins.names("derivation")
-    assert plugins.broken[0][0] == bad
+    plugins = found(folder, monkeypatch)
+    with pytest.warns(PluginWarning, match=r"bad.yaml: FormulasError: line 4: W1: k is not summed"):
+        usable = [entry.name for entry in plugins.usable("derivation")]
+    assert "paper" in usable
+    assert "bad" not in usable
+    with pytest.raises(PluginError, match=r"bad.yaml: FormulasError: line 4: W1: k is not summed"):
+        plugins.get("derivation", "bad")
 
 
 def test_other_yaml_beside_the_kinds_folders_is_left_alone(folder, monkeypatch):
@@ -92,14 +94,17 @@ def test_two_files_of_one_name_are_an_error(folder, monkeypatch, other):
             "    def gradients(self, trace):\n        return {}\n"
         )
     (folder / "derivation" / other).write_text(content)
+    plugins = found(folder, monkeypatch)
     with pytest.raises(PluginError, match="two plugins are called derivation 'paper'"):
-        found(folder, monkeypatch)
+        plugins.get("derivation", "paper")
+    assert plugins.get("derivation", "backprop").name == "backprop"
 
 
 def test_a_name_that_is_none(folder, monkeypatch):
     (folder / "derivation/my-rule.yaml").write_text(yaml_of(CS446))
+    plugins = found(folder, monkeypatch)
     with pytest.warns(PluginWarning, match=r"my-rule.yaml cannot be a plugin's name"):
-        found(folder, monkeypatch)
+        plugins.usable("derivation")
 
 
 def test_the_ready_experiment_trains_with_the_wrong_gradient(folder):

@@ -9,7 +9,7 @@ A plugin is found in one of three places:
 A derivation may also be index formulas in NAME.yaml (or .yml), in the first two places; see `backproof.formulas`.
 In DIR itself, that is a YAML file with a key `gradients`.
 
-Searching lists folders. A file in the folder of its kind is not opened, and the kind of another one is read from its
+Searching lists folders. A file in the folder of its kind is not opened; the kind of another one is read from its
 source. A file that cannot be imported, or two files of one name, are an error only for who uses that name.
 """
 
