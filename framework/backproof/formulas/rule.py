@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from backproof.contracts import Array, Derivation, Trace
-from backproof.formulas import indices
 from backproof.contracts.errors import did_you_mean
+from backproof.formulas import indices
 from backproof.formulas.errors import FormulaError, FormulasError
 from backproof.formulas.evaluate import Compiled, check_range, compiled
 from backproof.formulas.parser import parse

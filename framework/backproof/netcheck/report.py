@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backproof.gradcheck import GradcheckReport, Section
-from backproof.netcheck.diagnosis import Diagnosis
+
+if TYPE_CHECKING:
+    from backproof.netcheck.diagnosis import Diagnosis
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from backproof.contracts import Array, Penalty
 from backproof.gradcheck import ALONE, LOWER, CheckOptions
-from backproof.netcheck.diagnose import diagnose_network
 from backproof.netcheck.network import ON_KINKS, NetworkCheck
 from backproof.netcheck.report import NetworkReport
 from backproof.nn.mlp import MLP
@@ -53,5 +52,8 @@ class CheckSetup:
         )
         if not wrong:
             return report
+        # The diagnosis is 30 modules, and few runs need it.
+        from backproof.netcheck.diagnose import diagnose_network
+
         diagnosis = diagnose_network(self.net, self.X, self.y, self.penalty, self.theta, seed=self.seed)
         return dataclasses.replace(report, diagnosis=diagnosis)

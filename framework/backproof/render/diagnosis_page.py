@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import html
 import re
+from typing import TYPE_CHECKING
 
-from backproof.netcheck.diagnosis import Counterexample, Diagnosis, Finding
+if TYPE_CHECKING:
+    from backproof.netcheck.diagnosis import Counterexample, Diagnosis, Finding
 
 STYLE = """
 ol.found { padding-left: 1.4rem } ol.found li { margin: .5rem 0 } ol.found ul { margin: .2rem 0; color: #555 }

@@ -13,13 +13,14 @@ from backproof.app.config import OutputOptions
 from backproof.experiment import describe
 from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.run import Result
-from backproof.netcheck.diagnosis import Diagnosis
 from backproof.netcheck.report import NetworkReport
 from backproof.tracking import TrackingOptions
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
+
+    from backproof.netcheck.diagnosis import Diagnosis
 
 
 def console(*, stderr: bool = False) -> Console:
