@@ -24,6 +24,7 @@ def small_trial():
     return trial(OURS, rights=1, wrongs=1, every=7)
 
 
+@pytest.mark.slow
 def test_ours_accepts_nothing_wrong_and_rejects_nothing_right(small_trial):
     assert small_trial.right.total() == 6
     assert small_trial.wrong.total() > 380

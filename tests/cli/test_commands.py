@@ -13,6 +13,7 @@ from tests.helpers.command import BACKPROOF
 
 
 class TestOtherCommands:
+    @pytest.mark.slow
     def test_check_passes_and_fails_by_its_exit_code(self, workdir, capsys):
         assert main(["check", "dataset=iris", "activation=tanh"]) == 0
         shown = capsys.readouterr().out
@@ -28,6 +29,7 @@ class TestOtherCommands:
         moments = [section["moment"] for section in report["sections"]]
         assert moments == ["fresh", "moved", "one sample", "burned in", "odd sizes"]
 
+    @pytest.mark.slow
     def test_check_writes_a_page_that_needs_nothing_else(self, workdir, capsys):
         assert main(["check", "dataset=iris", "--report", "check.html"]) == 0
         page = Path("check.html").read_text()
@@ -83,6 +85,7 @@ class TestOtherCommands:
         assert main(["seed=1"]) == 2
         assert "backproof train seed=1" in capsys.readouterr().err
 
+    @pytest.mark.slow
     def test_train_help_shows_plugins_and_keys(self, workdir):
         done = subprocess.run([*BACKPROOF, "train", "--help"], capture_output=True, text=True, check=True)
         for part in (
@@ -95,6 +98,7 @@ class TestOtherCommands:
         ):
             assert part in done.stdout
 
+    @pytest.mark.slow
     def test_cfg_job_shows_the_config(self, workdir):
         done = subprocess.run(
             [*BACKPROOF, "train", "--cfg", "job", "optimizer=adam", "seed=3"],
@@ -107,6 +111,7 @@ class TestOtherCommands:
         assert "seed: 3" in done.stdout
         assert not Path("outputs").exists()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("line", "offered"),
         [

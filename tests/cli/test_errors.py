@@ -104,6 +104,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_block_with_exit_code_2_and_leaves_nothing(workdir, capsys, name):
     overrides, parts = BAD[name]

@@ -69,6 +69,7 @@ def store():
 
 
 class TestRuns:
+    @pytest.mark.slow
     def test_sweeps_and_single_runs_the_newest_first(self, shown):
         head, *rows = shown("runs").splitlines()
         assert head.split() == ["run", "name", "best", "check", "status", "when", "took"]
@@ -140,6 +141,7 @@ class TestRuns:
         assert " ± " in line
         assert "over 2 seeds" in line
 
+    @pytest.mark.slow
     def test_the_best_points_command_makes_the_same_runs(self, shown, tmp_path, monkeypatch):
         best = json.loads(shown("runs", "first", "--best", "--format", "json"))
         before = [get(store(), run_id) for run_id in best["runs"]]
@@ -153,6 +155,7 @@ class TestRuns:
         key = "val/loss"
         assert sorted(each.metrics[key] for each in after) == sorted(each.metrics[key] for each in before)
 
+    @pytest.mark.slow
     def test_a_command_made_of_parameters_alone_makes_the_same_run(self, workdir, tmp_path, monkeypatch):
         from backproof.report.points import own_words
 
@@ -167,6 +170,7 @@ class TestRuns:
     def test_best_of_all_runs_must_be_comparable(self, shown):
         assert "2 datasets (iris, wine)" in shown("runs", "--best", code=2)
 
+    @pytest.mark.slow
     def test_a_pipe_that_closes(self, workdir):
         script = f"{sys.executable} -m backproof runs first --format json | head -1"
         done = subprocess.run(
@@ -185,6 +189,7 @@ class TestRuns:
 
 
 class TestWhichRun:
+    @pytest.mark.slow
     def test_by_id_prefix_name_and_last(self, shown):
         every = json.loads(shown("runs", "--format", "json"))
         first = next(each for each in every if each["name"] == "first")

@@ -25,6 +25,7 @@ def artifacts(run_id, path=None):
 
 
 class TestTrain:
+    @pytest.mark.slow
     def test_one_run_shows_and_records_everything(self, workdir, capsys):
         assert main(["train", *QUICK, "optimizer.lr=0.05", "penalty=l2"]) == 0
         shown = capsys.readouterr().out
@@ -81,6 +82,7 @@ class TestTrain:
         assert json.loads((folder / "gradcheck.json").read_text())["passed"] is True
         assert json.loads((folder / "environment.json").read_text())["packages"]["numpy"] == np.__version__
 
+    @pytest.mark.slow
     def test_the_model_predicts_the_same_in_a_fresh_process(self, workdir):
         assert main(["train", *QUICK]) == 0
         (run,) = runs()
@@ -105,6 +107,7 @@ class TestTrain:
         ours = Predictor.load(folder / "weights", registry()).predict(load_iris().data)
         np.testing.assert_array_equal(np.array(json.loads(done.stdout.splitlines()[-1])), ours)
 
+    @pytest.mark.slow
     def test_repeats_record_means_and_every_seed(self, workdir, capsys):
         assert main(["train", *QUICK, "repeats=3", "seed=7"]) == 0
         assert "±" in capsys.readouterr().out
@@ -115,6 +118,7 @@ class TestTrain:
         assert [each["seed"] for each in seeds] == [7, 8, 9]
         assert run.data.metrics["test/loss"] == pytest.approx(np.mean([each["test/loss"] for each in seeds]))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("dataset", ["diabetes", "multilabel", "moons"])
     def test_every_task_has_its_pictures(self, workdir, dataset):
         assert main(["train", f"dataset={dataset}", "train.epochs=2", "tracking=off"]) == 0
@@ -122,10 +126,12 @@ class TestTrain:
         assert len(list((folder / "plots").glob("*.png"))) == 2
         assert not Path("outputs/mlflow.db").exists()
 
+    @pytest.mark.slow
     def test_gradcheck_off_is_recorded_as_skipped(self, workdir):
         assert main(["train", *QUICK, "gradcheck=off"]) == 0
         assert runs()[0].data.tags["backproof.gradcheck"] == "skipped"
 
+    @pytest.mark.slow
     def test_early_stopping_and_metrics_from_the_command(self, workdir, capsys):
         override = [
             "train.early_stopping.patience=2",
@@ -137,6 +143,7 @@ class TestTrain:
         assert "top_k" in shown
         assert "kept the parameters of epoch" in shown
 
+    @pytest.mark.slow
     def test_divergence_is_a_failed_run_with_what_was_measured(self, workdir, capsys):
         assert (
             main(["train", "dataset=digits", "optimizer.lr=5e3", "loss=squared_error", "dataset=diabetes"]) == 1
@@ -150,6 +157,7 @@ class TestTrain:
         assert "DivergedError" in run.data.tags["backproof.error"]
         assert run.data.metrics["gradcheck/max_relative_error"] < 1e-12
 
+    @pytest.mark.slow
     def test_an_environment_uri_is_respected(self, workdir, monkeypatch):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workdir}/other/my.db")
         assert main(["train", *QUICK]) == 0
@@ -177,6 +185,7 @@ def test_the_command_for_the_ui_opens_what_was_recorded(monkeypatch, options, ou
     assert ui_command(TrackingOptions(**options), outputs) == f"venv/bin/{expected}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code", "sweep"),
     [

@@ -9,6 +9,7 @@ from tests.helpers.command import QUICK, client, runs
 
 
 class TestSweep:
+    @pytest.mark.slow
     def test_eighteen_runs_under_one_parent(self, workdir, capsys):
         args = ["activation=relu,tanh,gelu", "optimizer=sgd,adam", "seed=0,1,2"]
         assert main(["train", "-m", *args, *QUICK]) == 0
@@ -34,10 +35,12 @@ class TestSweep:
         logged = [r.info.run_id for r in children if r.outputs and r.outputs.model_outputs]
         assert logged == [best]
 
+    @pytest.mark.slow
     def test_a_sweep_that_is_not_recorded_offers_no_ui(self, workdir, capsys):
         assert main(["train", "-m", "seed=0,1", *QUICK, "tracking=off", "gradcheck=off"]) == 0
         assert "backproof ui" not in capsys.readouterr().out
 
+    @pytest.mark.slow
     def test_a_failing_point_costs_the_others_nothing(self, workdir, capsys):
         assert main(["train", "-m", "dataset=diabetes", "optimizer.lr=0.01,5e3,0.02", "train.epochs=3"]) == 1
         captured = capsys.readouterr()
@@ -49,6 +52,7 @@ class TestSweep:
         assert parent.info.status == "FINISHED"
         assert parent.data.tags["backproof.failed"] == "1"
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("bad", ["optimizer.lr=0.1,-1", "activation=relu,tanhh", "dataset=iris,diabetes"])
     def test_a_bad_point_is_found_before_anything_runs(self, workdir, capsys, bad):
         assert main(["train", "-m", "loss=softmax_cross_entropy", bad]) == 2

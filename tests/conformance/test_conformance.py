@@ -6,6 +6,7 @@ from backproof.contracts import KINDS
 from backproof.discovery.registry import registry
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", registry().entries(), ids=lambda entry: f"{entry.kind}-{entry.name}")
 def test_plugin_conforms(entry):
     found = list(outcomes(entry))

@@ -98,6 +98,7 @@ def own_tests():
     return {(file, name): outcome for file, name, outcome in found}
 
 
+@pytest.mark.slow
 def test_what_is_written_is_used_from_the_command(workdir, monkeypatch, capsys):
     assert main(["new", "activation", "bent", "--dir", "some where"]) == 0
     export = next(line for line in capsys.readouterr().out.splitlines() if "export" in line)

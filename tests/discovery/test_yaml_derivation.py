@@ -78,6 +78,7 @@ def test_cs446_trains_as_backprop_does():
     np.testing.assert_allclose(ours.theta, own.theta, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_cs446_as_written_fails_in_these_two_tensors():
     with pytest.raises(GradcheckFailedError) as caught:
         run(derivation="cs446_as_written")

@@ -64,6 +64,7 @@ def optimizers():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("name", "numbers"), list(optimizers()))
 def test_a_stack_is_its_points(name, numbers, dtype):

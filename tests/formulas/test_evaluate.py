@@ -141,6 +141,7 @@ def test_a_letter_bound_by_a_sum_around_cannot_be_bound_again():
     assert error.reason == "k is already summed by the sum around this one"
 
 
+@pytest.mark.slow
 @examples(200)
 @given(written)
 def test_random_formulas_equal_plain_loops(drawn):

@@ -75,6 +75,7 @@ class TestOracles:
         assert max(sizes) <= MOST_ROWS
         assert sum(sizes) - count < len(sizes), "little is done twice"
 
+    @pytest.mark.slow
     @given(st.lists(st.tuples(st.booleans(), st.integers(0, 50)), max_size=5))
     @examples(40)
     def test_directions_together_are_those_one_after_the_other(self, given):
@@ -215,6 +216,7 @@ class TestCheck:
         assert report.max_relative_error < 1e-14
         assert report.sections[0].results[0].oracle == "complex step"
 
+    @pytest.mark.slow
     @given(seed=st.integers(0, 2**32 - 1), P=st.integers(2, 40))
     @examples(100)
     def test_accepts_right_gradients_anywhere(self, seed, P):

@@ -87,6 +87,7 @@ def test_the_networks_own_gradient_is_accepted(activation, loss, hidden, D, K, R
     assert section.passed, [(r.part, r.tensor, r.relative_error, r.tolerance) for r in section.results]
 
 
+@pytest.mark.slow
 @given(
     activation=st.sampled_from(PLUGINS["activation"]),
     loss=st.sampled_from(PLUGINS["loss"]),

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "backproof"]
 QUICK = ["dataset=iris", "train.epochs=2", "tracking=off"]
 

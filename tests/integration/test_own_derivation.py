@@ -10,6 +10,8 @@ from backproof.formulas import FormulaError
 
 from tests.helpers.formulas import CS446, REG, yaml_of
 
+pytestmark = pytest.mark.slow
+
 QUICK = ["dataset=iris", "train.epochs=2", "tracking=off"]
 
 

@@ -19,6 +19,8 @@ from backproof.cli.ui import MLFLOW_SERVER, QUIET
 from tests.helpers.command import BACKPROOF
 from tests.helpers.sweeps import QUICK, children, parents, points
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 DASK = ["hydra/launcher=dask", "hydra.launcher.n_workers=2"]
 #: What a person has who sets nothing.
@@ -83,7 +85,6 @@ def free_port():
         return probe.getsockname()[1]
 
 
-@pytest.mark.slow
 def test_dask_gives_what_the_basic_launcher_gives(workdir):
     args = ["seed=0,1,2", "gradcheck=on"]
     shown = run(*args, *DASK)
@@ -107,7 +108,6 @@ def test_dask_gives_what_the_basic_launcher_gives(workdir):
     assert processes_in(workdir) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--config-path", "--config-dir"])
 def test_dask_composes_from_the_configs_that_are_given(workdir, option):
     """With a config directory of the user's own, workers train what was planned, not the package's experiment."""
@@ -129,7 +129,6 @@ def test_dask_composes_from_the_configs_that_are_given(workdir, option):
     assert [run.data.params["activation"] for run in children(parent, "FINISHED")] == ["tanh", "tanh"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 def test_a_signal_ends_everything_and_the_sweep_can_go_on(workdir, number):
     args = ["seed=range(6)", "train.epochs=3000", *DASK]
@@ -152,7 +151,6 @@ def test_a_signal_ends_everything_and_the_sweep_can_go_on(workdir, number):
     assert not Path(parent.data.tags["backproof.folder"], ".running").exists()
 
 
-@pytest.mark.slow
 def test_killed_workers_and_a_killed_sweep(workdir):
     done = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks/chaos.py"), "--points", "30", "--worker-kills", "1"],
@@ -165,7 +163,6 @@ def test_killed_workers_and_a_killed_sweep(workdir):
     assert "30 of 30 points FINISHED, none twice, none missing" in done.stdout
 
 
-@pytest.mark.slow
 def test_a_scheduler_that_does_not_answer(workdir):
     address = f"tcp://127.0.0.1:{free_port()}"
     shown = run("seed=0,1", *DASK, f"hydra.launcher.address={address}", "hydra.launcher.timeout=1", code=2)
@@ -174,7 +171,6 @@ def test_a_scheduler_that_does_not_answer(workdir):
     assert parents() == []
 
 
-@pytest.mark.slow
 def test_joblib(workdir):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     run("seed=0,1,2,3", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
@@ -182,7 +178,6 @@ def test_joblib(workdir):
     assert sorted(int(each.data.params["seed"]) for each in children(parent, "FINISHED")) == [0, 1, 2, 3]
 
 
-@pytest.mark.slow
 def test_a_sweep_through_a_server_of_mlflow(workdir):
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
@@ -234,7 +229,6 @@ with multiprocessing.get_context("fork").Pool(8) as pool:
 """
 
 
-@pytest.mark.slow
 def test_eight_processes_write_into_one_sqlite_file(workdir):
     subprocess.run([sys.executable, "-W", "ignore", "-c", WRITERS], check=True, timeout=240, env=ENVIRONMENT)
     from backproof.tracking import Store, TrackingOptions
@@ -291,7 +285,6 @@ def two_hosts(workdir):
             subprocess.run(["ip", "netns", "del", name], check=False)
 
 
-@pytest.mark.slow
 def test_scheduler_and_worker_on_two_hosts(two_hosts):
     here, there = two_hosts
     address, uri = "tcp://10.213.7.1:8786", "http://10.213.7.1:5000"

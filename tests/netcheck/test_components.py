@@ -54,6 +54,7 @@ def test_every_loss_of_the_registry_is_here():
     assert set(LOSSES) == set(REG.names("loss"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", REG.names("activation"))
 def test_right_activations_pass(activation):
     report = checked("activation", "inputs", "hessian", activation=activation)
@@ -226,6 +227,7 @@ def test_functions_element_by_element():
 class TestCommand:
     ARGS = ("dataset=iris", "model.hidden=[5]")
 
+    @pytest.mark.slow
     def test_parts_on_the_terminal_as_json_and_as_a_page(self, tmp_path, capsys):
         page = tmp_path / "check.html"
         assert main(["check", "--parts", "activation,inputs", f"--report={page}", *self.ARGS]) == 0

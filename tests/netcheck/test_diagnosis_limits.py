@@ -48,6 +48,7 @@ STRANGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STRANGE)
 def test_what_has_no_name_is_unknown_at_its_place(name):
     rule, place = STRANGE[name]
@@ -113,6 +114,7 @@ def test_what_shows_only_in_sums_over_samples_is_said_to_be_there():
     assert "for a single sample every step is right" in found.message()
 
 
+@pytest.mark.slow
 def test_several_mistakes_are_all_named():
     rule = backward(
         dz=lambda t: t.p / t.N,

@@ -53,6 +53,7 @@ def planted_cells():
     yield "phi_prime_at_h", 2, "relu"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "depth", "activation"), list(planted_cells()))
 def test_a_planted_mistake_is_named_alone(name, depth, activation):
     found = diagnosed(network(NETWORKS[depth], activation, planted(PLANTED[name])))
@@ -75,6 +76,7 @@ def said(found):
     return [main, *([{(one.name, one.place)} for one in tie] for tie in found.ties)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "activation"), list(zip(NETWORKS, ACTIVATIONS, strict=True)))
 def test_every_entry_of_the_ledger_is_found(depth, activation):
     made = 0
@@ -92,6 +94,7 @@ def test_every_entry_of_the_ledger_is_found(depth, activation):
     assert made > 60 * depth
 
 
+@pytest.mark.slow
 def test_random_pairs_are_found():
     """Some are answered by a single mistake that has their numbers."""
     rng, count, named, simpler = np.random.default_rng(8), 0, 0, 0
@@ -116,6 +119,7 @@ def test_random_pairs_are_found():
     assert named >= 0.95 * count
 
 
+@pytest.mark.slow
 def test_the_homework_as_written_has_exactly_its_two_mistakes():
     found = diagnosed(network((5, 7, 3), "relu", REG.build("derivation", "cs446_as_written")))
     assert [(one.name, one.tensors) for one in found.findings] == [

@@ -58,6 +58,7 @@ def test_a_formula_is_shown_as_it_was_written_where_the_numbers_say_it_otherwise
     assert dataclasses.replace(found, findings=(finding,), written=same).otherwise() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [80, 100])
 def test_a_diagnosis_fits_the_terminal(width):
     found = diagnosed(network((5, 7, 3), "relu", REG.build("derivation", "cs446_as_written")))

@@ -74,6 +74,7 @@ def plant_in_backprop(monkeypatch, mistake):
     monkeypatch.setattr(Pass, "backprop", wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("large", [False, True], ids=["all", "sampled"])
 @pytest.mark.parametrize("mistake", PLANTED, ids=lambda each: each.__name__)
@@ -102,6 +103,7 @@ NATIVE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", NATIVE)
 def test_mistakes_in_the_network_itself_are_caught(monkeypatch, name, dtype):

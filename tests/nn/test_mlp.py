@@ -131,6 +131,7 @@ def test_taylor_remainder_has_order_two():
     assert test.order == pytest.approx(2, abs=0.05)
 
 
+@pytest.mark.slow
 @given(
     sizes=st.lists(st.integers(1, 9), min_size=2, max_size=5),
     activation=st.sampled_from(REG.names("activation")),

@@ -55,6 +55,7 @@ def case(request, tmp_path):
     return SimpleNamespace(net=net, theta=theta, data=data, dataset=dataset, folder=tmp_path / "model")
 
 
+@pytest.mark.slow
 def test_what_is_loaded_is_what_was_saved(case):
     saved, loaded = SavedModel.of(case.net, case.theta, case.data), model_io.load(case.folder)
     assert loaded.theta.tobytes() == saved.theta.tobytes()
@@ -242,6 +243,7 @@ def test_columns_of_the_mlflow_model(case):
     assert list(found.index) == list(table.index)
 
 
+@pytest.mark.slow
 def test_predictions_need_neither_mlflow_nor_pandas(case):
     code = (
         "import sys; from backproof.discovery.registry import registry;"

@@ -34,6 +34,7 @@ class TestLearning:
         assert result.history["train/loss"][-1][0] < result.history["train/loss"][0][0]
         assert len(result.final) == 3 * (1 + len(result.prepared.metrics))
 
+    @pytest.mark.slow
     def test_a_linear_model_finds_the_least_squares_solution(self):
         """Without hidden layers and noise in the order, the optimum is known in closed form."""
         result = run(

@@ -155,6 +155,7 @@ def test_generators_are_those_of_scikit_learn(name: str, params: dict[str, Any],
     np.testing.assert_array_equal(data.y, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["moons", "circles", "blobs", "classification", "regression", "multilabel"])
 def test_generators_follow_their_seed_and_reject_what_is_out_of_bounds(name: str) -> None:
     assert not np.array_equal(load(name, seed=0).X, load(name, seed=1).X)

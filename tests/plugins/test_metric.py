@@ -140,6 +140,7 @@ def test_regression_by_formula(K: int) -> None:
     np.testing.assert_allclose(value("r2", prediction, y), r2, rtol=1e-11)
 
 
+@pytest.mark.slow
 @given(st.floats(-1e3, 1e3), st.floats(0.1, 10))
 def test_units_of_the_targets(shift: float, scale: float) -> None:
     """R² has no units; the errors have those of the targets."""

@@ -23,6 +23,7 @@ def figures(monkeypatch) -> list:
     return drawn
 
 
+@pytest.mark.slow
 def test_learning_curves_have_a_panel_for_each_metric(monkeypatch):
     drawn = figures(monkeypatch)
     curve = [(1 / (1 + i), 0.1) for i in range(10)]
@@ -36,6 +37,7 @@ def test_learning_curves_have_a_panel_for_each_metric(monkeypatch):
     np.testing.assert_allclose(loss.lines[0].get_ydata(), [1 / (1 + i) for i in range(10)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "history",
     [
@@ -53,6 +55,7 @@ def test_learning_curves_of_odd_histories(history):
     size(plots.learning_curves(history))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [1, 2, 3, 10, 26, 100])
 def test_confusion_matrix_of_any_size(classes):
     rng = np.random.default_rng(classes)
@@ -89,6 +92,7 @@ def test_confusion_matrix_that_does_not_fit_its_names():
         plots.confusion_matrix(np.eye(2), ["a", "b", "c"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("targets", [1, 3, 4, 8])
 def test_residuals(targets):
     truth = np.random.default_rng(0).normal(size=(50, targets))
@@ -112,6 +116,7 @@ def test_label_rates_counts(monkeypatch):
     assert widths == [[1, 1], [1, 0], [1, 0]]  # found, missed, wrongly found
 
 
+@pytest.mark.slow
 def test_neither_pyplot_nor_matplotlib_is_imported_by_the_module():
     code = (
         "import sys, backproof.render.plots as p; assert 'matplotlib' not in sys.modules;"

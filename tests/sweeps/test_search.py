@@ -82,6 +82,7 @@ class TestSpace:
         assert found == [["a=0.0", "b=x"], ["a=1.0", "b=x"], ["a=0.0", "b=y"], ["a=0.0", "b=z"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random", "qmc"])
 def test_more_points_of_a_sampler_begin_with_the_same(sampler):
     chosen = space("a=tag(log,interval(0.01,1))", "b=x,y", "c=int(interval(1,9))", "d=range(0,1,0.25)")
@@ -97,6 +98,7 @@ def test_more_points_of_a_sampler_begin_with_the_same(sampler):
         assert params["d"] in (0, 0.25, 0.5, 0.75)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes", "nsga2"])
 def test_a_search_finds_the_lowest_point(tmp_path, sampler):
     chosen = space("a=interval(-5,5)", "b=interval(-5,5)")
@@ -129,6 +131,7 @@ def test_a_study_is_settled_by_what_is_recorded(tmp_path):
     assert again.study.trials[5].state.name == "FAIL"
 
 
+@pytest.mark.slow
 def test_a_zip_from_the_command(workdir, capsys):
     args = ["optimizer.lr=0.1,0.2", "train.batch_size=8,16", "seed=0,1"]
     assert sweep(*args, "sweep.zip=[[optimizer.lr,train.batch_size]]") == 0
@@ -141,6 +144,7 @@ def test_a_zip_from_the_command(workdir, capsys):
     assert "did you mean seed" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_random_points_go_on_where_they_were_left(workdir, monkeypatch):
     args = [LR, "optimizer=sgd,adam", "sweep.sampler=random", "sweep.n_trials=5", "sweep.seed=2"]
     with monkeypatch.context() as patch:
@@ -156,6 +160,7 @@ def test_random_points_go_on_where_they_were_left(workdir, monkeypatch):
     assert len({r.data.params["optimizer.lr"] for r in children(parent, "FINISHED")}) == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["kept", "lost"])
 def test_a_search_goes_on_where_it_was_left(workdir, monkeypatch, file, capsys):
     args = [LR, "activation=relu,tanh", "sweep.sampler=tpe", "sweep.n_trials=6"]
@@ -182,6 +187,7 @@ def test_a_search_goes_on_where_it_was_left(workdir, monkeypatch, file, capsys):
     assert "same space" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_several_objectives(workdir):
     args = [LR, "sweep.sampler=nsga2", "sweep.n_trials=4", "sweep.objective=[val/accuracy,train/loss]"]
     assert sweep(*args) == 0
@@ -192,6 +198,7 @@ def test_several_objectives(workdir):
     assert {row["run_id"] for row in table if row["best_in_a_trade-off"] == "1"} == set(front)
 
 
+@pytest.mark.slow
 def test_one_objective_and_its_direction(workdir):
     assert sweep("seed=0,1,2", "sweep.objective=train/loss", "sweep.directions=[maximize]") == 0
     (parent,) = parents()
@@ -232,6 +239,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_space_is_an_error_before_anything_runs(workdir, capsys, name):
     overrides, parts = BAD[name]
@@ -243,6 +251,7 @@ def test_a_bad_space_is_an_error_before_anything_runs(workdir, capsys, name):
     assert not Path("outputs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["grid", "tpe"])
 def test_pruned_runs_are_finished_and_marked(workdir, capsys, sampler):
     # The first four are good; learning rates that move nothing are seen to be worse after some epochs.
@@ -289,6 +298,7 @@ def test_a_point_is_called_by_what_differs(overrides, swept, expected):
     assert name_of(overrides, swept) == expected
 
 
+@pytest.mark.slow
 def test_runs_have_these_names_and_commands_without_them(workdir):
     assert sweep("activation=relu,tanh", "optimizer.lr=0.1,0.01") == 0
     (parent,) = parents()
@@ -298,12 +308,14 @@ def test_runs_have_these_names_and_commands_without_them(workdir):
     assert "run_name" not in "".join(found.values())
 
 
+@pytest.mark.slow
 def test_a_sweep_to_go_on_with_that_is_not_there_leaves_nothing(workdir, capsys):
     assert sweep("seed=0,1", "sweep.resume=last") == 2
     assert "no runs yet" in capsys.readouterr().err
     assert not Path("outputs").exists()
 
 
+@pytest.mark.slow
 def test_the_description_of_a_sweep_tells_the_best_points(workdir):
     assert sweep("activation=relu,tanh", "repeats=2") == 0
     (parent,) = parents()
@@ -317,6 +329,7 @@ def test_the_description_of_a_sweep_tells_the_best_points(workdir):
     assert recorded(parent).command.startswith("backproof train -m ")
 
 
+@pytest.mark.slow
 def test_a_trial_whose_worker_died_is_run_again_as_another(workdir, monkeypatch):
     """A study takes one word on a trial: a second one would end the sweep."""
 

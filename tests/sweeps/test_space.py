@@ -42,6 +42,7 @@ def chosen(parent):
     return [child.data.params for child in children(parent)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_points_have_what_goes_with_their_choice(workdir, sampler):
     assert sweep(*SPACE, f"sweep.sampler={sampler}", "sweep.n_trials=5", "activation=relu,tanh") == 0
@@ -58,6 +59,7 @@ def test_points_have_what_goes_with_their_choice(workdir, sampler):
     assert "optimizer.beta2" in parent.data.params["sweep.over"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_it_goes_on_where_it_was_left(workdir, monkeypatch, sampler):
     given = [*SPACE, f"sweep.sampler={sampler}", "sweep.n_trials=4"]
@@ -72,6 +74,7 @@ def test_it_goes_on_where_it_was_left(workdir, monkeypatch, sampler):
     assert len(set(trials)) == len(trials) == 4
 
 
+@pytest.mark.slow
 def test_a_file_that_has_changed_is_another_sweep(mine, capsys):
     mine("return {'optimizer.lr': trial.suggest_float('lr', 0.1, 0.2)}")
     given = ["sweep.space=mine", "sweep.sampler=tpe", "sweep.n_trials=1"]
@@ -113,6 +116,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_space_is_an_error_before_anything_is_written(mine, workdir, capsys, name):
     body, expected = BAD[name]
@@ -124,6 +128,7 @@ def test_a_bad_space_is_an_error_before_anything_is_written(mine, workdir, capsy
     assert not list(workdir.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

@@ -48,6 +48,7 @@ def measured(found):
     }
 
 
+@pytest.mark.slow
 def test_each_point_is_recorded_as_if_it_had_been_alone(workdir, sizes, capsys):
     assert stacked(*GRID, "gradcheck=on", "dataset=wine", "train.batch_size=10") == 0
     assert sweep(*GRID, "gradcheck=on", "dataset=wine", "train.batch_size=10", "sweep.resume=off") == 0
@@ -89,6 +90,7 @@ def runs_of(found, key):
     return [run.info.run_id for run in found if run.data.tags["backproof.config_hash"] == key]
 
 
+@pytest.mark.slow
 def test_the_best_point_alone_has_pictures_and_a_model(workdir):
     assert stacked("seed=0,1,2", "tracking.plots=true") == 0
     (parent,) = parents()
@@ -102,17 +104,20 @@ def test_the_best_point_alone_has_pictures_and_a_model(workdir):
     assert pictures == ["plots/confusion_matrix.png", "plots/learning_curves.png"]
 
 
+@pytest.mark.slow
 def test_points_that_differ_in_more_than_numbers_are_other_stacks(workdir, sizes):
     assert stacked("activation=relu,tanh", "optimizer=sgd,adam", "seed=0,1,2") == 0
     assert sizes == [3, 3, 3, 3]
     assert len(children(parents()[0], "FINISHED")) == 12
 
 
+@pytest.mark.slow
 def test_a_stack_has_a_size_at_most(workdir, sizes):
     assert stacked("seed=range(7)", "sweep.stack_size=3") == 0
     assert sizes == [3, 3, 1]
 
 
+@pytest.mark.slow
 def test_one_point_of_a_kind_is_checked_entry_by_entry(workdir):
     """And it is the first one, whichever stack it is in; all others along random directions."""
     args = ["activation=relu,tanh", "seed=range(4)", "sweep.stack_size=2", "gradcheck=on"]
@@ -127,11 +132,13 @@ def test_one_point_of_a_kind_is_checked_entry_by_entry(workdir):
     assert sorted(whole) == [("relu", "0"), ("tanh", "0")]
 
 
+@pytest.mark.slow
 def test_tags_of_the_users_own_are_on_every_point(workdir):
     assert stacked("seed=0,1", "+tracking.tags.team=a") == 0
     assert [run.data.tags["team"] for run in children(parents()[0])] == ["a", "a"]
 
 
+@pytest.mark.slow
 def test_values_that_are_mappings_do_not_add_up(workdir, sizes):
     """Points are composed by setting values in place, and Hydra merges a mapping with what is there."""
     assert stacked("seed=0,1", "++tracking.tags={a: x},{b: y}") == 0
@@ -153,6 +160,7 @@ def test_a_config_that_is_written_is_what_omegaconf_reads(tmp_path, text):
     assert OmegaConf.to_container(read, resolve=False) == values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "args",
     [
@@ -168,6 +176,7 @@ def test_where_stacks_are_of_no_use_points_run_alone(workdir, sizes, args):
     assert sizes == [1, 1]
 
 
+@pytest.mark.slow
 def test_points_of_a_search_that_are_asked_for_together_are_stacked(workdir, sizes):
     args = ["optimizer.lr=interval(0.01,1)", "sweep.sampler=tpe", "sweep.n_trials=4"]
     assert stacked(*args, "sweep.batch=2") == 0
@@ -175,6 +184,7 @@ def test_points_of_a_search_that_are_asked_for_together_are_stacked(workdir, siz
     assert len(children(parents()[0], "FINISHED")) == 4
 
 
+@pytest.mark.slow
 def test_a_point_that_diverges_costs_the_others_nothing(workdir, sizes, capsys):
     args = ["dataset=diabetes", "optimizer.lr=0.01,5e3,0.02", "gradcheck=on", "train.epochs=3"]
     assert stacked(*args) == 1
@@ -191,6 +201,7 @@ def test_a_point_that_diverges_costs_the_others_nothing(workdir, sizes, capsys):
     assert "DivergedError: the loss became" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_point_that_failed_is_run_again_and_no_other(workdir, sizes):
     args = ["dataset=diabetes", "optimizer.lr=0.01,5e3,0.02", "train.epochs=3"]
     assert stacked(*args) == 1
@@ -201,6 +212,7 @@ def test_a_point_that_failed_is_run_again_and_no_other(workdir, sizes):
     assert len(children(parent, "FAILED")) == 2
 
 
+@pytest.mark.slow
 def test_what_was_recorded_of_an_interrupted_stack_is_kept(workdir, monkeypatch):
     """Ctrl-C while the results of a stack are being recorded."""
     from backproof.tracking import recorder
@@ -228,6 +240,7 @@ def test_what_was_recorded_of_an_interrupted_stack_is_kept(workdir, monkeypatch)
     assert sorted(done) == list(range(5))
 
 
+@pytest.mark.slow
 def test_a_stack_whose_worker_died_is_run_again_without_what_is_finished(workdir, monkeypatch):
     class WorkerDied(Exception):
         pass

@@ -82,6 +82,7 @@ def seeds(parent, status):
 
 
 class TestStream:
+    @pytest.mark.slow
     def test_as_many_points_as_workers_and_each_once(self, fate):
         assert sweep("seed=0,1,2,3,4") == 0
         (parent,) = parents()
@@ -90,6 +91,7 @@ class TestStream:
         table = points(parent.data.tags["backproof.folder"])
         assert [row["overrides"].split()[-1] for row in table] == [f"seed={i}" for i in range(5)]
 
+    @pytest.mark.slow
     def test_a_search_asks_again_as_soon_as_one_is_done(self, fate):
         args = ["optimizer.lr=interval(0.01,1)", "sweep.sampler=tpe", "sweep.n_trials=6"]
         assert sweep(*args) == 0
@@ -97,6 +99,7 @@ class TestStream:
         (parent,) = parents()
         assert len({run.data.params["optimizer.lr"] for run in children(parent, "FINISHED")}) == 6
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("retries", [1, 0])
     def test_a_death_costs_a_retry(self, fate, retries):
         fate[1] = "dies at once"
@@ -106,6 +109,7 @@ class TestStream:
         status = [row["status"] for row in points(parent.data.tags["backproof.folder"])]
         assert status == ["done", "done" if retries else "failed", "done"]
 
+    @pytest.mark.slow
     def test_a_death_in_a_search(self, fate):
         fate[2] = "dies at once"
         args = ["optimizer.lr=interval(0.01,1)", "sweep.sampler=tpe", "sweep.n_trials=4", "sweep.pruner=median"]
@@ -114,6 +118,7 @@ class TestStream:
         assert parent.data.metrics["sweep/points"] == 4
         assert len(children(parent, "FINISHED")) == 4
 
+    @pytest.mark.slow
     def test_a_run_that_was_finished_when_its_answer_was_lost_is_not_run_again(self, fate):
         fate[1] = "its answer is lost"
         assert sweep("seed=0,1,2") == 0
@@ -121,6 +126,7 @@ class TestStream:
         assert seeds(parent, "FINISHED") == [0, 1, 2]
         assert {row["status"] for row in points(parent.data.tags["backproof.folder"])} == {"done"}
 
+    @pytest.mark.slow
     def test_a_run_without_a_process_is_ended(self, fate, monkeypatch):
         original = application.sweep_job
 
@@ -139,6 +145,7 @@ class TestStream:
         assert killed.data.params["seed"] == "1"
         assert killed.data.tags["backproof.superseded"] == "true"
 
+    @pytest.mark.slow
     def test_fail_fast_starts_no_other(self, fate, monkeypatch):
         def job(cfg):
             raise ArithmeticError("planted")
@@ -149,6 +156,7 @@ class TestStream:
         status = [row["status"] for row in points(parent.data.tags["backproof.folder"])]
         assert status == ["not run", "failed", "not run", "not run"]
 
+    @pytest.mark.slow
     def test_interrupted_and_resumed(self, fate):
         fate[3] = "is stopped"
         assert sweep("seed=0,1,2,3,4") == 130
@@ -257,6 +265,7 @@ class TestWorker:
 
 
 class TestOptions:
+    @pytest.mark.slow
     def test_without_dask(self, workdir, monkeypatch, capsys):
         monkeypatch.setitem(sys.modules, "distributed", None)
         assert sweep("seed=0,1", "hydra/launcher=dask") == 2
@@ -318,6 +327,7 @@ def test_processes_are_ended_also_where_dask_does_not_come_to_an_end():
 class TestStacks:
     """Points that are trained as a stack, where a job is lost with its worker."""
 
+    @pytest.mark.slow
     def test_a_stack_whose_worker_died_is_run_again(self, fate):
         fate[1] = "dies at once"
         assert stacked("seed=range(8)") == 0
@@ -327,6 +337,7 @@ class TestStacks:
         assert {run.data.tags["backproof.stacked"] for run in done} == {"2"}
         assert len(children(parent)) == 8
 
+    @pytest.mark.slow
     def test_a_stack_whose_answer_was_lost_is_not_run_again(self, fate):
         fate[1] = "its answer is lost"
         assert stacked("seed=range(8)") == 0

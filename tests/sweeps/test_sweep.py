@@ -18,6 +18,7 @@ from tests.helpers.sweeps import GRID, QUICK, children, hashes, interrupt_at, la
 
 
 class TestResume:
+    @pytest.mark.slow
     def test_an_interrupted_sweep_goes_on_by_the_same_command(self, workdir, monkeypatch, capsys):
         with monkeypatch.context() as patch:
             interrupt_at(patch, 4, KeyboardInterrupt())
@@ -52,6 +53,7 @@ class TestResume:
             == max(r.data.metrics["val/accuracy"] for r in found)
         )
 
+    @pytest.mark.slow
     def test_a_complete_sweep_runs_anew_unless_it_is_named(self, workdir, capsys):
         assert sweep("seed=0,1") == 0
         assert sweep("seed=0,1") == 0
@@ -60,6 +62,7 @@ class TestResume:
         assert "0 runs over seed, 2 more are done" in capsys.readouterr().out
         assert [len(children(parent)) for parent in parents()] == [2, 2]
 
+    @pytest.mark.slow
     def test_off_starts_afresh(self, workdir, monkeypatch):
         with monkeypatch.context() as patch:
             interrupt_at(patch, 2, KeyboardInterrupt())
@@ -67,6 +70,7 @@ class TestResume:
         assert sweep("seed=0,1,2", "sweep.resume=off") == 0
         assert [len(children(parent)) for parent in parents()] == [1, 3]
 
+    @pytest.mark.slow
     def test_failed_and_killed_points_are_run_again(self, workdir, monkeypatch):
         with monkeypatch.context() as patch:
             interrupt_at(patch, 2, ArithmeticError("planted"))
@@ -87,6 +91,7 @@ class TestResume:
         assert killed.data.tags["backproof.superseded"] == "true"
         assert "backproof.failed" not in parent.data.tags
 
+    @pytest.mark.slow
     def test_a_sweep_is_extended_by_name_or_id(self, workdir):
         assert sweep("seed=0,1", "tracking.run_name=mine") == 0
         (parent,) = parents()
@@ -95,10 +100,12 @@ class TestResume:
         (parent,) = parents()
         assert sorted(int(r.data.params["seed"]) for r in children(parent, "FINISHED")) == [0, 1, 2, 3, 4]
 
+    @pytest.mark.slow
     def test_an_id_that_looks_like_a_number_is_an_id(self, workdir, capsys):
         assert sweep("seed=0,1", "sweep.resume=437367e5") == 2
         assert "'437367e5'" in capsys.readouterr().err
 
+    @pytest.mark.slow
     def test_what_cannot_be_continued_is_said(self, workdir, capsys):
         assert sweep("seed=0,1", "sweep.resume=last") == 2
         assert "sweep.resume: got 'last'" in capsys.readouterr().err
@@ -110,6 +117,7 @@ class TestResume:
         assert sweep("seed=0,1", "sweep.resume=last", "tracking=off") == 2
         assert len(runs()) == 3
 
+    @pytest.mark.slow
     def test_a_sweep_at_work_is_left_alone(self, workdir, monkeypatch, capsys):
         codes = []
         original = application.sweep_job
@@ -130,6 +138,7 @@ class TestResume:
         assert auto.returncode == 0, auto.stderr
         assert [len(children(parent)) for parent in parents()] == [2, 2]
 
+    @pytest.mark.slow
     def test_no_folder_is_written_twice(self, workdir):
         for chosen in ([], ["hydra.sweep.subdir=s${seed}"]):
             args = ["seed=0,1", "hydra.sweep.dir=outputs/fixed", *chosen]
@@ -177,6 +186,7 @@ class TestResume:
 
 
 class TestFailures:
+    @pytest.mark.slow
     def test_fail_fast_stops_at_the_first(self, workdir, monkeypatch, capsys):
         interrupt_at(monkeypatch, 2, ArithmeticError("planted"))
         assert sweep("seed=0,1,2,3", "sweep.fail_fast=true") == 1
@@ -187,6 +197,7 @@ class TestFailures:
         table = points(parent.data.tags["backproof.folder"])
         assert [row["status"] for row in table] == ["done", "failed", "not run", "not run"]
 
+    @pytest.mark.slow
     def test_a_traceback_is_in_the_folder_and_in_mlflow(self, workdir):
         args = ["dataset=diabetes", "optimizer.lr=0.01,5e3", "gradcheck=on", "train.epochs=3"]
         assert sweep(*args) == 1
@@ -194,6 +205,7 @@ class TestFailures:
         assert "Traceback" in Path(failed.data.tags["backproof.folder"], "error.txt").read_text()
         assert "error.txt" in [each.path for each in client().list_artifacts(failed.info.run_id)]
 
+    @pytest.mark.slow
     def test_a_sweep_of_failures_is_failed(self, workdir, monkeypatch):
         def job(cfg):
             raise ArithmeticError("planted")
@@ -202,6 +214,7 @@ class TestFailures:
         assert sweep("seed=0,1") == 1
         assert parents()[0].info.status == "FAILED"
 
+    @pytest.mark.slow
     def test_a_timeout_starts_no_further_point(self, workdir, capsys):
         assert sweep("seed=0,1,2", "sweep.timeout=1e-9") == 0
         (parent,) = parents()
@@ -209,6 +222,7 @@ class TestFailures:
         assert sweep("seed=0,1,2") == 0
         assert len(children(parents()[0])) == 3
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("retries", [0, 1])
     def test_jobs_of_dead_workers_are_started_again(self, workdir, monkeypatch, retries):
         """As joblib's launcher does it: with one worker the whole call is lost."""
@@ -260,6 +274,7 @@ class TestOutcome:
         assert numbers["sweep/done"] == 4
 
 
+@pytest.mark.slow
 def test_the_parent_tells_of_the_sweep(workdir):
     assert sweep("optimizer.lr=0.1,0.2", "seed=0,1") == 0
     (parent,) = parents()

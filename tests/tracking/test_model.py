@@ -17,6 +17,7 @@ def _environment(monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
+@pytest.mark.slow
 def test_the_model_loads_in_a_fresh_process_from_another_directory(store, tmp_path):
     folder, X, expected = saved_model(tmp_path)
     with store.start("with a model", {}, {}) as run:

@@ -23,6 +23,7 @@ def _environment(monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_run_as_killed(outputs, store, tmp_path):
     """What was measured until then is there, and a second SIGTERM does not break off the end."""
     code = f"""

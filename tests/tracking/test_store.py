@@ -26,6 +26,7 @@ def _environment(monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
+@pytest.mark.slow
 def test_two_processes_that_make_a_store_at_the_same_time(tmp_path):
     code = f"""
         from pathlib import Path
@@ -43,6 +44,7 @@ def test_two_processes_that_make_a_store_at_the_same_time(tmp_path):
     assert len(store.client.search_runs([store.experiment_id])) == 3
 
 
+@pytest.mark.slow
 def test_nothing_depends_on_the_working_directory(tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -65,6 +67,7 @@ def test_where_runs_go(tmp_path, monkeypatch):
     assert resolve_uri("https://other", Path("o")) == "https://other"
 
 
+@pytest.mark.slow
 def test_a_deleted_experiment_is_taken_back(tmp_path):
     store = Store.open(TrackingOptions(experiment="mine"), tmp_path)
     store.client.delete_experiment(store.experiment_id)

@@ -91,6 +91,7 @@ def until(condition, seconds=30):
     return False
 
 
+@pytest.mark.slow
 def test_the_same_is_recorded_as_by_this_process(store, writer, tmp_path):
     (tmp_path / "a.txt").write_text("a")
     parent = store.start("parent", {}, {})
@@ -179,6 +180,7 @@ def test_signals_are_for_the_owner(writer, number):
     assert writer._process.poll() is None
 
 
+@pytest.mark.slow
 def test_the_lock_is_held_as_long_as_there_is_something_to_write(store, tmp_path):
     lock = tmp_path / "writer.lock"
     with Writer() as made:
@@ -194,6 +196,7 @@ def test_the_lock_is_held_as_long_as_there_is_something_to_write(store, tmp_path
             made.start("too late", {}, {})
 
 
+@pytest.mark.slow
 def test_without_its_owner_it_ends_the_runs_that_are_left(store, tmp_path):
     made = Writer()
     with pytest.raises(TrackingError), made.at_work(store, tmp_path / "writer.lock"):  # noqa: PT012
@@ -211,6 +214,7 @@ def test_without_its_owner_it_ends_the_runs_that_are_left(store, tmp_path):
     assert not (tmp_path / "writer.lock").exists()
 
 
+@pytest.mark.slow
 def test_when_it_is_killed_its_owner_is_told(store, tmp_path):
     with Writer() as made, made.at_work(store, tmp_path / "writer.lock"):
         run = made.start("lost", {}, {})
@@ -273,6 +277,7 @@ class TestWhenThereIsOne:
         monkeypatch.setattr(sweeper, "processors", lambda: 2)
         return made
 
+    @pytest.mark.slow
     def test_for_many_stacked_points(self, workdir, writers, capfd):
         assert stacked("seed=0,1,2", "gradcheck=on") == 0
         assert len(writers) == 1
@@ -292,6 +297,7 @@ class TestWhenThereIsOne:
             files = [{each.path for each in client().list_artifacts(r.info.run_id)} for r in (run, same)]
             assert files[0] ^ files[1] <= {"plots"}, "those of the best"
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "args",
         [
@@ -306,11 +312,13 @@ class TestWhenThereIsOne:
         assert stacked(*args) == 0
         assert not writers
 
+    @pytest.mark.slow
     def test_not_on_one_processor(self, workdir, writers, monkeypatch):
         monkeypatch.setattr(sweeper, "processors", lambda: 1)
         assert stacked("seed=0,1,2") == 0
         assert not writers
 
+    @pytest.mark.slow
     def test_also_for_points_alone_and_searches_if_it_is_asked_for(self, workdir, writers):
         args = ["sweep.sampler=tpe", "sweep.n_trials=3", "optimizer.lr=interval(0.01,1)", "sweep.pruner=median"]
         assert stacked(*args, "sweep.writer=on", "sweep.stack=off") == 0
@@ -322,6 +330,7 @@ class TestWhenThereIsOne:
             SweepOptions(writer="yes")
 
 
+@pytest.mark.slow
 def test_points_whose_writer_dies_have_failed_and_are_run_again(workdir, monkeypatch, capfd):
     """A run that is not recorded has not been done, whatever it came to."""
 
