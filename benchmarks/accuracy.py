@@ -1,15 +1,15 @@
-"""Accuracy beside scikit-learn's MLPClassifier, on identical folds of four small datasets.
+"""Compare accuracy with scikit-learn's MLPClassifier, on identical folds of four small datasets.
 
     python benchmarks/accuracy.py [--quick] [--initializer he_normal]
 
 Both train one hidden layer of 100 ReLU units with Adam at 0.001 for 200 epochs (scikit-learn's defaults) in batches
 of 32, without penalty and early stopping, on features scaled by the training part. Weights start from Glorot's
-uniform distribution, which is the only one scikit-learn has; `--initializer` takes another for ours. What differs:
-their biases are random at the start, and they have one logistic output for two classes where we have a softmax.
+uniform distribution, the only one scikit-learn has; `--initializer` chooses another for ours. scikit-learn also
+initializes biases randomly, and has one logistic output for two classes where we have a softmax.
 
 Folds are stratified, 5 of them for each of two seeds; in each, both train from two starts (ours as one stack) whose
 accuracies are averaged. The interval of the difference is Nadeau and Bengio's (2003): a paired t interval over the
-folds, its variance corrected for training parts that overlap, s² (1/J + n_test/n_train). Level: it holds 0.
+folds, its variance corrected for overlapping training parts, s² (1/J + n_test/n_train). Equal: it contains 0.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""A sweep under fire: workers killed at random moments, and once the sweep itself; then it is resumed.
+"""Kill workers of a sweep at random moments, and once the sweep itself; then resume it.
 
     python benchmarks/chaos.py [--points 500] [--workers 2] [--worker-kills 3] [--sweep-kills 1]
                                [--stack off] [--seed 0]
 
-Every kill is SIGKILL. In the end each point must have exactly one FINISHED run under one parent, no run may be left
-RUNNING, and no process may be left. Exit code 0 if that is so, else 1.
+Every kill is SIGKILL. At the end each point must have exactly one FINISHED run under one parent, and no run may be
+RUNNING and no process alive. Exit code 0 if so, else 1.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What it costs to record a run of 100 epochs in MLflow (SQLite, on a local disk).
+"""Measure the cost of recording a run of 100 epochs in MLflow (SQLite, on a local disk).
 
     python benchmarks/recording.py [RUNS]
 
-The first run of a process imports and creates what the others find; the table gives it apart, and the median,
-least and largest of the others. Metrics are handed over epoch by epoch, as a training does.
+The first run of a process imports modules and creates the database; the table gives it separately, and the median,
+minimum and maximum of the others. Metrics are logged epoch by epoch, as in training.
 """
 
 from __future__ import annotations

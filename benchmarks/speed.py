@@ -1,12 +1,12 @@
-"""What a training step costs: beside scikit-learn's, beside its matrix products alone, and in a stack.
+"""Measure a training step: against scikit-learn's, against its matrix products alone, and in a stack.
 
     python benchmarks/speed.py [--quick]
 
-float32, one BLAS thread. What is compared takes turns in this one process, in pieces that last about as long, so
-that a change of the clock or a busy neighbour meets both; the tables give medians over the pieces. Ours is the real
-path: `backproof.nn.training.train` on `Batches`, with plugins from the registry. A step's time is that of whole
-epochs over their steps, so that it has its share of what an epoch costs (drawing an order, gathering the rows,
-the loss).
+float32, one BLAS thread. The candidates take turns in this one process, in pieces of about the same duration, so
+that a change of the clock or a busy neighbour affects both; the tables give medians over the pieces. Ours is the
+real path: `backproof.nn.training.train` on `Batches`, with plugins from the registry. The time of a step is that of
+whole epochs divided by their steps, so it includes its share of an epoch's costs (drawing an order, gathering the
+rows, the loss).
 A missed target is marked; the exit code is 0.
 """
 

@@ -1,10 +1,10 @@
-"""A sweep end to end, as whole processes: ours, Hydra's basic sweeper with recording by hand, scikit-learn's.
+"""Time a sweep end to end, as whole processes: ours, Hydra's basic sweeper with recording by hand, scikit-learn's.
 
     python benchmarks/sweep.py [--points N] [--rounds N] [--log-metrics] [--where]
 
-The grid is seed x lr x weight decay on digits, 64-32-10, Adam, batches of 32, 20 epochs, float64, one thread. What
-is compared takes turns; each starts a process of its own in an empty folder, and has to leave one FINISHED run in
-MLflow (SQLite) for every point, which is counted. Each keeps what it keeps by default:
+The grid is seed x lr x weight decay on digits, 64-32-10, Adam, batches of 32, 20 epochs, float64, one thread. The
+candidates take turns; each starts a new process in an empty folder and must leave one FINISHED run in MLflow
+(SQLite) for every point, which is counted. Each keeps what it keeps by default:
 
     ours       `backproof train -m`: gradients checked before and after training, metrics by epoch, pictures,
                weights of each point, the model of the best, the report page
@@ -14,7 +14,7 @@ MLflow (SQLite) for every point, which is counted. Each keeps what it keeps by d
     sklearn    MLPClassifier of the same shape with mlflow.sklearn.autolog(), which keeps a model of each point
                (sweep_sklearn.py)
 
-`--where` runs ours alone, once as it is and once with timers around what it is made of (sweep_where.py).
+`--where` runs only ours, once unchanged and once with timers around its parts (sweep_where.py).
 A missed target is marked; the exit code is 0.
 """
 

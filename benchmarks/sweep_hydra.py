@@ -1,4 +1,4 @@
-"""For benchmarks/sweep.py: our training in a small Hydra application that records by hand, as hydraflow does it."""
+"""For benchmarks/sweep.py: our training in a small Hydra application that records by hand, as hydraflow does."""
 
 from __future__ import annotations
 

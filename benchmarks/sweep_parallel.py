@@ -1,11 +1,11 @@
-"""How much faster a sweep is on two Dask workers than on one.
+"""Measure how much faster a sweep is on two Dask workers than on one.
 
     python benchmarks/sweep_parallel.py [--points 16] [--epochs 200] [--rounds 3]
 
 The same sweep (digits, 64-32-10, gradient check on) runs with one worker and with two, in turn; each round gives
 one ratio, and the median of them is the result. Two times are compared: `whole`, from the command to its end, with
 the start of Python, of the workers and of MLflow in it, and `at work`, from the start of the first run to the end
-of the last. Other work on the machine lowers the ratio: the load average is shown for that reason.
+of the last. Other work on the machine lowers the ratio, so the load average is shown.
 """
 
 from __future__ import annotations

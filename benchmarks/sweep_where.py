@@ -1,9 +1,9 @@
-"""For benchmarks/sweep.py --where: a sweep in this process, with timers around what it is made of.
+"""For benchmarks/sweep.py --where: a sweep in this process, with timers around its parts.
 
     python benchmarks/sweep_where.py POINTS train -m KEY=VALUE,VALUE ...
 
-Times exclude what is timed inside: an evaluation within training counts as evaluation. A name that has gone away
-is an error, which tests/test_benchmark_sweep.py finds.
+Times exclude what is timed inside: an evaluation within training counts as evaluation. A name that no longer exists
+is an error, which tests/benchmarks/test_sweep.py finds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PARTS = {
     "composing configs": [
         "hydra._internal.config_loader_impl:ConfigLoaderImpl.load_sweep_config",
         "backproof.sweeps.compose:Composer.__call__",
-        "backproof.sweeps.compose:InPlace.at",
+        "backproof.sweeps.compose:ConfigTemplate.at",
     ],
     "building experiments, loading data": ["backproof.app.session:Session.prepare"],
     "checking gradients": ["backproof.experiment.run:_Point.check"],

@@ -85,6 +85,7 @@ def test_every_command_is_shown_and_there_are_no_others():
     assert shown == set(COMMANDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [words for words in commands() if words[1] in ("train", "check")], ids=" ".join
 )
