@@ -1,14 +1,17 @@
 """Glorot, normal: for tanh and sigmoid."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-import numpy as np
-from backproof.contracts import Array, Initializer
+from backproof.contracts import VarianceScaling
 
 
 @dataclass(frozen=True)
-class GlorotNormal(Initializer):
+class GlorotNormal(VarianceScaling):
     """W ~ N(0, 2 / (D + H)), D inputs and H units of the layer (Glorot & Bengio 2010, eq. 12)."""
 
-    def fill(self, W: Array, rng: np.random.Generator) -> None:
-        W[...] = rng.normal(0, np.sqrt(2 / sum(W.shape)), W.shape)
+    gain: ClassVar[int] = 2
+    uniform: ClassVar[bool] = False
+
+    def fan(self, H: int, D: int) -> int:
+        return H + D

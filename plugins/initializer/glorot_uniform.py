@@ -1,15 +1,17 @@
 """Glorot, uniform: for tanh and sigmoid."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-import numpy as np
-from backproof.contracts import Array, Initializer
+from backproof.contracts import VarianceScaling
 
 
 @dataclass(frozen=True)
-class GlorotUniform(Initializer):
+class GlorotUniform(VarianceScaling):
     """W ~ U(−u, u), u = √(6 / (D + H)), D inputs and H units of the layer (Glorot & Bengio 2010, eq. 16)."""
 
-    def fill(self, W: Array, rng: np.random.Generator) -> None:
-        limit = np.sqrt(6 / sum(W.shape))
-        W[...] = rng.uniform(-limit, limit, W.shape)
+    gain: ClassVar[int] = 2
+    uniform: ClassVar[bool] = True
+
+    def fan(self, H: int, D: int) -> int:
+        return H + D

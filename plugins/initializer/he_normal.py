@@ -1,14 +1,14 @@
 """He, normal: for ReLU."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-import numpy as np
-from backproof.contracts import Array, Initializer
+from backproof.contracts import VarianceScaling
 
 
 @dataclass(frozen=True)
-class HeNormal(Initializer):
+class HeNormal(VarianceScaling):
     """W ~ N(0, 2 / D), D inputs of the layer (He et al. 2015, eq. 10)."""
 
-    def fill(self, W: Array, rng: np.random.Generator) -> None:
-        W[...] = rng.normal(0, np.sqrt(2 / W.shape[1]), W.shape)
+    gain: ClassVar[int] = 2
+    uniform: ClassVar[bool] = False

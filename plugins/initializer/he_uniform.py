@@ -1,15 +1,14 @@
 """He, uniform: for ReLU."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-import numpy as np
-from backproof.contracts import Array, Initializer
+from backproof.contracts import VarianceScaling
 
 
 @dataclass(frozen=True)
-class HeUniform(Initializer):
+class HeUniform(VarianceScaling):
     """W ~ U(−u, u), u = √(6 / D), D inputs of the layer: the variance 2 / D of He et al. 2015, eq. 10."""
 
-    def fill(self, W: Array, rng: np.random.Generator) -> None:
-        limit = np.sqrt(6 / W.shape[1])
-        W[...] = rng.uniform(-limit, limit, W.shape)
+    gain: ClassVar[int] = 2
+    uniform: ClassVar[bool] = True

@@ -1,15 +1,14 @@
 """LeCun, uniform: for selu and tanh."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-import numpy as np
-from backproof.contracts import Array, Initializer
+from backproof.contracts import VarianceScaling
 
 
 @dataclass(frozen=True)
-class LeCunUniform(Initializer):
+class LeCunUniform(VarianceScaling):
     """W ~ U(−u, u), u = √(3 / D), D inputs of the layer: the variance 1 / D of LeCun et al. 1998, eq. 16."""
 
-    def fill(self, W: Array, rng: np.random.Generator) -> None:
-        limit = np.sqrt(3 / W.shape[1])
-        W[...] = rng.uniform(-limit, limit, W.shape)
+    gain: ClassVar[int] = 1
+    uniform: ClassVar[bool] = True

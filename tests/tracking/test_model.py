@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from backproof import pyfunc_model
+from backproof.contracts.errors import ModelFileError
 
 from tests.helpers.experiments import saved_model
 from tests.helpers.tracking import python, read
@@ -61,3 +63,23 @@ def test_requirements_of_the_model_are_given(store, outputs, tmp_path):
         "backproof", "numpy", "scipy", "scikit-learn", "mlflow"
     }  # fmt: skip
     assert all(line.partition("==")[2] for line in lines)
+
+
+def test_a_model_logged_under_the_old_import_name_is_converted(store, tmp_path):
+    folder, X, expected = saved_model(tmp_path)
+    with store.start("converted", {}, {}) as run:
+        model_id = run.model(folder)
+    local = Path(store.client.get_logged_model(model_id).artifact_location.removeprefix("file://"))
+    description = local / "MLmodel"
+    text = description.read_text()
+    assert "loader_module: backproof.pyfunc_model" in text
+    description.write_text(text.replace("backproof.pyfunc_model", "framework.pyfunc_model"))
+    pyfunc_model.convert(local)
+    assert description.read_text() == text
+    import mlflow.pyfunc
+    import pandas
+
+    table = mlflow.pyfunc.load_model(str(local)).predict(pandas.DataFrame(X, columns=["a", "b c", "d"]))
+    assert table[["probability_no", "probability_yes"]].to_numpy().tobytes() == expected.tobytes()
+    with pytest.raises(ModelFileError, match="there is nothing to convert"):
+        pyfunc_model.convert(local)

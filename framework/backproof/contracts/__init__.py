@@ -1,4 +1,4 @@
-"""Floor 0: what each kind of plugin must be. A plugin file needs to import nothing else of the framework.
+"""What a plugin of each kind must be. A plugin file needs to import nothing else of backproof.
 
 Letters and shapes, used in every docstring below:
 
@@ -7,7 +7,7 @@ Letters and shapes, used in every docstring below:
     theta, grad        all parameters of a network, and their gradient, in one flat vector (R, P)
 
 A network is a stack of R networks: every array has the leading axis R and a plugin works along the
-axes behind it. Member r of a stack must equal, bit for bit, the same network computed alone.
+remaining axes. Member r of a stack must equal, bit for bit, the same network computed alone.
 """
 
 from backproof.contracts.activation import Activation
@@ -24,8 +24,8 @@ from backproof.contracts.base import (
 from backproof.contracts.dataset import CLASSIFICATION, MULTILABEL, REGRESSION, TASKS, Dataset, DatasetLoader
 from backproof.contracts.derivation import Derivation, Trace
 from backproof.contracts.fields import hyper
-from backproof.contracts.initializer import Initializer
-from backproof.contracts.loss import Loss
+from backproof.contracts.initializer import Initializer, VarianceScaling
+from backproof.contracts.loss import Loss, RegressionLoss
 from backproof.contracts.metric import Metric
 from backproof.contracts.optimizer import Optimizer
 from backproof.contracts.penalty import Penalty
@@ -65,10 +65,12 @@ __all__ = [
     "Optimizer",
     "Penalty",
     "Plugin",
+    "RegressionLoss",
     "Schedule",
     "Space",
     "Suggest",
     "Trace",
+    "VarianceScaling",
     "as_dtype_of",
     "cached_scalar",
     "hyper",

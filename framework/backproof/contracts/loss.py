@@ -6,47 +6,64 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 from numpy.typing import DTypeLike
 
 from backproof.contracts.base import Array, Plugin
+from backproof.contracts.dataset import REGRESSION
 
 
 @dataclass(frozen=True)
 class Loss(Plugin):
-    """Err(y, z) as the mean over B samples, fused with its link function on the logits z."""
+    """Err(y, z), the mean over B samples, together with its link function of the logits z."""
 
     kind: ClassVar[str] = "loss"
-    #: The tasks it can be trained on.
+    #: The tasks that the loss can be used for.
     tasks: ClassVar[tuple[str, ...]]
-    #: The tasks for which it is taken where the user names no loss.
+    #: The tasks whose default loss it is; set in the file of the plugin.
     default_for: ClassVar[tuple[str, ...]] = ()
-    #: What `link` gives: "probability", "score" (a higher one means more likely) or "value".
+    #: What `link` returns: "probability", "score" (a higher one means more likely) or "value".
     prediction: ClassVar[str] = "value"
     complex_step: ClassVar[bool] = True
 
     def outputs(self, task: str, targets: int) -> int:
-        """K, the network's outputs for `targets` classes (classification), labels or real targets.
+        """Return K, the network's outputs for `targets` classes (classification), labels or real targets.
 
-        Raises ValueError, saying what is expected, where the loss cannot serve that number.
+        Raise ValueError, which says what is expected, if the loss does not take that number.
         """
         return targets
 
     @abstractmethod
     def encode(self, y: Array, K: int, dtype: DTypeLike) -> Array:
-        """Targets as the dataset has them -> (N, K) numbers as `value` and `gradient` want them, once, before
-        training. Raises ValueError for targets it cannot take."""
+        """Return the dataset's targets as the numbers (N, K) that `value` and `gradient` take; called once, before
+        training. Raise ValueError for targets that do not fit."""
 
     @abstractmethod
     def value(self, z: Array, y: Array) -> Array:
-        """The loss of each member, (R,), from logits z (R, B, K) and encoded targets y (R or 1, B, K).
+        """Return the loss of each member, (R,), from logits z (R, B, K) and encoded targets y (R or 1, B, K).
 
         Its gradient with respect to z must be `gradient`. z may be complex128, y is real.
         """
 
     @abstractmethod
     def gradient(self, z: Array, y: Array, grad: Array) -> None:
-        """Write ∂Err/∂z, the 1/B of the mean included, into `grad` (R, B, K); z is left as it is."""
+        """Write ∂Err/∂z, including the 1/B of the mean, into `grad` (R, B, K). Do not change z."""
 
     @abstractmethod
     def link(self, z: Array, out: Array) -> None:
-        """Logits -> what a person reads (probabilities, scores or values), both (R, B, K)."""
+        """Write the probabilities, scores or values that the logits z (R, B, K) stand for into `out` (R, B, K)."""
+
+
+@dataclass(frozen=True)
+class RegressionLoss(Loss):
+    """A loss on real targets, whose link function is the identity."""
+
+    tasks: ClassVar[tuple[str, ...]] = (REGRESSION,)
+
+    def encode(self, y: Array, K: int, dtype: DTypeLike) -> Array:
+        if y.shape[1:] != (K,):
+            raise ValueError(f"targets must be (N, {K}), got {y.shape}")
+        return y.astype(dtype)
+
+    def link(self, z: Array, out: Array) -> None:
+        np.copyto(out, z)

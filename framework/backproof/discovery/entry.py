@@ -14,13 +14,18 @@ import traceback
 import types
 from pathlib import Path
 
-from backproof.contracts import KINDS, Plugin
+from backproof import contracts
+from backproof.contracts import Plugin
 from backproof.contracts.errors import PluginError
 
 #: Of derivations that are index formulas.
 SUFFIXES = (".yaml", ".yml")
 _GRADIENTS = re.compile(rb"^gradients\s*:", re.MULTILINE)
-_BASES = {base.__name__: kind for kind, base in KINDS.items()}
+_BASES = {
+    name: base.kind
+    for name, base in vars(contracts).items()
+    if inspect.isclass(base) and issubclass(base, Plugin) and base.kind
+}
 
 
 @dataclasses.dataclass(eq=False)
