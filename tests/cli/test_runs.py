@@ -71,25 +71,27 @@ def store():
 class TestRuns:
     @pytest.mark.slow
     def test_sweeps_and_single_runs_the_newest_first(self, shown):
-        head, *rows = shown("runs").splitlines()
+        head, *rows = shown("runs", "--format", "table").splitlines()
         assert head.split() == ["run", "name", "best", "check", "status", "when", "took"]
         assert [re.split(r"  +", row)[1] for row in rows] == ["alone", "stacks", "broken", "first"]
-        assert re.search(r"val/accuracy 0\.\d+ +–  +done, 4 points", rows[3])
+        assert re.search(r"val/accuracy 0\.\d+ +–  +done, 4 runs", rows[3])
         assert "passed" in rows[0]
 
     def test_a_sweeps_points_the_best_first(self, shown):
-        head, *rows = shown("runs", "first").splitlines()
-        assert head.split()[:6] == ["run", "activation", "seed", "val/accuracy", "test/accuracy", "val/loss"]
-        values = [float(row.split()[3]) for row in rows]
+        head, *rows = shown("runs", "first", "--format", "table").splitlines()
+        assert head.split()[:7] == ["run", "name", "activation", "seed", "val/accuracy", "test/accuracy", "val/loss"]
+        values = [float(row.split()[4]) for row in rows]
         assert len(values) == 4
-        assert values == sorted(values, reverse=True)
+        # The runs of the better point come first, and the runs of a point stay together.
+        assert sum(values[:2]) >= sum(values[2:])
+        assert [row.split()[2] for row in rows] in (["relu"] * 2 + ["tanh"] * 2, ["tanh"] * 2 + ["relu"] * 2)
         assert not any(row.endswith(" ") or "\x1b" in row for row in rows)
 
     def test_repeats_have_a_deviation(self, shown):
-        assert shown("runs", "last").count(" ± ") == 3 * 2
+        assert shown("runs", "last", "--format", "table").count(" ± ") == 3 * 2
 
     def test_a_failure_has_its_reason(self, shown):
-        done, failed = shown("runs", "broken").splitlines()[1:]
+        done, failed = shown("runs", "broken", "--format", "table").splitlines()[1:]
         assert "done" in done
         assert re.search(r"1e\+?300 .* failed .*DivergedError: the loss became", failed)
 
@@ -135,7 +137,7 @@ class TestRuns:
         assert best["params"] == {"activation": max(means, key=means.get)}
         assert best["seeds"] == [0, 1]
         assert len(best["runs"]) == 2
-        line = shown("runs", "first", "--best")
+        line = shown("runs", "first", "--best", "--format", "table")
         assert line.count("\n") == 1
         assert line.rstrip().endswith(best["command"])
         assert " ± " in line
@@ -157,12 +159,12 @@ class TestRuns:
 
     @pytest.mark.slow
     def test_a_command_made_of_parameters_alone_makes_the_same_run(self, workdir, tmp_path, monkeypatch):
-        from backproof.report.points import own_words
+        from backproof.sweeps.recorded import command_words
 
         found = find(runs(store()), "alone")
         found.tags["mlflow.note.content"] = "somebody's own words"
         monkeypatch.chdir(tmp_path)
-        assert main([*own_words(found)[1:], "tracking.plots=false"]) == 0
+        assert main([*command_words(found)[1:], "tracking.plots=false"]) == 0
         (again,) = runs(store())
         assert again.tags["backproof.config_hash"] == found.tags["backproof.config_hash"]
         assert again.metrics["val/loss"] == found.metrics["val/loss"]

@@ -1,6 +1,6 @@
 """Sweeps as they would be recorded, made up for tests."""
 
-from backproof.report.points import sweep_of
+from backproof.sweeps.recorded import sweep_of
 from backproof.tracking.query import RunRecord
 
 _PARAMS = {"seed": "0", "repeats": "1", "metrics": '["accuracy"]', "dataset": "iris", "activation": "relu"}

@@ -7,13 +7,15 @@ import subprocess
 
 import numpy as np
 import pytest
+from backproof.render.text import duration
 from backproof.report.build import LENGTH, build, thinned
-from backproof.report.compare import PAIRED, WELCH, compare, holm
+from backproof.report.compare import PAIRED, WELCH, compare, compare_points, holm
 from backproof.report.effects import effect, explained
-from backproof.report.page import duration, page
-from backproof.report.points import Objective, Stat, greater_is_better, objective_of, own_words
+from backproof.report.page import page
 from backproof.report.svg import CategoricalScale, Scale, element
-from backproof.report.varying import brief, in_order, short, varying
+from backproof.sweeps.recorded import command_words, objective_of, point_command
+from backproof.sweeps.result import Objective, Stat, greater_is_better
+from backproof.sweeps.varying import brief, in_order, short, varying
 from scipy import stats
 
 from tests.helpers.recorded import run, sweep
@@ -151,9 +153,10 @@ class TestPoints:
             (0.915, np.std([0.9, 0.91, 0.92, 0.93], ddof=1), 4)
         )
         assert found.best is found.points[0]
-        assert found.points[0].against is None
+        best, other = compare_points(found.points, found.objective)
+        assert best is None
         # All differences are the same number: no spread to test them with.
-        assert math.isnan(found.points[1].against.p)
+        assert math.isnan(other.p)
 
     def test_seeds_alone_are_one_point(self):
         found = sweep([run(s, 0.5 + s, seed=s) for s in range(3)], over="seed")
@@ -198,7 +201,7 @@ class TestPoints:
         pairs = [(0.9, 0.5), (0.8, 0.2), (0.7, 0.3), (0.9, 0.6)]
         runs = [run(i, a, activation=str(i), metrics={"val/loss": loss}) for i, (a, loss) in enumerate(pairs)]
         found = sweep(runs, tags=tags)
-        assert {found.points[rank].name for rank in found.front} == {"activation=0", "activation=1"}
+        assert {point.name for point in found.result.front} == {"activation=0", "activation=1"}
         assert "★" in page(found, {})
 
     def test_no_number_is_ranked_last(self):
@@ -225,10 +228,12 @@ class TestPoints:
         note = f"four words\n\n```\n{command}\n```"
         runs = [run(s, activation="tanh", seed=s, tags={"mlflow.note.content": note.format(s)}) for s in (2, 0)]
         point = sweep([*runs, run(9, 0.1)]).points[0]
-        assert point.command == "backproof train -m activation=tanh 'model.hidden=[8,8]' seed=0,2"
-        assert own_words(runs[0])[2:] == ["activation=tanh", "model.hidden=[8,8]", "seed=2"]
+        assert point_command(point) == "backproof train -m activation=tanh 'model.hidden=[8,8]' seed=0,2"
+        assert command_words(runs[0])[2:] == ["activation=tanh", "model.hidden=[8,8]", "seed=2"]
         # A description that somebody has written over: the parameters are the whole config.
-        assert "activation=tanh" in own_words(run(1, activation="tanh", tags={"mlflow.note.content": "mine"}))
+        assert "activation=tanh" in command_words(
+            run(1, activation="tanh", tags={"mlflow.note.content": "mine"})
+        )
 
 
 class TestDrawing:

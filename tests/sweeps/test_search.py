@@ -8,7 +8,7 @@ import pytest
 from backproof.app.sweep_options import SweepOptions
 from backproof.cli.main import main
 from backproof.contracts.errors import InvalidValue
-from backproof.sweeps.result import name_of
+from backproof.sweeps.planned import name_of
 from backproof.sweeps.search import Known, Study, draw
 from backproof.sweeps.space import Interval, parse
 from backproof.tracking.query import recorded

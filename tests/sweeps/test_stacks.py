@@ -10,7 +10,7 @@ import pytest
 from backproof.experiment.run import run_stack
 from backproof.sweeps import jobs, yaml_file
 from backproof.sweeps.engines.batch import packed
-from backproof.sweeps.result import PlannedPoint
+from backproof.sweeps.planned import PlannedRun
 from backproof.tracking import Store, TrackingOptions
 from backproof.tracking.query import recorded
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -296,7 +296,7 @@ def test_kill_9_within_a_stack(workdir):
 
 class TestPacks:
     def test_kinds_are_kept_apart_and_in_order(self):
-        planned = [PlannedPoint([str(i)], "h", alike=kind) for i, kind in enumerate([0, 1, None, 0, 1, 0, 0])]
+        planned = [PlannedRun([str(i)], "h", alike=kind) for i, kind in enumerate([0, 1, None, 0, 1, 0, 0])]
 
         def places(most):
             batches = packed(enumerate(planned), most)

@@ -19,8 +19,9 @@ from backproof.contracts.errors import ClusterLostError, LauncherError
 from backproof.sweeps import worker
 from backproof.sweeps.engines.dask import DaskJobs
 from backproof.sweeps.engines.streaming import Ended, StreamingLauncher
+from backproof.sweeps.planned import PlannedRun
 from backproof.sweeps.progress import Progress
-from backproof.sweeps.result import Objective, Point
+from backproof.sweeps.result import Objective, RunResult
 from backproof.sweeps.worker import Application
 from backproof.sweeps.worker_check import SameCode, WritableStore, fingerprint
 from backproof.tracking import TrackingOptions
@@ -172,18 +173,20 @@ class TestProgress:
     @staticmethod
     def of(*values, total=None, timeout=None):
         made = {
-            i: Point([], "failed" if v is None else "done", {"metrics": {"val/a": v}})
+            i: RunResult(PlannedRun([], "h"), "failed" if v is None else "done", {"metrics": {"val/a": v}})
             for i, v in enumerate(values)
         }
         return Progress(total, timeout, Objective("val/a", True), made)
 
     def test_what_is_known_is_told(self):
-        assert self.of(0.5, None, 0.75, total=9).text(2) == "2 of 9 done, 2 running, 1 failed, best val/a 0.75"
+        assert (
+            self.of(0.5, None, 0.75, total=9).text(2) == "2 of 9 done, 2 running, 1 failed, best run val/a 0.75"
+        )
         assert self.of().text(0) == "0 done"
 
     def test_time_left(self, monkeypatch):
         progress = self.of(total=9)
-        progress.points |= {i: Point([], "failed") for i in range(3)}
+        progress.points |= {i: RunResult(PlannedRun([], "h"), "failed") for i in range(3)}
         progress._started -= 30
         assert progress.text(0).endswith("1:00 left")
         progress.timeout = 35

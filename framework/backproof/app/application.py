@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import json
-import math
 import os
 import re
 import sys
@@ -324,24 +323,24 @@ def sweep_job(cfg: Any) -> dict[str, Any]:
 
 def _swept(session: Session) -> int:
     """The end of a sweep: the best points, what failed, and the exit code."""
+    from rich.markup import escape
+
+    from backproof.report.build import log_report
+
     out, outcome = console(), session.outcome
-    ranked = outcome.ranked
-    if ranked and outcome.objective:
-        # Of several objectives, every point that no other one beats.
-        for point in outcome.front if len(outcome.objectives) > 1 else ranked[:1]:
-            metrics = point.values["metrics"]
-            shown = "  ".join(
-                f"{each.name} {metrics.get(each.name, math.nan):.4g}" for each in outcome.objectives
-            )
-            out.print(f"[bold]best    [/] {shown}  {outcome.words(point)}")
+    # Of several objectives, every point that no other one beats.
+    for point in outcome.front or filter(None, [outcome.best]):
+        out.print(f"[bold]best    [/] {escape(outcome.describe(point))}")
     counts = {status: len(outcome.of(status)) for status in ("pruned", "not run")}
     if any(counts.values()):
         shown = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        out.print(f"[bold]others  [/] {shown} of {len(outcome.points)} points")
+        out.print(f"[bold]others  [/] {shown} of {len(outcome.runs)} runs")
     if outcome.failed:
-        out.print(f"[bold red]failed  [/] {len(outcome.failed)} of {len(outcome.points)} runs")
-        for point in outcome.failed:
-            out.print(f"  {outcome.words(point)}\n    {point.error}", markup=False)
+        out.print(f"[bold red]failed  [/] {len(outcome.failed)} of {len(outcome.runs)} runs")
+        for run in outcome.failed:
+            out.print(f"  {outcome.words(run)}\n    {run.error}", markup=False)
+    if session.sweep is not None:
+        log_report(*session.sweep)
     if session.recorded is not None:
         out.print(f"[bold]compare [/] {ui_command(*session.recorded)}; backproof report writes one page")
     return 1 if outcome.failed else 0

@@ -28,7 +28,8 @@ class Session:
     plugins: Registry = dataclasses.field(default_factory=registry)
     jobs: int | None = None  # points of the sweep that are to be run, where this process knows
     done: int = 0  # of them, in this process
-    outcome: Any = None
+    outcome: Any = None  # the result of the sweep
+    sweep: tuple[Store, str] | None = None  # the recorded sweep: its store and the parent run's id
     recorded: tuple[TrackingOptions, str] | None = None  # where runs are: the options and the outputs folder
     writer: Starter | None = None  # that writes the runs of this process, if it does not do so itself
     lost: dict[str, TrackingError] = dataclasses.field(

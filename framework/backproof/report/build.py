@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 
 from backproof.report.page import Curves, page
-from backproof.report.points import Point, Stat, Sweep, sweep_of
+from backproof.sweeps.recorded import RecordedSweep, read
+from backproof.sweeps.result import Point, Stat
 from backproof.tracking import Store, query
+from backproof.tracking.schema import Artifact
 
 #: Points whose learning curves are drawn, and the most runs of each whose histories are asked for.
 TOP, RUNS = 6, 12
@@ -24,15 +26,12 @@ def build(store: Store, parent_id: str) -> str:
     return page(sweep, curves(store, sweep))
 
 
-def read(store: Store, parent_id: str) -> Sweep:
-    """The sweep with its points, from the parent run's id."""
-    parent = query.get(store, parent_id)
-    children = [run for run in query.runs(store, parent_id) if not run.is_sweep]
-    finished = [run for run in children if run.status == "FINISHED"]
-    return sweep_of(parent, children, {run.id: query.members(store, run) for run in finished})
+def log_report(store: Store, parent_id: str) -> None:
+    """Write the page and log it as an artifact of the sweep's parent run."""
+    store.resume(parent_id).text(build(store, parent_id), Artifact.REPORT)
 
 
-def curves(store: Store, sweep: Sweep) -> Curves:
+def curves(store: Store, sweep: RecordedSweep) -> Curves:
     """Of the best points the objective and the losses by epoch, each as mean and deviation over seeds."""
     names = list(dict.fromkeys([sweep.objective.name, "val/loss", "train/loss"]))
     found: Curves = {}
@@ -45,7 +44,7 @@ def curves(store: Store, sweep: Sweep) -> Curves:
 
 def _curve(store: Store, point: Point, name: str) -> dict[int, Stat]:
     """By epoch. A run of several seeds has recorded mean and deviation itself."""
-    runs = point.runs[:RUNS]
+    runs = [run.record for run in point.done if run.record is not None][:RUNS]
     if len(runs) == 1 and runs[0].repeats > 1:
         run = runs[0]
         means, stds = query.history(store, run.id, name), query.history(store, run.id, f"{name}_std")

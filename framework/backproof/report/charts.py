@@ -7,21 +7,21 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from backproof.render.text import number as format_number
+from backproof.render.text import shorten
 from backproof.report.effects import Effect
-from backproof.report.points import Objective, Stat
 from backproof.report.svg import (
     CategoricalScale,
     Scale,
     drawing,
     element,
-    figure,
     label,
     line,
     path,
-    shorter,
     text,
 )
-from backproof.report.varying import number
+from backproof.sweeps.result import Objective, Stat
+from backproof.sweeps.varying import number
 
 #: Okabe and Ito's colours, as in framework/backproof/render/plots.py: they are told apart by everyone.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -87,7 +87,7 @@ def parallel(runs: Sequence[PlottedRun], keys: Sequence[str], objective: Objecti
             class_="run",
             data_p=run.point if run.point >= 0 else None,
             data_y=" ".join(f"{y:.1f}" for y in heights),
-            data_tip=f"{run.name}\n{objective.name} {figure(run.value)}",
+            data_tip=f"{run.name}\n{objective.name} {format_number(run.value)}",
         )
         lines.append((-1.0 if math.isnan(good) else good, own))
     axes: list[str] = []
@@ -98,9 +98,9 @@ def parallel(runs: Sequence[PlottedRun], keys: Sequence[str], objective: Objecti
         side = (x + 9, "start") if last else (x - 8, "end")
         axes += [
             line(x, top, x, bottom, "axis"),
-            label(x, top - 20, shorter(name, 22), "name"),
+            label(x, top - 20, shorten(name, 22), "name"),
             *(line(x - 3, y, x + 3, y, "axis") for y, _ in ticks),
-            *(label(side[0], y + 4, shorter(words, 14), "tick halo", side[1]) for y, words in ticks),
+            *(label(side[0], y + 4, shorten(words, 14), "tick halo", side[1]) for y, words in ticks),
             element(
                 "rect", x=x - 12, y=top - 6, width=24, height=bottom - top + 12, class_="grip", data_axis=index
             ),
@@ -128,7 +128,7 @@ def effect_panel(
             parts.append(
                 element(
                     "text",
-                    text(shorter(words, 16)),
+                    text(shorten(words, 16)),
                     x=x,
                     y=bottom + 14,
                     class_="tick",
@@ -137,7 +137,7 @@ def effect_panel(
                 )
             )
         else:
-            parts.append(label(x, bottom + 16, shorter(words, 16), "tick"))
+            parts.append(label(x, bottom + 16, shorten(words, 16), "tick"))
     for index, (value, y, run_id) in enumerate(found.pairs):
         run = runs[run_id]
         # Runs of one value stand side by side, always in the same way.
@@ -150,7 +150,7 @@ def effect_panel(
                 r=3,
                 class_="dot",
                 data_p=run.point,
-                data_tip=f"{run.name}\n{objective.name} {figure(y)}",
+                data_tip=f"{run.name}\n{objective.name} {format_number(y)}",
             )
         )
     means = [] if found.many else found.means()
@@ -160,7 +160,10 @@ def effect_panel(
         parts.append(element("path", d=path(at), class_="means"))
     parts += [
         element(
-            "path", d=path([(x - 13, y), (x + 13, y)]), class_="mean", data_tip=f"{level}: mean {figure(mean)}"
+            "path",
+            d=path([(x - 13, y), (x + 13, y)]),
+            class_="mean",
+            data_tip=f"{level}: mean {format_number(mean)}",
         )
         for (x, y), (level, mean) in zip(at, means, strict=True)
     ]
@@ -196,7 +199,7 @@ def curve_panel(name: str, curves: Sequence[Mapping[int, Stat]], names: Sequence
         points = [(across(step), up(stat.mean)) for step, stat in curve.items()]
         if not points:
             continue
-        last = figure([*curve.values()][-1].mean)
+        last = format_number([*curve.values()][-1].mean)
         tip = f"{names[index]}\n{name} {last} at the end"
         if len(points) == 1:
             parts.append(element("circle", cx=points[0][0], cy=points[0][1], r=4, fill=colour, data_tip=tip))
@@ -220,7 +223,7 @@ def check_panel(tensors: Mapping[str, Sequence[tuple[PlottedRun, float, str]]]) 
         ]
     for index, (tensor, dots) in enumerate(tensors.items()):
         y = top + row * (index + 0.5)
-        parts.append(label(left - 10, y + 4, shorter(tensor, 14), "tick", "end"))
+        parts.append(label(left - 10, y + 4, shorten(tensor, 14), "tick", "end"))
         for at, (run, error, state) in enumerate(dots):
             parts.append(
                 element(

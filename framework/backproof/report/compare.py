@@ -1,22 +1,24 @@
-"""Is a point worse than the best, or is it the seeds?"""
+"""Tests of whether a point is worse than the best, or whether only the seeds differ."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy as np
+from backproof.sweeps.result import Objective, Point
 
-#: Above this a difference is not told apart from what seeds do.
+#: A difference with a p-value from here on may be due to the seeds.
 LEVEL = 0.05
 PAIRED, WELCH = "paired t-test", "Welch's t-test"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The mean difference to the best point, and how likely one as large is if there is none."""
+    """The mean difference to the best point, and the p-value of a test of it."""
 
     difference: float
     test: str | None = None  # None: too few seeds
@@ -33,46 +35,64 @@ class Comparison:
 
 
 def compare(values: Mapping[int, float], best: Mapping[int, float]) -> Comparison:
-    """The values of a point by seed against those of the best.
+    """Compare the values of a point, by seed, with those of the best point.
 
-    A paired t-test (two-sided) on the differences by seed where at least two seeds are the same, Welch's where they
-    are not; no test where there are fewer. A Wilcoxon test is not used: with five seeds its p cannot fall below
-    0.06. Where all differences are the same number (0 apart) the t-statistic is not defined, and nothing is said.
+    The test is a two-sided paired t-test over the seeds that both have, if there are at least two; Welch's t-test
+    if they share none; no test if there are fewer. A Wilcoxon test is not used: with five seeds its p cannot fall
+    below 0.06. Where all differences are equal and not 0, the t-statistic is undefined and p is NaN.
     """
     a, b = _finite(values), _finite(best)
     shared = sorted(a.keys() & b.keys())
     if len(shared) > 1:
-        differences = np.array([a[seed] - b[seed] for seed in shared])
-        return Comparison(float(differences.mean()), PAIRED, _one_sample(differences), len(shared))
-    difference = _mean(a) - _mean(b)
-    if min(len(a), len(b)) < 2 or shared:
-        return Comparison(difference, None, math.nan, min(len(a), len(b)))
-    return Comparison(difference, WELCH, _welch([*a.values()], [*b.values()]), min(len(a), len(b)))
+        pairs = [a[seed] for seed in shared], [b[seed] for seed in shared]
+        differences = [x - y for x, y in zip(*pairs, strict=True)]
+        p = _p_value(
+            statistics.stdev(differences),
+            max(map(abs, differences)),
+            any(differences),
+            lambda stats: stats.ttest_rel(*pairs),
+        )
+        return Comparison(math.fsum(differences) / len(shared), PAIRED, p, len(shared))
+    difference, n = _mean(a) - _mean(b), min(len(a), len(b))
+    if n < 2 or shared:
+        return Comparison(difference, None, math.nan, n)
+    x, y = [*a.values()], [*b.values()]
+    p = _p_value(
+        math.hypot(statistics.stdev(x), statistics.stdev(y)),
+        max(map(abs, [*x, *y])),
+        x[0] != y[0],
+        lambda stats: stats.ttest_ind(x, y, equal_var=False),
+    )
+    return Comparison(difference, WELCH, p, n)
 
 
-def _one_sample(differences: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
-    """p of a mean of 0."""
-    mean, n = abs(float(differences.mean())), len(differences)
-    error = float(differences.std(ddof=1)) / math.sqrt(n)
-    scale = float(np.abs(differences).max())
-    if error <= 1e-12 * scale or scale == 0:
-        return 1.0 if scale == 0 else math.nan
+def compare_points(points: Sequence[Point], objective: Objective) -> list[Comparison | None]:
+    """Compare each ranked point with the best one, corrected for the number of comparisons.
+
+    None for the best point, and for a point without a finite objective.
+    """
+    name = objective.name
+    ranked = [point for point in points if math.isfinite(point.stat(name).mean)]
+    comparisons = [compare(point.values(name), ranked[0].values(name)) for point in ranked[1:]]
+    adjusted = holm([comparison.p for comparison in comparisons])
+    corrected: list[Comparison | None] = [
+        dataclasses.replace(comparison, p=p) for comparison, p in zip(comparisons, adjusted, strict=True)
+    ]
+    by_point = dict(zip(map(id, ranked[1:]), corrected, strict=True))
+    return [by_point.get(id(point)) for point in points]
+
+
+def _p_value(spread: float, scale: float, differs: bool, test: Callable[[Any], Any]) -> float:
+    """Return the p-value of a test from scipy.stats. Without spread, t is undefined: NaN, or 1 for equal values."""
+    if spread <= 1e-12 * scale:
+        return math.nan if differs else 1.0
     from scipy import stats  # pyright: ignore
 
-    return float(cast("Any", stats).t.sf(mean / error, n - 1) * 2)
-
-
-def _welch(a: Sequence[float], b: Sequence[float]) -> float:
-    variances = float(np.var(a)) + float(np.var(b))
-    if variances <= 1e-24 * max(map(abs, [*a, *b])) ** 2:
-        return 1.0 if a[0] == b[0] else math.nan
-    from scipy import stats  # pyright: ignore
-
-    return float(cast("Any", stats).ttest_ind(a, b, equal_var=False).pvalue)
+    return float(test(cast("Any", stats)).pvalue)
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's correction for several comparisons; NaN (no test) stays so and does not count."""
+    """Return p-values with Holm's correction for several comparisons; NaN (no test) does not count."""
     order = sorted((value, index) for index, value in enumerate(p) if value == value)
     adjusted, running = list(p), 0.0
     for rank, (value, index) in enumerate(order):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backproof.report.varying import in_order, number
+from backproof.sweeps.varying import in_order, number
 
 #: A number with more values than this is cut into as many parts of equal counts.
 LEVELS = 8

@@ -7,11 +7,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backproof.report.varying import in_order, number
+from backproof.render.text import MISSING
+from backproof.sweeps.varying import in_order, number
 
 #: Up to so many different values a number is drawn at places of equal distance, each with its tick.
 PLACES = 8
-MISSING = "–"
 
 
 def text(value: object) -> str:
@@ -58,17 +58,6 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> str:
 def path(points: Sequence[tuple[float, float]]) -> str:
     """The `d` of a polyline."""
     return "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in points)
-
-
-def shorter(words: str, length: int) -> str:
-    return words if len(words) <= length else words[: length - 1] + "…"
-
-
-def figure(value: float | None, digits: int = 4) -> str:
-    """A number as a person reads it."""
-    if value is None or math.isnan(value):
-        return MISSING
-    return f"{value:.{digits}g}"
 
 
 @dataclass(frozen=True)

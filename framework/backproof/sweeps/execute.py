@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -16,15 +17,16 @@ from backproof.app.sweep_options import NO_PRUNER
 from backproof.contracts.errors import TrackingError
 from backproof.experiment.describe import counted
 from backproof.render.terminal import print_status
-from backproof.report import build
 from backproof.sweeps import resume, search
 from backproof.sweeps.engines.batch import Runner, in_this_process, line, packed
 from backproof.sweeps.engines.streaming import AsyncRunner, StreamingLauncher
 from backproof.sweeps.plan import Plan, Planner
-from backproof.sweeps.result import FAILED, NOT_RUN, Outcome, PlannedPoint, Point
+from backproof.sweeps.planned import PlannedRun, digest
+from backproof.sweeps.result import FAILED, NOT_RUN, RunResult, SweepResult, sort_records
 from backproof.tracking import Run, Store
 from backproof.tracking.query import runs
 from backproof.tracking.recorder import draw
+from backproof.tracking.schema import Artifact, Status, Tag
 
 
 @dataclass(frozen=True)
@@ -54,32 +56,39 @@ class SweepExecution:
                     self._study(runner)
                 self._enumerate(runner, points)
             # While the last runs are still being written.
-            self._draw([points[i] for i in sorted(points)])
+            self._draw(self._result(points))
         finally:
             self.session.wait_until_written()
             points |= {i: self._recorded(point) for i, point in points.items()}
             # What was interrupted is told as far as it came.
             points |= self._missing(points)
-            outcome = Outcome(plan.space.swept, [points[i] for i in sorted(points)], plan.wanted)
-            self.session.outcome = outcome
-            outcome.write(self.folder)
+            result = self._result(points)
+            self.session.outcome = result
+            result.write(self.folder)
             if parent is not None:
-                _tell(parent, outcome, self.folder)
+                parent.metrics(result.aggregates(), step=0)
+                parent.file(self.folder / Artifact.POINTS)
+                parent.file(self.folder / Artifact.MULTIRUN)
+                parent.tags(result.tags())
         if parent is not None and self.store is not None:
-            if outcome.ranked:
-                self._complete(self.store, outcome.ranked[0])
+            # Another point may be the best now, if a run could not be recorded.
+            self._draw(result)
+            self._complete(self.store, result)
             parent.flush()
-            parent.text(build(self.store, parent.id), "report.html")
-            if outcome.failed and (runner.stopped or not outcome.ranked):
-                parent.finish("FAILED")
+            self.session.sweep = self.store, parent.id
+            if result.failed and (runner.stopped or not result.ranked):
+                parent.finish(Status.FAILED)
         return runner.returns
 
-    def _recorded(self, point: Point) -> Point:
+    def _result(self, points: dict[int, RunResult]) -> SweepResult:
+        return SweepResult(self.plan.space.swept, [points[i] for i in sorted(points)], self.plan.wanted)
+
+    def _recorded(self, point: RunResult) -> RunResult:
         """The point, failed if its run could not be recorded: what is not recorded has not been done."""
         lost = self.session.lost.get(point.values.get("folder", ""))
-        return point if lost is None else Point(point.overrides, FAILED, {}, line(lost))
+        return point if lost is None else RunResult(point.planned, FAILED, {}, line(lost))
 
-    def _missing(self, points: dict[int, Point]) -> dict[int, Point]:
+    def _missing(self, points: dict[int, RunResult]) -> dict[int, RunResult]:
         """The points that no job has brought back: some of a stack may be recorded as finished all the same."""
         missing = [i for i in range(len(self.plan.points)) if i not in points]
         matched: dict[int, Any] = {}
@@ -89,30 +98,32 @@ class SweepExecution:
                 children = [run for run in runs(self.store, self.parent.id) if run.id not in known]
                 now = resume.PreviousSweep(resume.get(self.store, self.parent.id), children)
                 matched = now.match([self.plan.points[i] for i in missing])
-        overrides = [self.plan.points[i].overrides for i in missing]
+        planned = [self.plan.points[i] for i in missing]
         return {
-            i: resume.point_of(matched[j], own, self.plan.wanted) if j in matched else Point(own, NOT_RUN)
-            for j, (i, own) in enumerate(zip(missing, overrides, strict=True))
+            i: RunResult.of_record(matched[j], planned=run) if j in matched else RunResult(run, NOT_RUN)
+            for j, (i, run) in enumerate(zip(missing, planned, strict=True))
         }
 
     def _study(self, runner: Runner) -> search.Study:
         """The study of a search, that of an earlier go where its file is within reach; or of runs to be pruned."""
         plan = self.plan
-        left = self.earlier.parent.tags.get(resume.STUDY) if self.earlier and plan.adaptive else None
+        left = self.earlier.parent.tags.get(Tag.STUDY) if self.earlier and plan.adaptive else None
         file = Path(left) if left and Path(left).is_file() else self.folder / "study.journal"
         study = search.Study(file, plan.space, plan.options, [each.direction for each in plan.wanted])
         if self.parent is not None:
-            self.parent.tags({resume.STUDY: str(study.file)})
+            self.parent.tags({Tag.STUDY: str(study.file)})
             self.parent.flush()
         runner.study = study
         return study
 
-    def _enumerate(self, runner: Runner, points: dict[int, Point]) -> None:
+    def _enumerate(self, runner: Runner, points: dict[int, RunResult]) -> None:
         """Run the points that are not done yet."""
         plan = self.plan
         matched = self.earlier.match(plan.points) if self.earlier else {}
+        if self.store is not None:
+            resume.renumber(self.store, matched, plan.points)
         for i, run in matched.items():
-            points[i] = resume.point_of(run, plan.points[i].overrides, plan.wanted)
+            points[i] = RunResult.of_record(run, planned=plan.points[i])
         left = [i for i in range(len(plan.points)) if i not in matched]
         self.session.jobs = len(left)
         swept = ", ".join(plan.space.swept)
@@ -131,7 +142,7 @@ class SweepExecution:
         self._supersede(planned)
         runner.run(planned, lambda j, point: points.__setitem__(left[j], point))
 
-    def _search(self, runner: Runner, study: search.Study, points: dict[int, Point]) -> None:
+    def _search(self, runner: Runner, study: search.Study, points: dict[int, RunResult]) -> None:
         """Ask for points and tell what came of them, until there are enough."""
         plan, most = self.plan, self.plan.options.n_trials
         again = self._recall(study, points)
@@ -139,8 +150,12 @@ class SweepExecution:
         number = "any number of runs" if self.session.jobs is None else counted(self.session.jobs, "run")
         print_status(f"{number} over {', '.join(plan.space.swept)}, chosen by {plan.options.sampler}")
         places: list[int] = []
+        # Positions go on from those of the earlier runs, some of which may have failed.
+        children = self.earlier.children if self.earlier else []
+        after = max((int(run.tags.get(Tag.INDEX, "-1")) for run in children), default=-1) + 1
+        after = max(after, len(points)) - len(points)
 
-        def asked() -> Generator[PlannedPoint, None, None]:
+        def asked() -> Generator[PlannedRun, None, None]:
             """Points, each chosen when there is room for it."""
             for place in itertools.count(len(points)) if most is None else range(len(points), most):
                 if runner.over():
@@ -152,22 +167,26 @@ class SweepExecution:
                 except Exception as error:  # noqa: BLE001
                     # Choices may exclude each other; that costs this trial alone.
                     study.tell(trial, None)
-                    points[place] = Point(overrides, FAILED, {}, f"{type(error).__name__}: {error}")
+                    unplanned = PlannedRun(overrides, "", point=digest(overrides))
+                    points[place] = RunResult(unplanned, FAILED, {}, f"{type(error).__name__}: {error}")
                     continue
+                planned = dataclasses.replace(planned, index=after + place)
                 self._supersede([planned])
                 places.append(place)
                 yield planned
 
         runner.run(asked(), lambda j, point: points.__setitem__(places[j], point))
 
-    def _recall(self, study: search.Study, points: dict[int, Point]) -> list[dict[str, Any]]:
+    def _recall(self, study: search.Study, points: dict[int, RunResult]) -> list[dict[str, Any]]:
         """The points of an earlier go that are done; the parameters of those that are to be run again."""
         if self.earlier is None:
             return []
         known: list[search.Known] = []
-        for run in self.earlier.finished:
+        for run in sort_records(self.earlier.finished):
             if (params := resume.params_of(run)) is not None:
-                point = resume.point_of(run, self.plan.space.at(params), self.plan.wanted)
+                point = RunResult.of_record(run)
+                planned = dataclasses.replace(point.planned, overrides=self.plan.space.at(params))
+                point = dataclasses.replace(point, planned=planned)
                 points[len(points)] = point
                 known.append(search.Known(params, point.numbers(self.plan.wanted), run.pruned))
         again = study.settle(known)
@@ -187,27 +206,26 @@ class SweepExecution:
         workers = launcher.width if isinstance(launcher, StreamingLauncher) else processors()
         return max(1, min(most, len(self.plan.points) // (2 * workers)))
 
-    def _draw(self, points: list[Point]) -> None:
-        """The pictures of the best point, which single runs have and points have not; unless an earlier go at the
-        sweep has made them, or it was run on another machine, whose files are not within reach."""
-        ranked = Outcome(self.plan.space.swept, points, self.plan.wanted).ranked
-        if ranked and self.plan.settings.tracking.plots and self.store is not None:
-            folder = Path(ranked[0].values["folder"])
-            if (folder / "weights").is_dir() and not (folder / "plots").is_dir():
-                draw(self.planner.prepare(ranked[0].overrides)[1], folder)
-
-    def _complete(self, store: Store, best: Point) -> None:
-        """Add to the best point's run its pictures and its model, where its files are within reach."""
-        tracking, folder = self.plan.settings.tracking, Path(best.values["folder"])
-        if not (folder / "weights").is_dir():
+    def _draw(self, result: SweepResult) -> None:
+        """Draw the plots of the best point's run, unless they exist or its files are on another machine."""
+        best = result.best_run
+        if best is None or self.store is None or not self.plan.settings.tracking.plots:
             return
-        run = store.resume(best.values["run_id"])
-        if (folder / "plots").is_dir():
-            run.folder(folder / "plots", "plots")
-        if tracking.model and not resume.has_model(store, run.id):
-            run.model(folder / "weights")
+        if (best.folder / Artifact.WEIGHTS).is_dir() and not (best.folder / Artifact.PLOTS).is_dir():
+            draw(self.planner.prepare(best.overrides)[1], best.folder)
 
-    def _supersede(self, again: list[PlannedPoint]) -> None:
+    def _complete(self, store: Store, result: SweepResult) -> None:
+        """Log plots and model of the best point's run, where its files are on this machine."""
+        best, tracking = result.best_run, self.plan.settings.tracking
+        if best is None or not (best.folder / Artifact.WEIGHTS).is_dir():
+            return
+        run = store.resume(best.run_id)
+        if (best.folder / Artifact.PLOTS).is_dir():
+            run.folder(best.folder / Artifact.PLOTS, Artifact.PLOTS)
+        if tracking.model and not resume.has_model(store, run.id):
+            run.model(best.folder / Artifact.WEIGHTS)
+
+    def _supersede(self, again: list[PlannedRun]) -> None:
         if self.earlier is not None and self.store is not None:
             resume.supersede(self.store, self.earlier, again)
 
@@ -230,18 +248,3 @@ class SweepExecution:
             parent=self.parent.id if self.parent else None,
             folder_of=self.planner.folder_of,
         )
-
-
-def _tell(parent: Run, outcome: Outcome, folder: Path) -> None:
-    """What the parent run tells of its points."""
-    parent.metrics(outcome.aggregates(), step=0)
-    parent.file(folder / "points.csv")
-    parent.file(folder / "multirun.yaml")
-    if outcome.ranked:
-        best = outcome.ranked[0]
-        tags = {"backproof.best_run": str(best.values["run_id"]), "backproof.best": " ".join(best.overrides)}
-        if len(outcome.objectives) > 1:
-            tags["backproof.front"] = ",".join(str(point.values["run_id"]) for point in outcome.front)
-        parent.tags(tags)
-    if outcome.failed:
-        parent.tags({"backproof.failed": str(len(outcome.failed))})

@@ -23,8 +23,8 @@ from backproof.render.terminal import console, short_result
 from backproof.sweeps import yaml_file
 from backproof.sweeps.compose import ConfigTemplate
 from backproof.sweeps.locks import running
+from backproof.sweeps.planned import digest
 from backproof.sweeps.pruning import observer
-from backproof.sweeps.result import digest
 from backproof.tracking import environment
 from backproof.tracking.recorder import Recording, given
 

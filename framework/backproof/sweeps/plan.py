@@ -23,8 +23,10 @@ from backproof.experiment.stackable import stacking_key
 from backproof.render.terminal import print_status
 from backproof.sweeps import resume, search
 from backproof.sweeps.compose import Composer
-from backproof.sweeps.result import Objective, PlannedPoint, objectives
+from backproof.sweeps.planned import PlannedRun, point_key
+from backproof.sweeps.result import Objective, objectives
 from backproof.sweeps.space import Space, conditional, parse
+from backproof.tracking.schema import Status
 
 #: Parameters of a point up to which a stack of them is quicker than one after the other.
 MOST_PARAMETERS = 10_000
@@ -38,7 +40,7 @@ class Plan:
 
     space: Space
     options: SweepOptions
-    points: list[PlannedPoint]  # of a search none: they come one by one
+    points: list[PlannedRun]  # of a search none: they come one by one
     settings: Settings
     wanted: tuple[Objective, ...]
     hash: str  # of the points, or of the search with all that decides them
@@ -54,7 +56,7 @@ class Plan:
             return len(earlier.match(self.points)) == len(self.points)
         if self.options.n_trials is not None:
             return len(earlier.finished) >= self.options.n_trials
-        return earlier.parent.status == resume.FINISHED
+        return earlier.parent.status == Status.FINISHED
 
 
 class Planner:
@@ -101,10 +103,10 @@ class Planner:
 
     def _planned(
         self, drawn: Sequence[tuple[list[str], dict[str, Any] | None]]
-    ) -> tuple[list[PlannedPoint], Settings, Any, list[str]]:
+    ) -> tuple[list[PlannedRun], Settings, Any, list[str]]:
         """Compose and build points: the points with their hashes, settings and experiment of the first, and what
         the sweep is known by. An error names the point."""
-        found: list[PlannedPoint] = []
+        found: list[PlannedRun] = []
         first: tuple[Settings, Any] | None = None
         digests: dict[str, None] = {}
         if len(drawn) >= MANY:
@@ -123,14 +125,15 @@ class Planner:
             found.append(planned)
         if first is None:
             raise ValueError("the sweep has no points: one of the lists is empty")
-        return found, *first, [*(each.hash for each in found), *digests]
+        return numbered(found), *first, [*(each.hash for each in found), *digests]
 
     def prepare(
         self, overrides: list[str], params: dict[str, Any] | None = None, trial: int | None = None
-    ) -> tuple[Settings, PreparedExperiment, PlannedPoint]:
+    ) -> tuple[Settings, PreparedExperiment, PlannedRun]:
         """The settings and the experiment of a point, and the point as planned. Raises what is wrong with it."""
         chosen, prepared = self.session.prepare(self.compose(overrides))
-        hash_ = describe.config_hash(describe.parameters(prepared))
+        parameters = describe.parameters(prepared)
+        hash_ = describe.config_hash(parameters)
         choices, values = self.compose.apart(overrides)
         alike = None
         if self._may_stack(prepared):
@@ -139,7 +142,9 @@ class Planner:
             if kind not in self._kinds:
                 self._kinds.append(kind)
             alike = self._kinds.index(kind)
-        planned = PlannedPoint(overrides, hash_, params, trial, alike, values)
+        options = prepared.experiment.run
+        key = point_key(parameters)
+        planned = PlannedRun(overrides, hash_, params, trial, alike, values, key, options.seed, options.repeats)
         if self.keeps and alike is not None:
             self.session.cache(planned.digest, chosen, prepared)
         return chosen, prepared, planned
@@ -175,3 +180,13 @@ class Planner:
         config = self.config
         value: object = OmegaConf.select(config, key.lstrip("+"), throw_on_missing=False)
         return isinstance(value, int) and not isinstance(value, bool)
+
+
+def numbered(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """Return the runs with their positions, and with the number of seeds that their point has."""
+    seeds: dict[str, set[int]] = {}
+    for run in planned:
+        seeds.setdefault(run.point, set()).update(run.all_seeds)
+    return [
+        dataclasses.replace(run, index=index, seeds=len(seeds[run.point])) for index, run in enumerate(planned)
+    ]

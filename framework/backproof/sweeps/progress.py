@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from backproof.render.terminal import console
-from backproof.sweeps.result import DONE, FAILED, PRUNED, Objective, Point
+from backproof.sweeps.result import DONE, FAILED, PRUNED, Objective, RunResult
 
 #: Seconds between two lines where there is no terminal.
 PERIOD = 10.0
@@ -19,7 +19,7 @@ class Progress:
     """Counts the points as they come in; `points` is the sweep's own and grows."""
 
     def __init__(
-        self, total: int | None, timeout: float | None, objective: Objective, points: dict[int, Point]
+        self, total: int | None, timeout: float | None, objective: Objective, points: dict[int, RunResult]
     ) -> None:
         self.total, self.timeout, self.objective, self.points = total, timeout, objective, points
         self.out = console()
@@ -68,7 +68,7 @@ class Progress:
         parts += [f"{running} running"] if running else []
         parts += [f"{counts[FAILED]} failed"] if counts[FAILED] else []
         best = self._best()
-        parts += [f"best {self.objective.name} {best:.4g}"] if best is not None else []
+        parts += [f"best run {self.objective.name} {best:.4g}"] if best is not None else []
         left = self._left()
         return ", ".join([*parts, f"{_clock(left)} left"] if left is not None else parts)
 

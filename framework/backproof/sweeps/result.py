@@ -1,228 +1,468 @@
-"""What a sweep came to: its points, ranked and summed up, and the table of them."""
+"""The result of a sweep: its runs grouped into points, and the points ranked.
+
+A point is a config without its seed and without `tracking.*`; its runs differ only in the seed. The terminal, the
+parent run's tags and description, `runs`, the report, and the choice of the run whose model and plots are logged
+all use this model. Live runs and runs read back from MLflow give the same ranking.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import hashlib
 import math
 import statistics
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from backproof.app.sweep_options import MAXIMIZE, MINIMIZE, SweepOptions
-from backproof.contracts.errors import InvalidValue, did_you_mean
+from backproof.contracts.errors import InvalidValue, PluginError, did_you_mean
+from backproof.discovery.registry import PluginWarning, registry
 from backproof.experiment.experiment import PreparedExperiment
+from backproof.sweeps.planned import SEED, PlannedRun, point_key
+from backproof.tracking.query import RunRecord
+from backproof.tracking.schema import Artifact, Metric, Status, Tag, Verdict
 
-#: The longest name of a run; MLflow cuts its columns far before.
-NAME = 120
-#: Points in the description of a sweep.
+#: Points listed in the description of a sweep.
 TOP = 10
 DONE, FAILED, PRUNED, NOT_RUN = "done", "failed", "pruned", "not run"
+STOPPED, RUNNING = "stopped", "running"
+_STATES = {Status.FINISHED: DONE, Status.FAILED: FAILED, Status.KILLED: STOPPED}
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A metric that points are ranked by, and whether a greater one is better."""
+    """A metric that points are ranked by, and whether a greater value is better."""
 
-    name: str
+    name: str  # as val/accuracy
     greater: bool
 
     @property
     def direction(self) -> str:
         return MAXIMIZE if self.greater else MINIMIZE
 
+    @property
+    def description(self) -> str:
+        return f"{self.name} ({'greater' if self.greater else 'smaller'} is better)"
+
+    def cost(self, value: float) -> tuple[bool, float]:
+        """Return a sort key: the best first, a value that is not finite last."""
+        return (False, -value if self.greater else value) if math.isfinite(value) else (True, 0.0)
+
 
 def objectives(prepared: PreparedExperiment, options: SweepOptions) -> tuple[Objective, ...]:
-    """The objectives of a sweep whose runs are like this one. Raises InvalidValue for a metric they do not have."""
+    """Return the objectives of a sweep over such experiments. Raise InvalidValue for a metric they do not have."""
     known: dict[str, bool] = {}
     for part in prepared.data.parts:
         known |= {f"{part}/{metric.name}": metric.greater_is_better for metric in prepared.metrics}
         known[f"{part}/loss"] = False
     if prepared.experiment.run.repeats > 1:
         known |= {f"{name}_std": False for name in known}
-    own, greater = prepared.objective
-    named = options.objectives or (own,)
-    for name in named:
+    default, greater = prepared.objective
+    names = options.objectives or (default,)
+    for name in names:
         if name not in known:
             raise InvalidValue(
                 "sweep.objective", name, f"one of {', '.join(known)}{did_you_mean(name, list(known))}"
             )
     if options.directions:
         return tuple(
-            Objective(name, way == MAXIMIZE) for name, way in zip(named, options.directions, strict=True)
+            Objective(name, direction == MAXIMIZE)
+            for name, direction in zip(names, options.directions, strict=True)
         )
-    return tuple(Objective(name, greater if name == own else known[name]) for name in named)
+    return tuple(Objective(name, greater if name == default else known[name]) for name in names)
+
+
+def greater_is_better(name: str) -> bool:
+    """Return whether a greater value of a metric such as `val/accuracy` is better, according to its plugin."""
+    last = name.rpartition("/")[2]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PluginWarning)
+        try:
+            return bool(getattr(registry().entry("metric", last).cls, "greater_is_better", True))
+        except PluginError:
+            # A loss, a time, a spread or an error; or a metric whose plugin is not installed here.
+            return not any(part in last for part in ("loss", "error", "seconds", "_std"))
 
 
 @dataclass(frozen=True)
-class PlannedPoint:
-    """A point that is to be run: its overrides, and the hash of the config that they make."""
+class Stat:
+    """A mean over seeds, with the standard deviation (of n - 1) where there are several."""
 
-    overrides: list[str]
-    hash: str
-    params: dict[str, Any] | None = None  # of the study's trial, where a sampler chose it
-    trial: int | None = None
-    #: Points of one kind can be trained as a stack; None for a point that is trained alone.
-    alike: int | None = None
-    values: tuple[str, ...] = ()  # the overrides in which points of one kind may differ
+    mean: float
+    std: float | None = None
+    n: int = 1
 
-    @property
-    def digest(self) -> str:
-        """Of the overrides: it tells points apart whose configs differ in nothing that decides a result."""
-        return digest(self.overrides)
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Stat:
+        """Return mean and deviation of values."""
+        n = len(values)
+        mean = math.fsum(values) / n if n else math.nan
+        if n < 2:
+            return cls(mean, None, n)
+        return cls(mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)), n)
 
+    @classmethod
+    def pooled(cls, stats: Sequence[Stat]) -> Stat:
+        """Return the mean over groups of equal size, and the deviation over all their values."""
+        if len(stats) == 1:
+            return stats[0]
+        mean = math.fsum(stat.mean for stat in stats) / len(stats) if stats else math.nan
+        n = sum(stat.n for stat in stats)
+        squares = [(stat.n - 1) * (stat.std or 0.0) ** 2 + stat.n * (stat.mean - mean) ** 2 for stat in stats]
+        return cls(mean, math.sqrt(math.fsum(squares) / (n - 1)) if n > 1 else None, n)
 
-def name_of(overrides: list[str], swept: list[str]) -> str:
-    """What a point is called: its values of what is swept, as `tanh-adam-lr0.01`; the last part of a key stands
-    before a number, and the whole key where another ends so too."""
-    found: list[str] = []
-    for override in overrides:
-        key, _, value = override.lstrip("+").partition("=")
-        if key not in swept:
-            continue
-        value = value.replace("\\", "").strip("'\"")
-        with contextlib.suppress(ValueError):
-            value = f"{float(value):.4g}" if any(each in value for each in ".e") else value
-        last = key.rpartition(".")[2]
-        alike = [other for other in swept if other.rpartition(".")[2] == last]
-        word = "" if "." not in key and value[:1].isalpha() else last if len(alike) == 1 else key
-        found.append(word + value.replace("[", "").replace("]", "").replace(",", "x"))
-    name = "-".join(found)
-    return name if len(name) <= NAME else f"{name[: NAME - 1]}…"
-
-
-def digest(texts: list[str]) -> str:
-    """Twelve hexadecimal digits of some texts, in their order."""
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
+    def __str__(self) -> str:
+        if not math.isfinite(self.mean):
+            return "–"
+        return f"{self.mean:.4g}" + (f" ± {self.std:.2g}" if self.std is not None else "")
 
 
 @dataclass(frozen=True)
-class Point:
-    """One job of a sweep and what came of it."""
+class RunResult:
+    """One run of a sweep and its result, live or as MLflow has it."""
 
-    overrides: list[str]
+    planned: PlannedRun
     status: str
     values: dict[str, Any] = field(default_factory=dict[str, Any])  # what the job returned
     error: str = ""
+    record: RunRecord | None = None  # where it was read from MLflow
+    members: Mapping[int, Mapping[str, float]] | None = (
+        None  # metrics by seed, where it has repeats and they are known
+    )
 
-    def numbers(self, wanted: tuple[Objective, ...]) -> list[float] | None:
-        """Its objectives; None where one is missing."""
-        metrics: dict[str, float] = self.values.get("metrics", {})
-        return [metrics[each.name] for each in wanted] if all(each.name in metrics for each in wanted) else None
+    @classmethod
+    def of_record(
+        cls,
+        record: RunRecord,
+        members: Mapping[int, Mapping[str, float]] | None = None,
+        planned: PlannedRun | None = None,
+    ) -> RunResult:
+        """Return the result of a run that MLflow has."""
+        if planned is None:
+            planned = PlannedRun(
+                [f"{key}={value}" for key, value in record.params.items()],
+                record.tags.get(Tag.CONFIG_HASH, record.id),
+                point=point_key(record.params),
+                seed=int(record.params.get(SEED, "0")),
+                repeats=record.repeats,
+                index=int(record.tags.get(Tag.INDEX, "-1")),
+                seeds=int(record.tags.get(Tag.SEEDS, "1")),
+            )
+        values: dict[str, Any] = {
+            "metrics": record.training_metrics,
+            "seconds": record.seconds,
+            "run_id": record.id,
+            "folder": record.tags.get(Tag.FOLDER, ""),
+            "gradcheck": {Verdict.PASSED: True, Verdict.FAILED: False}.get(record.gradcheck),
+        }
+        status = PRUNED if record.pruned else _STATES.get(record.status, RUNNING)
+        return cls(planned, status, values, record.error, record, members)
+
+    @property
+    def overrides(self) -> list[str]:
+        return self.planned.overrides
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return self.values.get("metrics", {})
+
+    @property
+    def run_id(self) -> str:
+        return str(self.values.get("run_id", ""))
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.values["folder"])
+
+    def stat(self, name: str) -> Stat:
+        """Return a metric, which is a mean where the run has repeats."""
+        value = self.metrics.get(name, math.nan)
+        return Stat(
+            value if math.isfinite(value) else math.nan, self.metrics.get(f"{name}_std"), self.planned.repeats
+        )
+
+    def by_seed(self, name: str) -> dict[int, float]:
+        """Return a metric by seed, as far as it is known by seed."""
+        members = self.members or ({self.planned.seed: self.metrics} if self.planned.repeats == 1 else {})
+        return {seed: metrics[name] for seed, metrics in members.items() if name in metrics}
+
+    def numbers(self, objectives: Sequence[Objective]) -> list[float] | None:
+        """Return the value of each objective; None where one is missing."""
+        names = [objective.name for objective in objectives]
+        return [self.metrics[name] for name in names] if all(name in self.metrics for name in names) else None
+
+    def choices(self, keys: Sequence[str]) -> dict[str, str | None]:
+        """Return the value of each key; None for one that the run does not have."""
+        pairs = [override.lstrip("+").partition("=") for override in self.overrides]
+        values = {key: value for key, _, value in pairs}
+        return {key: values.get(key) for key in keys if key != SEED}
+
+
+@dataclass
+class Point:
+    """The runs of one config that differ only in the seed, in their order."""
+
+    choices: dict[str, str | None]  # what distinguishes it from the other points
+    runs: list[RunResult]
+
+    @cached_property
+    def done(self) -> list[RunResult]:
+        """The finished run of each seed; of a seed that was run twice the later run."""
+        return list({run.planned.seed: run for run in self.runs if run.status == DONE}.values())
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds have finished."""
+        return _count_seeds(self.done)
+
+    @property
+    def planned_seeds(self) -> int:
+        return max(_count_seeds(self.runs), *(run.planned.seeds for run in self.runs))
+
+    @property
+    def complete(self) -> bool:
+        return self.seeds == self.planned_seeds
+
+    @property
+    def seed_count(self) -> str:
+        """`3`, or `2 of 3` where seeds have failed or are missing."""
+        return str(self.seeds) if self.complete else f"{self.seeds} of {self.planned_seeds}"
+
+    @property
+    def seed_text(self) -> str:
+        """`over 3 seeds`, `2 of 3 seeds`, or nothing for a single seed."""
+        if not self.complete:
+            return f"{self.seed_count} seeds"
+        return f"over {self.seeds} seeds" if self.seeds > 1 else ""
+
+    def stat(self, name: str) -> Stat:
+        """Return a metric over the seeds. It is NaN where a finished run has no finite value."""
+        if not any(name in run.metrics for run in self.done):
+            return Stat(math.nan, None, 0)
+        pooled = Stat.pooled([run.stat(name) for run in self.done])
+        values = list(self.values(name).values())
+        # The same deviation, without the rounding of the runs' own ones.
+        return Stat(pooled.mean, Stat.of(values).std, pooled.n) if len(values) == pooled.n else pooled
+
+    def values(self, name: str) -> dict[int, float]:
+        """Return a metric by seed, as far as it is known by seed."""
+        values = {seed: value for run in self.done for seed, value in run.by_seed(name).items()}
+        return dict(sorted(values.items()))
+
+    def representative(self, objective: Objective) -> RunResult:
+        """Return the run nearest to the mean, whose model and plots stand for the point."""
+        mean = self.stat(objective.name).mean
+        distances = [abs(run.stat(objective.name).mean - mean) for run in self.done]
+        order = sorted(range(len(distances)), key=lambda i: (math.isnan(distances[i]), distances[i], i))
+        return self.done[order[0]]
+
+    @property
+    def overrides(self) -> list[str]:
+        """The overrides without the seed, where it has several."""
+        overrides = self.runs[0].overrides
+        several = len({run.planned.seed for run in self.runs}) > 1
+        return [text for text in overrides if not (several and text.lstrip("+").startswith(f"{SEED}="))]
+
+    @property
+    def name(self) -> str:
+        """What distinguishes it: `activation=tanh optimizer=adam`."""
+        return " ".join(f"{key}={value}" for key, value in self.choices.items() if value is not None)
+
+    @property
+    def gradcheck(self) -> str:
+        """The worst verdict among its runs."""
+        verdicts = {run.values.get("gradcheck", None) for run in self.done}
+        return Verdict.FAILED if False in verdicts else Verdict.PASSED if True in verdicts else Verdict.SKIPPED
+
+    @property
+    def seconds(self) -> float:
+        return sum(run.values.get("seconds") or 0 for run in self.done)
+
+
+def _count_seeds(runs: Iterable[RunResult]) -> int:
+    return len({seed for run in runs for seed in run.planned.all_seeds})
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a sweep came to."""
+class SweepResult:
+    """All runs of a sweep, in their order, and its points."""
 
-    swept: list[str]
-    points: list[Point]
+    swept: list[str]  # keys
+    runs: list[RunResult]
     objectives: tuple[Objective, ...]
 
-    def of(self, status: str) -> list[Point]:
-        return [point for point in self.points if point.status == status]
-
-    def words(self, point: Point) -> str:
-        """What tells a point from the others: its overrides of what is swept."""
-        own = [each for each in point.overrides if each.lstrip("+").partition("=")[0] in self.swept]
-        return " ".join(own or point.overrides)
+    def of(self, status: str) -> list[RunResult]:
+        """Return the runs of a status."""
+        return [run for run in self.runs if run.status == status]
 
     @property
-    def failed(self) -> list[Point]:
+    def failed(self) -> list[RunResult]:
         return self.of(FAILED)
 
     @property
-    def objective(self) -> tuple[str, bool] | None:
-        """The first objective's name, and whether a greater one is better."""
-        return (self.objectives[0].name, self.objectives[0].greater) if self.objectives else None
+    def objective(self) -> Objective:
+        return self.objectives[0]
 
-    @property
+    @cached_property
+    def points(self) -> list[Point]:
+        """All points, in the order of their first runs."""
+        points: dict[str, Point] = {}
+        for run in self.runs:
+            point = points.setdefault(run.planned.point, Point(run.choices(self.swept), []))
+            point.runs.append(run)
+        return list(points.values())
+
+    @cached_property
     def ranked(self) -> list[Point]:
-        """The points that are done, by the first objective: the best first, those without a number last."""
-        if self.objective is None:
-            return []
-        name, greater = self.objective
+        """The points that have a finished run, the best first.
 
-        def key(point: Point) -> tuple[bool, float]:
-            value = point.values["metrics"].get(name, math.nan)
-            return value != value, -value if greater else value
+        Complete points come before those with failed or missing seeds, and points without a finite objective last.
+        Ties in the objective are broken by the further objectives, the loss, and the order of the sweep.
+        """
 
-        return sorted(self.of(DONE), key=key)
+        def key(item: tuple[int, Point]) -> tuple[Any, ...]:
+            index, point = item
+            costs = [objective.cost(point.stat(objective.name).mean) for objective in self.objectives]
+            return costs[0][0], not point.complete, costs, _loss(point), index
+
+        done = [(index, point) for index, point in enumerate(self.points) if point.done]
+        return [point for _, point in sorted(done, key=key)]
 
     @property
+    def best(self) -> Point | None:
+        """The best point; None where no objective is finite."""
+        if not self.ranked or not math.isfinite(self.ranked[0].stat(self.objective.name).mean):
+            return None
+        return self.ranked[0]
+
+    @property
+    def best_run(self) -> RunResult | None:
+        """The run whose model and plots are logged."""
+        return None if self.best is None else self.best.representative(self.objective)
+
+    @cached_property
     def front(self) -> list[Point]:
-        """Of several objectives, the points that no other is at least as good as in all and better in one."""
-        signs = [-1 if each.greater else 1 for each in self.objectives]
+        """The Pareto front of several objectives, ranked; it holds the best point."""
+        best = self.best
+        if best is None or len(self.objectives) < 2:
+            return []
         costs = [
-            (point, [sign * value for sign, value in zip(signs, found, strict=True)])
+            (point, [objective.cost(point.stat(objective.name).mean) for objective in self.objectives])
             for point in self.ranked
-            if (found := point.numbers(self.objectives)) and not any(math.isnan(value) for value in found)
+            if point.complete == best.complete
+        ]
+        finite = [
+            (point, [value for _, value in cost]) for point, cost in costs if not any(nan for nan, _ in cost)
         ]
         return [
             point
-            for point, own in costs
+            for point, cost in finite
             if not any(
-                other != own and all(a <= b for a, b in zip(other, own, strict=True)) for _, other in costs
+                other != cost and all(a <= b for a, b in zip(other, cost, strict=True)) for _, other in finite
             )
         ]
 
+    def words(self, run: RunResult) -> str:
+        """Return what distinguishes a run: its overrides of the swept keys."""
+        words = [text for text in run.overrides if text.lstrip("+").partition("=")[0] in self.swept]
+        return " ".join(words or run.overrides)
+
+    def describe(self, point: Point) -> str:
+        """Return `val/accuracy 0.9694 ± 0.0012  over 3 seeds  activation=tanh` for the terminal."""
+        values = [f"{objective.name} {point.stat(objective.name)}" for objective in self.objectives]
+        return "  ".join(filter(None, [*values, point.seed_text, point.name]))
+
+    def tags(self) -> dict[str, str]:
+        """Return the parent run's tags on the best points and on failures."""
+        tags = {Tag.FAILED: str(len(self.failed))} if self.failed else {}
+        if self.best is not None and self.best_run is not None:
+            tags[Tag.BEST] = " ".join(self.best.overrides)
+            tags[Tag.BEST_RUN] = self.best_run.run_id
+            tags[Tag.BEST_SEEDS] = f"{self.best.seeds} of {self.best.planned_seeds}"
+        if self.front:
+            tags[Tag.FRONT] = ",".join(point.representative(self.objective).run_id for point in self.front)
+        return tags
+
     def aggregates(self) -> dict[str, float]:
-        """Counts, and of each objective the best value, the mean and the standard deviation over the points."""
-        found: dict[str, float] = {
-            "sweep/points": len(self.points),
-            "sweep/done": len(self.of(DONE)),
-            "sweep/failed": len(self.failed),
-            "sweep/pruned": len(self.of(PRUNED)),
+        """Return counts, and of each objective the best point's mean, and mean and deviation over points."""
+        numbers: dict[str, float] = {
+            Metric.RUNS: len(self.runs),
+            Metric.POINTS: len(self.points),
+            Metric.DONE: len(self.of(DONE)),
+            Metric.FAILED: len(self.failed),
+            Metric.PRUNED: len(self.of(PRUNED)),
         }
-        for each in self.objectives:
-            values = [point.values["metrics"].get(each.name, math.nan) for point in self.of(DONE)]
-            values = [value for value in values if math.isfinite(value)]
-            if values:
-                found[f"best/{each.name}"] = max(values) if each.greater else min(values)
-                found[f"mean/{each.name}"] = statistics.fmean(values)
-                found[f"std/{each.name}"] = statistics.stdev(values) if len(values) > 1 else 0.0
-        return found
+        for objective in self.objectives:
+            means = [point.stat(objective.name).mean for point in self.ranked]
+            means = [mean for mean in means if math.isfinite(mean)]
+            if means:
+                best = self.best if objective == self.objective else None
+                numbers[Metric.BEST + objective.name] = (
+                    best.stat(objective.name).mean if best else (max if objective.greater else min)(means)
+                )
+                numbers[Metric.MEAN + objective.name] = statistics.fmean(means)
+                numbers[Metric.STD + objective.name] = statistics.stdev(means) if len(means) > 1 else 0.0
+        return numbers
 
     def markdown(self) -> str:
-        """The best points as a table, for the description of the sweep in the UI."""
-        names = [each.name for each in self.objectives]
-        rows = [["", "point", *names], ["---", "---", *("--:" for _ in names)]]
+        """Return the best points as a table, for the description of the sweep in MLflow."""
+        names = [objective.name for objective in self.objectives]
+        seeds = any(point.planned_seeds > 1 for point in self.ranked)
+        rows = [
+            ["", "point", *names, *(["seeds"] if seeds else [])],
+            ["---", "---", *("--:" for _ in names), *(["--:"] if seeds else [])],
+        ]
         for rank, point in enumerate(self.ranked[:TOP], start=1):
-            values = [point.values["metrics"].get(name, math.nan) for name in names]
-            spread = [point.values["metrics"].get(f"{name}_std") for name in names]
-            shown = [
-                f"{value:.4g}" + (f" ± {std:.2g}" if std is not None else "")
-                for value, std in zip(values, spread, strict=True)
-            ]
-            rows.append([str(rank), f"`{self.words(point)}`", *shown])
-        counts = {state: len(self.of(state)) for state in (DONE, FAILED, PRUNED, NOT_RUN)}
-        told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+            values = [str(point.stat(name)) for name in names]
+            rows.append([str(rank), f"`{point.name or 'all seeds'}`", *values, *([point.seed_count] * seeds)])
+        counts = Counter(run.status for run in self.runs)
+        summary = ", ".join(f"{count} {status}" for status, count in counts.items())
         table = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows)
-        return f"{told}; report.html among the artifacts has all of it" + (
+        return f"{summary}; the artifact {Artifact.REPORT} has the details" + (
             f"\n\n{table}" if len(rows) > 2 else ""
         )
 
     def write(self, folder: Path) -> None:
-        """The table of points as points.csv."""
-        metrics = list(dict.fromkeys(name for point in self.points for name in point.values.get("metrics", {})))
-        front = self.front if len(self.objectives) > 1 else None
-        with (folder / "points.csv").open("w", newline="") as out:
+        """Write the table of runs as points.csv, each with the rank of its point."""
+        metrics = list(dict.fromkeys(name for run in self.runs for name in run.metrics))
+        ranks = {id(run): rank for rank, point in enumerate(self.ranked, start=1) for run in point.runs}
+        front = {id(run) for point in self.front for run in point.runs}
+        columns: dict[str, Callable[[RunResult], object]] = {
+            "overrides": lambda run: " ".join(run.overrides),
+            "status": lambda run: run.status,
+            "rank": lambda run: ranks.get(id(run), ""),
+            "run_id": lambda run: run.run_id,
+            "seconds": lambda run: run.values.get("seconds", ""),
+            **{name: lambda run, name=name: run.metrics.get(name, "") for name in metrics},
+        }
+        if len(self.objectives) > 1:
+            columns["best_in_a_trade-off"] = lambda run: int(id(run) in front)
+        columns["error"] = lambda run: run.error
+        with (folder / Artifact.POINTS).open("w", newline="") as out:
             rows = csv.writer(out)
-            more = [] if front is None else ["best_in_a_trade-off"]
-            rows.writerow(["overrides", "status", "run_id", "seconds", *metrics, *more, "error"])
-            for point in self.points:
-                own = point.values.get("metrics", {})
-                mark = [] if front is None else [int(any(point is each for each in front))]
-                rows.writerow(
-                    [
-                        " ".join(point.overrides),
-                        point.status,
-                        point.values.get("run_id", ""),
-                        point.values.get("seconds", ""),
-                        *(own.get(name, "") for name in metrics),
-                        *mark,
-                        point.error,
-                    ]
-                )
+            rows.writerow(columns)
+            rows.writerows([column(run) for column in columns.values()] for run in self.runs)
+
+
+def _loss(point: Point) -> tuple[bool, float]:
+    """Return a sort key by the validation loss, or the training loss where there is no validation part."""
+    name = next((name for name in ("val/loss", "train/loss") if point.stat(name).n), "val/loss")
+    return Objective(name, greater=False).cost(point.stat(name).mean)
+
+
+def sort_records(records: Iterable[RunRecord]) -> list[RunRecord]:
+    """Return runs read from MLflow in the order of their sweep; runs without a position by their start."""
+    return sorted(records, key=lambda run: (int(run.tags.get(Tag.INDEX, "-1")), run.started, run.id))
+
+
+def recorded_objectives(parent: Mapping[str, str]) -> list[Objective]:
+    """Return the objectives in a parent run's tags."""
+    names = [name for name in parent.get(Tag.OBJECTIVE, "").split(",") if name]
+    directions = parent.get(Tag.DIRECTION, "").split(",")
+    if len(directions) != len(names):
+        return [Objective(name, greater_is_better(name)) for name in names]
+    return [Objective(name, text == MAXIMIZE) for name, text in zip(names, directions, strict=True)]

@@ -11,7 +11,7 @@ import json
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,11 @@ from typing import Any
 from backproof.app.sweep_options import AUTO, LAST, OFF
 from backproof.contracts.errors import InvalidValue, TrackingError
 from backproof.sweeps.locks import is_running, is_sweeping
-from backproof.sweeps.result import DONE, Objective, PlannedPoint, Point
-from backproof.sweeps.result import PRUNED as CUT
+from backproof.sweeps.planned import PlannedRun
 from backproof.tracking import Store
 from backproof.tracking.query import RunRecord, find, get, recorded, runs
 from backproof.tracking.run import recording_fails
-
-HASH, SPACE, POINT, TRIAL = "backproof.sweep_hash", "backproof.space_hash", "backproof.point", "backproof.trial"
-FOLDER, HOST, STUDY = "backproof.folder", "backproof.host", "backproof.study"
-CONFIG, PRUNED, SUPERSEDED = "backproof.config_hash", "backproof.pruned", "backproof.superseded"
-FINISHED, KILLED, RUNNING = "FINISHED", "KILLED", "RUNNING"
+from backproof.tracking.schema import SWEEP, Status, Tag
 
 
 def fingerprint(texts: Sequence[str]) -> str:
@@ -46,30 +41,30 @@ class PreviousSweep:
     @property
     def folder(self) -> Path | None:
         """Where it wrote, if that is a folder of this machine."""
-        folder = self.parent.tags.get(FOLDER)
+        folder = self.parent.tags.get(Tag.FOLDER)
         return Path(folder) if folder and Path(folder).is_dir() else None
 
     @property
     def alive(self) -> bool:
         """Whether it is still at work, or may be: what another machine does cannot be seen."""
-        if self.parent.status != RUNNING:
+        if self.parent.status != Status.RUNNING:
             return False
         if self.folder is not None and is_sweeping(self.folder):
             return True
-        return self.parent.tags.get(HOST, socket.gethostname()) != socket.gethostname()
+        return self.parent.tags.get(Tag.HOST, socket.gethostname()) != socket.gethostname()
 
     @property
     def finished(self) -> list[RunRecord]:
-        return [child for child in self.children if child.status == FINISHED]
+        return [child for child in self.children if child.status == Status.FINISHED]
 
-    def match(self, planned: Sequence[PlannedPoint]) -> dict[int, RunRecord]:
+    def match(self, planned: Sequence[PlannedRun]) -> dict[int, RunRecord]:
         """The finished run of each point that has one, by the point's place. No run is taken for two points.
 
         Those come first that were started with the very same overrides: two points may make one config.
         """
         left: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
         for child in self.finished:
-            left[child.tags.get(CONFIG, ""), child.tags.get(POINT, "")].append(child)
+            left[child.tags.get(Tag.CONFIG_HASH, ""), child.tags.get(Tag.POINT, "")].append(child)
         found: dict[int, RunRecord] = {}
         for i, point in enumerate(planned):
             if same := left[point.hash, point.digest]:
@@ -85,7 +80,7 @@ class PreviousSweep:
 
 def sweeps(store: Store, hash_: str | None = None) -> list[RunRecord]:
     """The sweeps of the experiment, the newest first; with a hash those of the same points."""
-    chosen = f"tags.`{HASH}` = '{hash_}'" if hash_ else "tags.`backproof.kind` = 'sweep'"
+    chosen = f"tags.`{Tag.SWEEP_HASH}` = '{hash_}'" if hash_ else f"tags.`{Tag.KIND}` = '{SWEEP}'"
     with recording_fails(store.uri):
         page = store.client.search_runs(
             [store.experiment_id], chosen, max_results=1000, order_by=["start_time DESC"]
@@ -109,7 +104,7 @@ def earlier(
             return None
         found = PreviousSweep(same[0], runs(store, same[0].id))
         if found.alive:
-            where = found.parent.tags.get(HOST, "this machine")
+            where = found.parent.tags.get(Tag.HOST, "this machine")
             tell(
                 f"{found.parent.name} of the same points may still be at work on {where}; "
                 f"sweep.resume={found.parent.id[:8]} takes it over"
@@ -144,8 +139,8 @@ def finalize_dead_runs(store: Store, found: PreviousSweep, tell: Callable[[str],
     told = False
     # Until now the process may have been at work that writes them.
     found = PreviousSweep(found.parent, runs(store, found.parent.id))
-    while left := [each for each in found.children if each.status == RUNNING]:
-        alive = [each for each in left if is_running(Path(each.tags.get(FOLDER, "/nowhere")))]
+    while left := [each for each in found.children if each.status == Status.RUNNING]:
+        alive = [each for each in left if is_running(Path(each.tags.get(Tag.FOLDER, "/nowhere")))]
         if not alive:
             for each in left:
                 end(store, each.id)
@@ -159,52 +154,45 @@ def finalize_dead_runs(store: Store, found: PreviousSweep, tell: Callable[[str],
 
 
 def end(store: Store, run_id: str) -> None:
-    """A run whose process has died is KILLED."""
+    """A run whose process has died is Status.KILLED."""
     with recording_fails(store.uri):
-        store.client.set_terminated(run_id, KILLED)
+        store.client.set_terminated(run_id, Status.KILLED)
 
 
-def supersede(store: Store, found: PreviousSweep, again: Sequence[PlannedPoint]) -> None:
+def supersede(store: Store, found: PreviousSweep, again: Sequence[PlannedRun]) -> None:
     """Mark the runs that failed or were killed and are run again, so that they do not count twice."""
     hashes = {point.hash for point in again}
     for child in found.children:
-        redone = child.tags.get(CONFIG, "") in hashes or CONFIG not in child.tags
-        if child.status != FINISHED and redone and SUPERSEDED not in child.tags:
+        redone = child.tags.get(Tag.CONFIG_HASH, "") in hashes or Tag.CONFIG_HASH not in child.tags
+        if child.status != Status.FINISHED and redone and Tag.SUPERSEDED not in child.tags:
             with recording_fails(store.uri):
-                store.client.set_tag(child.id, SUPERSEDED, "true")
+                store.client.set_tag(child.id, Tag.SUPERSEDED, "true")
 
 
 def reopen(store: Store, found: PreviousSweep, tags: dict[str, str]) -> None:
-    """The parent is RUNNING again, without what its last end has left."""
+    """The parent is Status.RUNNING again, without what its last end has left."""
     with recording_fails(store.uri):
-        store.client.update_run(found.parent.id, status=RUNNING)
-        for tag in ("backproof.failed", "backproof.error"):
+        store.client.update_run(found.parent.id, status=Status.RUNNING)
+        for tag in (Tag.FAILED, Tag.ERROR):
             if tag in found.parent.tags:
                 store.client.delete_tag(found.parent.id, tag)
         for key, value in tags.items():
             store.client.set_tag(found.parent.id, key, value)
 
 
-def point_of(run: RunRecord, overrides: list[str], wanted: tuple[Objective, ...]) -> Point:
-    """A finished run as the point of a sweep that it was."""
-    metrics = {
-        name: value for name, value in run.metrics.items() if name.partition("/")[0] in ("train", "val", "test")
-    }
-    values: dict[str, Any] = {
-        "metrics": metrics,
-        "objective": wanted[0].name,
-        "greater": wanted[0].greater,
-        "seconds": run.seconds,
-        "run_id": run.id,
-        "folder": run.tags.get(FOLDER, ""),
-        "gradcheck": {"passed": True, "failed": False}.get(run.gradcheck),
-    }
-    return Point(overrides, CUT if run.pruned else DONE, values)
+def renumber(store: Store, matched: Mapping[int, RunRecord], planned: Sequence[PlannedRun]) -> None:
+    """Update the positions of runs that an earlier sweep has recorded under others."""
+    for index, run in matched.items():
+        tags = {Tag.INDEX: str(planned[index].index), Tag.SEEDS: str(planned[index].seeds)}
+        for key, value in tags.items():
+            if run.tags.get(key, "1" if key == Tag.SEEDS else "") != value:
+                with recording_fails(store.uri):
+                    store.client.set_tag(run.id, key, value)
 
 
 def params_of(run: RunRecord) -> dict[str, Any] | None:
     """The parameters of the trial that a run was; None for one that no sampler chose."""
-    text = run.tags.get(TRIAL)
+    text = run.tags.get(Tag.TRIAL)
     return json.loads(text) if text else None
 
 

@@ -26,8 +26,8 @@ from backproof.sweeps.locks import sweeping, writer_lock
 from backproof.sweeps.plan import Plan, Planner
 from backproof.sweeps.worker_check import SameCode, WritableStore
 from backproof.tracking import Run, Store, Writer
-from backproof.tracking.query import NOTE
 from backproof.tracking.recorder import command
+from backproof.tracking.schema import SWEEP, Tag
 
 NAME = "backproof"
 #: Stacked points from which on a process that writes their runs is at work soon enough.
@@ -99,7 +99,7 @@ class PointSweeper:
                 self.launcher, self.max_batch_size
             )
             if parent is not None:
-                parent.tags({NOTE: f"{_note(arguments)}\n\n{session.outcome.markdown()}"})
+                parent.tags({Tag.NOTE: f"{_note(arguments)}\n\n{session.outcome.markdown()}"})
             return returned
 
     def _apart(self, plan: Plan) -> bool:
@@ -122,15 +122,15 @@ class PointSweeper:
         if found is None:
             return None
         tags = found.parent.tags
-        if plan.adaptive or resume.SPACE in tags:
-            if tags.get(resume.SPACE) != (plan.space_hash if plan.adaptive else None):
+        if plan.adaptive or Tag.SPACE_HASH in tags:
+            if tags.get(Tag.SPACE_HASH) != (plan.space_hash if plan.adaptive else None):
                 raise InvalidValue(
                     "sweep.resume",
                     given,
                     f"a sweep with the same space, sampler, seed and objectives; {found.parent.name} has others",
                 )
-        elif tags.get(resume.HASH) != plan.hash and found.children:
-            hashes = {child.tags.get(resume.CONFIG) for child in found.children}
+        elif tags.get(Tag.SWEEP_HASH) != plan.hash and found.children:
+            hashes = {child.tags.get(Tag.CONFIG_HASH) for child in found.children}
             if not hashes & {point.hash for point in plan.points}:
                 raise InvalidValue(
                     "sweep.resume", given, f"a sweep of these points; {found.parent.name} has none"
@@ -150,13 +150,13 @@ class PointSweeper:
         """The run above the points, new or opened again."""
         tracking, options, swept = plan.settings.tracking, plan.options, plan.space.swept
         tags = {
-            resume.HASH: plan.hash,
-            resume.FOLDER: str(folder),
-            resume.HOST: socket.gethostname(),
-            "backproof.objective": ",".join(each.name for each in plan.wanted),
-            "backproof.direction": ",".join(each.direction for each in plan.wanted),
-            NOTE: _note(arguments),
-            **({resume.SPACE: plan.space_hash} if plan.adaptive else {}),
+            Tag.SWEEP_HASH: plan.hash,
+            Tag.FOLDER: str(folder),
+            Tag.HOST: socket.gethostname(),
+            Tag.OBJECTIVE: ",".join(each.name for each in plan.wanted),
+            Tag.DIRECTION: ",".join(each.direction for each in plan.wanted),
+            Tag.NOTE: _note(arguments),
+            **({Tag.SPACE_HASH: plan.space_hash} if plan.adaptive else {}),
         }
         if earlier is not None:
             resume.reopen(store, earlier, tags)
@@ -167,16 +167,20 @@ class PointSweeper:
         return store.start(
             tracking.run_name or f"sweep-{plan.space.title}",
             params={
-                **({} if plan.adaptive else {"sweep.points": len(plan.points)}),
+                **({} if plan.adaptive else _counts(plan)),
                 "sweep.over": ", ".join(swept),
                 "sweep.sampler": options.sampler,
                 **sampling,
                 **({"sweep.space": plan.space.conditional.text} if plan.space.conditional else {}),
                 **{f"space.{_legal(name)}": text for name, text in plan.space.texts.items()},
             },
-            tags={"backproof.kind": "sweep", "backproof.version": __version__, **tags, **tracking.tags},
+            tags={Tag.KIND: SWEEP, Tag.VERSION: __version__, **tags, **tracking.tags},
             parent=tracking.parent,
         )
+
+
+def _counts(plan: Plan) -> dict[str, int]:
+    return {"sweep.runs": len(plan.points), "sweep.points": len({run.point for run in plan.points})}
 
 
 def _note(arguments: list[str]) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from backproof.contracts.errors import TrackingError
 from backproof.tracking.logging import quiet
 from backproof.tracking.run import reason, recording_fails
+from backproof.tracking.schema import PARTS, SWEEP, Artifact, Status, Tag
 from backproof.tracking.store import Store
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 #: The most that a server gives at a time.
 PAGE = 1000
 LAST = "last"
-NOTE, PARENT, KIND = "mlflow.note.content", "mlflow.parentRunId", "backproof.kind"
 
 
 @dataclass(frozen=True)
@@ -40,30 +40,40 @@ class RunRecord:
 
     @property
     def is_sweep(self) -> bool:
-        return self.tags.get(KIND) == "sweep"
+        return self.tags.get(Tag.KIND) == SWEEP
 
     @property
     def parent(self) -> str | None:
-        return self.tags.get(PARENT)
+        return self.tags.get(Tag.PARENT)
 
     @property
     def pruned(self) -> bool:
-        return self.tags.get("backproof.pruned", "false") != "false"
+        return self.tags.get(Tag.PRUNED, "false") != "false"
 
     @property
     def gradcheck(self) -> str:
-        return self.tags.get("backproof.gradcheck", "")
+        return self.tags.get(Tag.GRADCHECK, "")
 
     @property
     def error(self) -> str:
-        return self.tags.get("backproof.error", "")
+        return self.tags.get(Tag.ERROR, "")
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has ended with a result; a pruned run has not."""
+        return self.status == Status.FINISHED and not self.pruned
+
+    @property
+    def training_metrics(self) -> dict[str, float]:
+        """The metrics of the parts of the data."""
+        return {name: value for name, value in self.metrics.items() if name.partition("/")[0] in PARTS}
 
     @property
     def seconds(self) -> float | None:
         """From its start to its end; of a run that was trained in a stack its share."""
         if self.ended is None:
             return None
-        return (self.ended - self.started) / int(self.tags.get("backproof.stacked", "1"))
+        return (self.ended - self.started) / int(self.tags.get(Tag.STACKED, "1"))
 
     @property
     def repeats(self) -> int:
@@ -72,14 +82,14 @@ class RunRecord:
     @property
     def command(self) -> str:
         """The command that its description names; empty where somebody has edited that away."""
-        _, _, rest = self.tags.get(NOTE, "").partition("```\n")
+        _, _, rest = self.tags.get(Tag.NOTE, "").partition("```\n")
         command = rest.partition("\n```")[0].strip()
         return command if command.startswith("backproof ") else ""
 
 
 def runs(store: Store, parent: str | None = None) -> list[RunRecord]:
     """The runs of the experiment, the newest first; with `parent` those nested under it."""
-    chosen = f"tags.`{PARENT}` = '{parent}'" if parent else ""
+    chosen = f"tags.`{Tag.PARENT}` = '{parent}'" if parent else ""
     found: list[RunRecord] = []
     token: str | None = None
     client = cast("Any", store.client)  # Some of its types are unknown.
@@ -160,7 +170,7 @@ def members(store: Store, run: RunRecord) -> dict[int, dict[str, float]]:
     """The final metrics of each seed of a run; of one with repeats from its summary, empty where that is lost."""
     if run.repeats == 1:
         return {int(run.params.get("seed", "0")): run.metrics}
-    summary = _json(store, run.id, "summary.json") or {}
+    summary = _json(store, run.id, Artifact.SUMMARY) or {}
     return {
         int(each["seed"]): {key: _number(value) for key, value in each.items() if "/" in key}
         for each in cast("list[dict[str, Any]]", summary.get("seeds", []))

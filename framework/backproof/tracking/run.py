@@ -57,7 +57,7 @@ class Run(RunWriter):
         """Write the parameters, a hundred at once."""
         from mlflow.entities import Param
 
-        listed = [Param(key, _cut(_text(value), PARAM_LENGTH)) for key, value in params.items()]
+        listed = [Param(key, value) for key, value in param_values(params).items()]
         for start in range(0, len(listed), BATCH_OF_PARAMS):
             self.client.log_batch(self.id, params=listed[start : start + BATCH_OF_PARAMS])
 
@@ -189,6 +189,11 @@ class Run(RunWriter):
 def milliseconds() -> int:
     """The time, as MLflow has it."""
     return int(time.time() * 1000)
+
+
+def param_values(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return parameters as MLflow stores them."""
+    return {key: _cut(_text(value), PARAM_LENGTH) for key, value in params.items()}
 
 
 def tag_values(tags: Mapping[str, str]) -> dict[str, str]:

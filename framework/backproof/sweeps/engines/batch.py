@@ -18,10 +18,12 @@ from hydra.plugins.launcher import Launcher
 from backproof.app.sweep_options import SweepOptions
 from backproof.sweeps import resume
 from backproof.sweeps.jobs import Member, Stack
-from backproof.sweeps.result import DONE, FAILED, NOT_RUN, PRUNED, Objective, PlannedPoint, Point, name_of
+from backproof.sweeps.planned import PlannedRun, name_of
+from backproof.sweeps.result import DONE, FAILED, NOT_RUN, PRUNED, Objective, RunResult
 from backproof.sweeps.search import Study
 from backproof.tracking import Store
 from backproof.tracking.query import runs
+from backproof.tracking.schema import Tag
 
 #: What the engines behind Hydra's launchers raise when a worker process has died, by name: none of them is needed.
 DEATHS = {
@@ -36,7 +38,7 @@ DEATHS = {
 }
 
 #: The points of a job, each with its place among those that are to be run.
-Batch = list[tuple[int, PlannedPoint]]
+Batch = list[tuple[int, PlannedRun]]
 
 
 @dataclass
@@ -58,7 +60,9 @@ class Runner:
     returns: list[Sequence[JobReturn]] = field(default_factory=list[Sequence[JobReturn]])
     started: float = field(default_factory=time.monotonic)
     stopped: bool = False
-    points: dict[int, Point] = field(default_factory=dict[int, Point])  # all that are known, by their place
+    points: dict[int, RunResult] = field(
+        default_factory=dict[int, RunResult]
+    )  # all that are known, by their place
     #: Of each kind of points, the place of the one that is checked entry by entry.
     _whole: dict[int | None, int] = field(default_factory=dict[int | None, int])
 
@@ -67,19 +71,17 @@ class Runner:
         timeout = self.options.timeout
         return self.stopped or (timeout is not None and time.monotonic() - self.started >= timeout)
 
-    def run(self, planned: Iterable[PlannedPoint], done: Callable[[int, Point], None]) -> None:
+    def run(self, planned: Iterable[PlannedRun], done: Callable[[int, RunResult], None]) -> None:
         """Run points; `done` is told the place of each and what came of it, when it is known."""
         for packs in self._calls(planned):
             pairs = [pair for pack in packs for pair in pack]
             over = self.over()
-            found = (
-                {place: Point(each.overrides, NOT_RUN) for place, each in pairs} if over else self._call(packs)
-            )
+            found = {place: RunResult(each, NOT_RUN) for place, each in pairs} if over else self._call(packs)
             for place, point in found.items():
                 done(place, point)
             self.stopped |= self.options.fail_fast and any(each.status == FAILED for each in found.values())
 
-    def _calls(self, planned: Iterable[PlannedPoint]) -> Iterator[list[Batch]]:
+    def _calls(self, planned: Iterable[PlannedRun]) -> Iterator[list[Batch]]:
         """Jobs, as many as are handed to the launcher at once. Points that are chosen one by one are asked for only
         when there is room for them."""
         if isinstance(planned, Sequence):
@@ -91,10 +93,10 @@ class Runner:
         while chunk := list(itertools.islice(left, self.width or 1)):
             yield packed(chunk, self.most)
 
-    def _call(self, packs: list[Batch]) -> dict[int, Point]:
+    def _call(self, packs: list[Batch]) -> dict[int, RunResult]:
         """Run jobs at once: what came of each point, by its place. Those whose worker dies are started again, as
         often as `retries` says."""
-        found: dict[int, Point] = {}
+        found: dict[int, RunResult] = {}
         for attempt in range(self.options.retries + 1):
             points, died = self._launch(packs)
             found |= points
@@ -104,13 +106,13 @@ class Runner:
             packs = packed([(place, self._afresh(each)) for place, each in died], self.most)
         return found
 
-    def _launch(self, packs: list[Batch]) -> tuple[dict[int, Point], Batch]:
+    def _launch(self, packs: list[Batch]) -> tuple[dict[int, RunResult], Batch]:
         """What came of points, and those whose worker died."""
         pairs = [pair for pack in packs for pair in pack]
         trials = {place: self._trial(each) for place, each in pairs}
         jobs = [self._job(pack, trials[pack[0][0]], self.number + i) for i, pack in enumerate(packs)]
         first, self.number = self.number, self.number + len(jobs)
-        points: dict[int, Point] = {}
+        points: dict[int, RunResult] = {}
         lost: list[Batch] = []
         error: object = None
         try:
@@ -142,20 +144,20 @@ class Runner:
         job = [*planned.overrides, *self._own([each for _, each in pack], trial, number, whole=whole)]
         return [*job, *self.folder_of(job, number)]
 
-    def _trial(self, planned: PlannedPoint) -> int | None:
+    def _trial(self, planned: PlannedRun) -> int | None:
         """The number of a point's trial, new where it has none and there is a study to prune by."""
         if planned.trial is None and self.study is not None:
             return self.study.open()
         return planned.trial
 
-    def _afresh(self, planned: PlannedPoint) -> PlannedPoint:
+    def _afresh(self, planned: PlannedRun) -> PlannedRun:
         """A point that is run again, with a trial of its own if it had one: a study is told of each trial once."""
         if planned.trial is None or self.study is None:
             return planned
         number, _ = self.study.ask(planned.params)
         return dataclasses.replace(planned, trial=number)
 
-    def _own(self, pack: list[PlannedPoint], trial: int | None, number: int, *, whole: bool) -> list[str]:
+    def _own(self, pack: list[PlannedRun], trial: int | None, number: int, *, whole: bool) -> list[str]:
         """The overrides of a job beyond those of its points; recorder.OF_THE_SWEEPER names them all."""
         found: list[str] = []
         if self.study is not None and self.study.prunes and trial is not None:
@@ -177,19 +179,24 @@ class Runner:
         tags = ",".join(f"{key}:{_quoted(value)}" for key, value in self._tags(pack[0]).items())
         return [*found, f"++tracking.tags={{{tags}}}"] if tags else found
 
-    def _member(self, planned: PlannedPoint) -> Member:
+    def _member(self, planned: PlannedRun) -> Member:
         """A point of a stack."""
         name = name_of(planned.overrides, self.swept)
         return Member(planned.overrides, list(planned.values), self._tags(planned), name)
 
-    def _tags(self, planned: PlannedPoint) -> dict[str, str]:
+    def _tags(self, planned: PlannedRun) -> dict[str, str]:
         """What the run of a point is known by under its parent."""
         if self.parent is None:
             return {}
-        params = {} if planned.params is None else {resume.TRIAL: json.dumps(planned.params)}
-        return {resume.POINT: planned.digest, **params}
+        params = {} if planned.params is None else {Tag.TRIAL: json.dumps(planned.params)}
+        return {
+            Tag.POINT: planned.digest,
+            Tag.INDEX: str(planned.index),
+            **({Tag.SEEDS: str(planned.seeds)} if planned.seeds > 1 else {}),
+            **params,
+        }
 
-    def _rescued(self, pairs: Batch, error: object) -> dict[int, Point]:
+    def _rescued(self, pairs: Batch, error: object) -> dict[int, RunResult]:
         """Points whose job was lost with its worker: its answer is, but what was recorded is not."""
         matched: dict[int, Any] = {}
         planned = [each for _, each in pairs]
@@ -197,13 +204,13 @@ class Runner:
             parent = resume.get(self.store, self.parent)
             matched = resume.PreviousSweep(parent, runs(self.store, self.parent)).match(planned)
         return {
-            place: resume.point_of(matched[i], each.overrides, self.wanted)
+            place: RunResult.of_record(matched[i], planned=each)
             if i in matched
-            else Point(each.overrides, FAILED, {}, line(error))
+            else RunResult(each, FAILED, {}, line(error))
             for i, (place, each) in enumerate(pairs)
         }
 
-    def _bury(self, died: list[PlannedPoint], *, again: bool) -> None:
+    def _bury(self, died: list[PlannedRun], *, again: bool) -> None:
         """End the runs of dead workers in MLflow, where they would be RUNNING for ever."""
         if not died or self.store is None or self.parent is None:
             return
@@ -220,7 +227,7 @@ def in_this_process(launcher: Launcher | None) -> bool:
     return type(launcher).__name__ == "BasicLauncher"
 
 
-def packed(planned: Iterable[tuple[int, PlannedPoint]], most: int) -> list[Batch]:
+def packed(planned: Iterable[tuple[int, PlannedRun]], most: int) -> list[Batch]:
     """The points that each job runs: `most` of a kind together, in the order of their first ones."""
     packs: list[Batch] = []
     fillable: dict[int, Batch] = {}
@@ -234,20 +241,20 @@ def packed(planned: Iterable[tuple[int, PlannedPoint]], most: int) -> list[Batch
     return packs
 
 
-def points_of(pack: Batch, job: JobReturn) -> dict[int, Point]:
+def points_of(pack: Batch, job: JobReturn) -> dict[int, RunResult]:
     """What a job that has come back tells of its points."""
     error = raised(job)
     if error is not None:
-        return {place: Point(each.overrides, FAILED, {}, line(error)) for place, each in pack}
+        return {place: RunResult(each, FAILED, {}, line(error)) for place, each in pack}
     values = cast("dict[str, Any]", job.return_value)
     told = values["points"] if len(pack) > 1 else [values]
     return {place: _point(each, own) for (place, each), own in zip(pack, told, strict=True)}
 
 
-def _point(planned: PlannedPoint, values: dict[str, Any]) -> Point:
+def _point(planned: PlannedRun, values: dict[str, Any]) -> RunResult:
     if "error" in values:
-        return Point(planned.overrides, FAILED, {}, values["error"])
-    return Point(planned.overrides, PRUNED if values.get("pruned") else DONE, values)
+        return RunResult(planned, FAILED, {}, values["error"])
+    return RunResult(planned, PRUNED if values.get("pruned") else DONE, values)
 
 
 def raised(job: JobReturn) -> object | None:

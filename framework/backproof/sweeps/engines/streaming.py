@@ -16,9 +16,11 @@ from backproof.app.session import get_session
 from backproof.sweeps import resume
 from backproof.sweeps.engines.batch import DEATHS, Batch, Runner, packed, points_of, raised
 from backproof.sweeps.locks import is_running
+from backproof.sweeps.planned import PlannedRun
 from backproof.sweeps.progress import Progress
-from backproof.sweeps.result import FAILED, PRUNED, PlannedPoint, Point
+from backproof.sweeps.result import FAILED, PRUNED, RunResult
 from backproof.tracking.query import RunRecord, runs
+from backproof.tracking.schema import Status, Tag
 
 #: Raises LauncherError or TrackingError in a worker that cannot run the jobs.
 Check = Callable[[], None]
@@ -81,7 +83,7 @@ class AsyncRunner(Runner):
     _again: list[tuple[Batch, int]] = field(default_factory=list[tuple[Batch, int]])
     _told: set[str] = field(default_factory=set[str])  # ids of runs that stand for a point
 
-    def run(self, planned: Iterable[PlannedPoint], done: Callable[[int, Point], None]) -> None:
+    def run(self, planned: Iterable[PlannedRun], done: Callable[[int, RunResult], None]) -> None:
         """Run points; `done` is told the place of each and what came of it, as soon as it is known."""
         launcher, waiting = self._launcher, self._packs(planned)
         jobs = get_session().jobs
@@ -109,7 +111,7 @@ class AsyncRunner(Runner):
         assert isinstance(self.launcher, StreamingLauncher)
         return self.launcher
 
-    def _packs(self, planned: Iterable[PlannedPoint]) -> Iterator[Batch]:
+    def _packs(self, planned: Iterable[PlannedRun]) -> Iterator[Batch]:
         """The jobs. Points that are chosen one by one are asked for when there is room for them."""
         if isinstance(planned, Sequence):
             return iter(packed(enumerate(planned), self.most))
@@ -132,7 +134,7 @@ class AsyncRunner(Runner):
         number: int,
         job: JobReturn,
         shown: str,
-        done: Callable[[int, Point], None],
+        done: Callable[[int, RunResult], None],
         progress: Progress,
     ) -> None:
         flight = self._flights.pop(number)
@@ -146,9 +148,7 @@ class AsyncRunner(Runner):
             for place, planned in flight.pack:
                 run = self._bury_one(planned)
                 if run is not None:
-                    points[place] = resume.point_of(
-                        run, planned.overrides, self.wanted
-                    )  # Only its answer was lost.
+                    points[place] = RunResult.of_record(run, planned=planned)  # Only its answer was lost.
                 elif flight.attempt < self.options.retries and not self.stopped:
                     progress.print(f"           a worker died; again  {' '.join(planned.overrides)}")
                     self._tell(flight.trial, None)
@@ -162,26 +162,26 @@ class AsyncRunner(Runner):
             done(place, point)
         self.stopped |= self.options.fail_fast and any(each.status == FAILED for each in points.values())
 
-    def _tell(self, trial: int | None, point: Point | None) -> None:
+    def _tell(self, trial: int | None, point: RunResult | None) -> None:
         if trial is not None and self.study is not None:
             values = None if point is None else point.numbers(self.wanted)
             self.study.tell(trial, values, pruned=point is not None and point.status == PRUNED)
 
-    def _bury_one(self, planned: PlannedPoint) -> RunRecord | None:
+    def _bury_one(self, planned: PlannedRun) -> RunRecord | None:
         """The run of a point whose worker died, where MLflow has it as finished; else it is ended there."""
         while self.store is not None and self.parent is not None:
             mine = [
                 run
                 for run in runs(self.store, self.parent)
-                if (run.tags.get(resume.POINT), run.tags.get(resume.CONFIG)) == (planned.digest, planned.hash)
+                if (run.tags.get(Tag.POINT), run.tags.get(Tag.CONFIG_HASH)) == (planned.digest, planned.hash)
                 and run.id not in self._told
             ]
-            finished = next((run for run in mine if run.status == resume.FINISHED), None)
+            finished = next((run for run in mine if run.status == Status.FINISHED), None)
             if finished is not None:
                 return finished
             if not any(_alive(run) for run in mine):
                 for run in mine:
-                    if run.status == resume.RUNNING:
+                    if run.status == Status.RUNNING:
                         resume.end(self.store, run.id)
                 if mine:
                     resume.supersede(self.store, resume.PreviousSweep(mine[0], mine), [planned])
@@ -194,9 +194,9 @@ class AsyncRunner(Runner):
         if self.store is None or self.parent is None:
             return
         for run in runs(self.store, self.parent):
-            if run.status == resume.RUNNING and not _alive(run):
+            if run.status == Status.RUNNING and not _alive(run):
                 resume.end(self.store, run.id)
 
 
 def _alive(run: RunRecord) -> bool:
-    return run.status == resume.RUNNING and is_running(Path(run.tags.get(resume.FOLDER, "/nowhere")))
+    return run.status == Status.RUNNING and is_running(Path(run.tags.get(Tag.FOLDER, "/nowhere")))

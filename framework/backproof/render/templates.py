@@ -1,0 +1,41 @@
+"""HTML pages from Jinja templates: autoescaped, self-contained, without network access."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backproof.render.text import duration, number, shorten
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+@functools.cache
+def _environment(folder: Path) -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader([folder, Path(__file__).with_name("templates")]),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    filters: dict[str, Callable[..., str]] = {"duration": duration, "number": number, "shorten": shorten}
+    environment.filters.update(filters)  # pyright: ignore[reportUnknownMemberType]
+    return environment
+
+
+def render(folder: Path, name: str, **values: Any) -> str:
+    """Return the page of a template in `folder`, which may use those of this package."""
+    return _environment(folder).get_template(name).render(values) + "\n"
+
+
+def verbatim(folder: Path, name: str) -> Any:
+    """Return a file, such as a style sheet, to be inserted without escaping."""
+    from markupsafe import Markup
+
+    return Markup((folder / name).read_text(encoding="utf-8"))
