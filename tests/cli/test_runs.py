@@ -79,7 +79,15 @@ class TestRuns:
 
     def test_a_sweeps_points_the_best_first(self, shown):
         head, *rows = shown("runs", "first", "--format", "table").splitlines()
-        assert head.split()[:7] == ["run", "name", "activation", "seed", "val/accuracy", "test/accuracy", "val/loss"]
+        assert head.split()[:7] == [
+            "run",
+            "name",
+            "activation",
+            "seed",
+            "val/accuracy",
+            "test/accuracy",
+            "val/loss",
+        ]
         values = [float(row.split()[4]) for row in rows]
         assert len(values) == 4
         # The runs of the better point come first, and the runs of a point stay together.
