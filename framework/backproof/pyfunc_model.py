@@ -6,8 +6,8 @@ It predicts from a table of the features in original units, by name, and returns
     multilabel       `prediction_NAME`, 0 or 1, of each label, then `probability_NAME` of each
     regression       `NAME` of each target, in original units
 
-MLflow needs only `_load_pyfunc`; this module does not import MLflow. Its name is written into every logged model and
-must not change. Earlier versions wrote `framework.pyfunc_model`; `convert` corrects that:
+MLflow needs only `_load_pyfunc`; this module does not import MLflow. Its name is written into every logged model
+and must not change. Earlier versions wrote `framework.pyfunc_model`; `convert` corrects that:
 
     python -c "from backproof.pyfunc_model import convert; convert('path/to/model')"
 """
