@@ -232,7 +232,7 @@ class TestCommand:
         page = tmp_path / "check.html"
         assert main(["check", "--parts", "activation,inputs", f"--report={page}", *self.ARGS]) == 0
         shown = capsys.readouterr().out
-        assert "pieces of the network, each by itself" in shown
+        assert "components of the network, each checked separately" in shown
         assert "∂Err/∂x" in shown
         assert "φ'(0) = 0, between" in shown
         assert "∂Err/∂x" in page.read_text()

@@ -64,7 +64,7 @@ def test_what_has_no_name_is_unknown_at_its_place(name):
     assert expected.get(name, "") in facts
     if name in ("cubed", "half of the samples"):
         assert found.unknown[0].tensors == ("W1", "b1", "W2", "b2")
-        assert "follows from it" in found.unknown[0].sentence
+        assert "follow from it" in found.unknown[0].sentence
 
 
 #: What is planted, and what is then right, wrong, and wrong only by what is above, in a network 5-6-4-3.

@@ -131,7 +131,7 @@ def test_the_homework_as_written_has_exactly_its_two_mistakes():
     text = found.message()
     assert "right: ∂Err/∂(W1)_hd = Σ_n Σ_k (p_nk − y_nk) (W2)_kh φ'((a1)_nh) x_nd / N" in text
     assert "given: ∂Err/∂(W1)_hd = Σ_n (p_n0 − y_n0) (W2)_0h φ'((W1)_hd x_nd + (b1)_h) x_nd / N" in text
-    assert "equivalent here, no mistake: φ' is taken at h1" in text
+    assert "equivalent here, not a mistake: φ' is taken at h1" in text
     assert diagnosed(network((5, 7, 3), "relu", REG.build("derivation", "cs446"))).ok
 
 

@@ -55,7 +55,7 @@ def test_a_formula_is_shown_as_it_was_written_where_the_numbers_say_it_otherwise
     same = {"W1": "∂Err/∂(W1)_hd = Σ_nk φ((a1)_nh)"}
     given = "∂Err/∂(W1)_hd = Σ_n Σ_k (h1)_nh"
     finding = dataclasses.replace(found.findings[0], right="∂Err/∂(W1)_hd = 1", given=given)
-    assert dataclasses.replace(found, findings=(finding,), written=same).otherwise() == []
+    assert dataclasses.replace(found, findings=(finding,), written=same).written_differently() == []
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
-"""Floor 3: experiments trained and evaluated, several that are alike as one stack. Neither Hydra nor MLflow.
+"""Run experiments: check, train, check again, evaluate; alone, or several as one stack. No Hydra, no MLflow.
 
-A point of a stack comes to what it comes to alone, bit for bit: its own checks, metrics, early stopping and end.
+A point of a stack has, bit for bit, the result that it has alone, with its own checks, metrics, early stopping and
+errors.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class GradcheckFailedError(BackproofError):
     hint = "`gradcheck.on_failure=warn` trains all the same"
 
     def __init__(self, report: NetworkReport) -> None:
-        found = "" if report.diagnosis is None else f"\n\n{report.diagnosis.message()}"
-        super().__init__(report.failure_message() + found)
+        diagnosis = "" if report.diagnosis is None else f"\n\n{report.diagnosis.message()}"
+        super().__init__(report.failure_message() + diagnosis)
         self.report = report
 
     def summary(self) -> str:
@@ -43,36 +44,36 @@ class GradcheckFailedError(BackproofError):
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to. Arrays per member have the shape (R,)."""
+    """The result of a run. Arrays per member have the shape (R,)."""
 
     prepared: PreparedExperiment
     theta: Array  # (R, P)
     history: dict[str, list[Array]]  # by epoch
     final: dict[str, Array]  # train/, val/ and test/ metrics at the end
     report: NetworkReport | None
-    epochs: Array  # how many each member was trained
+    epochs: Array  # the number each member was trained
     best_epochs: Array  # the epoch whose parameters each member kept
-    seconds: float  # of training; of a stack of several points its share
-    stacked: int = 1  # points that were trained together, this one among them
+    seconds: float  # of training; for a stack, its time divided by its points
+    stacked: int = 1  # points that were trained together, including this one
 
     @property
     def summary(self) -> dict[str, float]:
-        """The final metrics: means, and standard deviations where there are several members."""
+        """Return the final metrics: means, and standard deviations if there are several members."""
         return summarize(self.final)
 
     @property
     def objective(self) -> tuple[str, bool]:
-        """The metric that runs are ranked by, and whether a greater one is better."""
+        """Return the metric that runs are ranked by, and whether greater is better."""
         return self.prepared.objective
 
     def predict(self, part: str) -> Array:
-        """What every member predicts for the samples of a part, (R, N, K) as a person reads it."""
+        """Return the predictions (R, N, K) of every member for the samples of a part."""
         data = self.prepared.data
         return Predictions(self.prepared.net, self.theta, data.parts[part].X, data)()
 
 
 class Observer(Protocol):
-    """Is told what happens in a run, as it happens. An Exception that it raises ends this run alone."""
+    """Receives the events of a run. An Exception that it raises ends this run only."""
 
     def on_start(self, prepared: PreparedExperiment) -> None: ...
     def on_check(self, report: NetworkReport) -> None: ...
@@ -83,7 +84,7 @@ class Observer(Protocol):
 def run(prepared: PreparedExperiment, observer: Observer) -> Result:
     """Check, train, check again, evaluate.
 
-    Raises GradcheckFailedError (unless gradcheck.on_failure=warn) and DivergedError.
+    Raise GradcheckFailedError (unless gradcheck.on_failure=warn) and DivergedError.
     """
     (outcome,) = run_stack([prepared], [observer])
     if isinstance(outcome, Exception):
@@ -92,27 +93,27 @@ def run(prepared: PreparedExperiment, observer: Observer) -> Result:
 
 
 def run_stack(
-    points: Sequence[PreparedExperiment], observers: Sequence[Observer], *, whole: bool = True
+    points: Sequence[PreparedExperiment], observers: Sequence[Observer], *, every_entry: bool = True
 ) -> list[Result | Exception]:
     """Run points with equal `stacking_key`s as one stack. Return the result of each, or the error that ended it.
 
-    Where the first point is checked entry by entry, if `whole` says so, the others are checked along random
-    directions and at sampled entries: it is the same code on other numbers.
+    With `every_entry` the first point is checked entry by entry. The others run the same code on other numbers, and
+    are checked along random directions and at sampled entries.
     """
-    together = [
-        _Point(prepared, observer, whole and i == 0)
+    stack = [
+        _Point(prepared, observer, every_entry and i == 0)
         for i, (prepared, observer) in enumerate(zip(points, observers, strict=True))
     ]
-    for point in together:
+    for point in stack:
         point.attempt(point.begin)
-    left = [point for point in together if point.outcome is None]
-    if left:
-        _Stack(left).run()
-    return [typing.cast("Result | Exception", point.outcome) for point in together]
+    running = [point for point in stack if point.outcome is None]
+    if running:
+        _Stack(running).run()
+    return [typing.cast("Result | Exception", point.outcome) for point in stack]
 
 
 class _Point:
-    """One of the points of a stack: what is told of it, and what it comes to."""
+    """One point of a stack: its observer and its result."""
 
     def __init__(self, prepared: PreparedExperiment, observer: Observer, every_entry: bool) -> None:
         self.prepared, self.observer, self.every_entry = prepared, observer, every_entry
@@ -122,31 +123,31 @@ class _Point:
         self.outcome: Result | Exception | None = None
 
     def attempt(self, action: Callable[[], None]) -> None:
-        """Do something for this point; an error ends it, and no other."""
+        """Run an action for this point; an error ends this point only."""
         try:
             action()
-        except Exception as error:  # noqa: BLE001 - whoever asked for the run raises or tells it.
+        except Exception as error:  # noqa: BLE001 - the caller of the run raises or reports it.
             self.end(error)
 
     def end(self, outcome: Result | Exception) -> None:
-        """What the point came to."""
+        """Record the result of the point, or the error that ended it."""
         self.outcome = outcome
         try:
             self.observer.on_end(outcome)
-        except Exception as error:  # noqa: BLE001 - as above; what cannot be recorded has not been done.
+        except Exception as error:  # noqa: BLE001 - a run that cannot be recorded counts as failed.
             if isinstance(outcome, Exception):
                 outcome.add_note(f"Nor could this be recorded: {error}")
             else:
                 self.outcome = error
 
     def begin(self) -> None:
-        """Before training."""
+        """Start the point: announce it, and check its fresh parameters."""
         self.observer.on_start(self.prepared)
         if self.prepared.experiment.gradcheck.enabled:
             self.check(self.prepared.theta, "fresh")
 
     def check(self, theta: Array, moment: str) -> None:
-        """The gradient check at theta (R, P)."""
+        """Check the gradients at theta (R, P). Raise GradcheckFailedError unless `gradcheck.on_failure` is warn."""
         prepared, before = self.prepared, self.report
         report = prepared.check_setup.check(theta, moment, before, every_entry=self.every_entry)
         # A failure before training has been diagnosed already.
@@ -157,16 +158,16 @@ class _Point:
         if not report.passed and prepared.experiment.gradcheck.on_failure == "stop":
             raise GradcheckFailedError(report)
 
-    def told(self, epoch: int, metrics: dict[str, Array]) -> None:
-        """An epoch's metrics, of all members of the stack."""
-        own = {name: values[self.rows] for name, values in metrics.items()}
-        for name, values in own.items():
+    def add_epoch(self, epoch: int, metrics: dict[str, Array]) -> None:
+        """Record an epoch's metrics, given for all members of the stack."""
+        point_metrics = {name: values[self.rows] for name, values in metrics.items()}
+        for name, values in point_metrics.items():
             self.history.setdefault(name, []).append(values)
-        self.observer.on_epoch(epoch, summarize(own))
+        self.observer.on_epoch(epoch, summarize(point_metrics))
 
 
 class _Stack:
-    """Points that are trained together: members r of `point.rows` are those of a point."""
+    """Points that are trained together; `point.rows` are the members of a point."""
 
     def __init__(self, points: list[_Point]) -> None:
         self.points = points
@@ -178,8 +179,8 @@ class _Stack:
         experiments = [point.prepared.experiment for point in points]
         self.options = first.experiment.train
         self.schedule = first.experiment.schedule
-        self.optimizer = stack_plugins([each.optimizer for each in experiments], repeats)
-        self.penalty = stack_plugins([each.penalty for each in experiments], repeats)
+        self.optimizer = stack_plugins([experiment.optimizer for experiment in experiments], repeats)
+        self.penalty = stack_plugins([experiment.penalty for experiment in experiments], repeats)
         self.stopper = Stopper(self.options.early_stopping, first.metrics, self.theta)
         self.val = self._evaluation("val") if first.data.val is not None else None
 
@@ -205,24 +206,24 @@ class _Stack:
         seconds = (time.perf_counter() - started) / len(self.points)
         checks = first.experiment.gradcheck
         if checks.enabled and checks.after_training:
-            for point in self._left:
+            for point in self._running:
                 point.attempt(functools.partial(point.check, self.theta[point.rows], "trained"))
         final: dict[str, Array] = {}
-        if self._left:
+        if self._running:
             for name in first.data.parts:
                 final |= self._evaluation(name)()
-        for point in self._left:
+        for point in self._running:
             point.end(self._result(point, final, seconds))
 
     @property
-    def _left(self) -> list[_Point]:
-        """The points that nothing has ended."""
+    def _running(self) -> list[_Point]:
+        """Return the points without a result or an error."""
         return [point for point in self.points if point.outcome is None]
 
     @property
-    def _going(self) -> list[_Point]:
-        """Those of them that train on: of a point that has stopped early nothing more is told."""
-        return [point for point in self._left if self.stopper.active[point.rows].any()]
+    def _training(self) -> list[_Point]:
+        """Return the running points that have not stopped early; the others get no more events."""
+        return [point for point in self._running if self.stopper.active[point.rows].any()]
 
     def _evaluation(self, name: str) -> Evaluation:
         first = self.first
@@ -245,15 +246,15 @@ class _Stack:
     def _after_epoch(self, epoch: int, losses: Array) -> bool:
         metrics = {"train/loss": losses, **(self.val() if self.val else {})}
         if "val/loss" in metrics:
-            self._finite(epoch, metrics["val/loss"])
+            self._check_validation_loss(epoch, metrics["val/loss"])
         metrics = self.stopper.mask_stopped(metrics)
-        for point in self._going:
-            point.attempt(functools.partial(point.told, epoch, metrics))
+        for point in self._training:
+            point.attempt(functools.partial(point.add_epoch, epoch, metrics))
         self.stopper.update(epoch, metrics)
-        return bool(self._going)
+        return bool(self._training)
 
-    def _finite(self, epoch: int, losses: Array) -> None:
-        """The validation loss sees what the last step of an epoch did."""
+    def _check_validation_loss(self, epoch: int, losses: Array) -> None:
+        """End the points whose validation loss is not finite: only it shows the last step of an epoch."""
         if np.isfinite(losses).all():
             return
         steps = steps_per_epoch(len(self.first.y), self.options.batch_size)
@@ -264,13 +265,13 @@ class _Stack:
             self._diverged(DivergedError(epoch, epoch * steps, lr, member, value))
 
     def _diverged(self, error: DivergedError) -> bool:
-        """A member has diverged: its point ends. Whether any goes on."""
+        """End the point of a member that has diverged. Return whether any point is still training."""
 
         def end() -> None:
             raise error
 
-        for point in self._going:
+        for point in self._training:
             if point.rows.start <= error.member < point.rows.stop:
                 error.member -= point.rows.start
                 point.attempt(end)
-        return bool(self._going)
+        return bool(self._training)

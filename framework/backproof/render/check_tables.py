@@ -1,4 +1,4 @@
-"""Floor 1: a gradient check on the terminal. Rich is imported where it is used."""
+"""Tables of a gradient check for the terminal. Rich is imported where it is used."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ MARKS = {PASSED: "[green]✓[/]", FAILED: "[bold red]✗[/]"}
 
 
 def tables(report: GradcheckReport) -> list[Table]:
-    """The parameters' gradients, and the pieces that were checked by themselves; what there is of them."""
-    groups = [[each for each in report.sections if (each.moment == ALONE) == alone] for alone in (False, True)]
-    titles = ("gradients: relative error by norm", "pieces of the network, each by itself")
+    """Return a table of the parameters' gradients and a table of the components, if there are any."""
+    groups = [
+        [section for section in report.sections if (section.moment == ALONE) == alone]
+        for alone in (False, True)
+    ]
+    titles = ("gradients: relative error by norm", "components of the network, each checked separately")
     return [
         table(dataclasses.replace(report, sections=tuple(group)), title)
         for title, group in zip(titles, groups, strict=True)
@@ -25,15 +28,15 @@ def tables(report: GradcheckReport) -> list[Table]:
 
 
 def table(report: GradcheckReport, title: str = "gradients: relative error by norm") -> Table:
-    """One row for each tensor: its relative error at each moment, and what was compared."""
+    """Return a table with a row for each tensor: its relative error at each point, and what was compared."""
     from rich import box
     from rich.table import Table
 
-    # A style of few lines, which a pipe or an old terminal shows as well.
+    # A style with few lines also reads well in a pipe or an old terminal.
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
     shown.add_column("of", style="dim", no_wrap=True)
     shown.add_column("tensor", style="bold", no_wrap=True)
-    # More than two moments leave no room for these on a terminal of 80 columns, more than four for what is allowed.
+    # In 80 columns, more than two points leave no room for these columns, more than four none for tolerances.
     roomy, narrow = len(report.sections) <= 2, len(report.sections) > 4
     for name in ("shape", "compared") if roomy else ():
         shown.add_column(name, justify="right", no_wrap=True)
@@ -42,40 +45,42 @@ def table(report: GradcheckReport, title: str = "gradients: relative error by no
     if not narrow:
         shown.add_column("allowed", justify="right", no_wrap=True)
     for part, tensor in _rows(report):
-        found = [_result(section, part, tensor) for section in report.sections]
-        known = [each for each in found if each is not None]
+        results = [_result(section, part, tensor) for section in report.sections]
+        present = [result for result in results if result is not None]
         shown.add_row(
             part,
             tensor,
-            *(("×".join(map(str, known[0].shape)), _compared(known[0])) if roomy else ()),
-            *(_cell(each, short=narrow) for each in found),
-            *(() if narrow else (f"{max(each.tolerance for each in known):.0e}",)),
+            *(("×".join(map(str, present[0].shape)), _compared(present[0])) if roomy else ()),
+            *(_cell(result, short=narrow) for result in results),
+            *(() if narrow else (f"{max(result.tolerance for result in present):.0e}",)),
         )
     return shown
 
 
 def notes(report: GradcheckReport) -> list[str]:
-    """What to know of each moment, one line each; the same words once."""
-    said: dict[str, list[str]] = {}
+    """Return the notes, one line each, with the points at which they apply."""
+    moments_of: dict[str, list[str]] = {}
     for section in report.sections:
         of_results = [
-            f"{r.part} {r.tensor}: {r.note}" for r in section.results if r.note and r.status == PASSED
+            f"{result.part} {result.tensor}: {result.note}"
+            for result in section.results
+            if result.note and result.status == PASSED
         ]
         for note in (*section.notes, *of_results):
-            said.setdefault(note, []).append(section.moment)
-    return [f"{', '.join(moments)}: {note}" for note, moments in said.items()]
+            moments_of.setdefault(note, []).append(section.moment)
+    return [f"{', '.join(moments)}: {note}" for note, moments in moments_of.items()]
 
 
 def looked_at(report: GradcheckReport) -> list[str]:
-    """The preconditions, one line each, with a mark: met, or not and what that hides."""
+    """Return the preconditions, one line each: met, or not met and what that hides."""
     return [
-        f"{'[green]✓[/]' if each.met else '[yellow]–[/]'} {'' if each.met else '[yellow]not:[/] '}{each}"
-        for each in report.preconditions
+        f"[green]✓[/] {condition}" if condition.met else f"[yellow]–[/] [yellow]not:[/] {condition}"
+        for condition in report.preconditions
     ]
 
 
 def taylor(report: GradcheckReport) -> list[str]:
-    """The observed order of each moment and its clean window, one line each."""
+    """Return the observed order at each point and its clean window, one line each."""
     width = max((len(section.moment) for section in report.sections if section.taylor is not None), default=0)
     return [
         f"{section.moment:<{width}}  {section.taylor}"
@@ -85,15 +90,14 @@ def taylor(report: GradcheckReport) -> list[str]:
 
 
 def _rows(report: GradcheckReport) -> list[tuple[str, str]]:
-    seen: dict[tuple[str, str], None] = {}
-    for section in report.sections:
-        for result in section.results:
-            seen[result.part, result.tensor] = None
-    return list(seen)
+    """Return the part and tensor of each row, in the order of the report."""
+    pairs = [(result.part, result.tensor) for section in report.sections for result in section.results]
+    return list(dict.fromkeys(pairs))
 
 
 def _result(section: Section, part: str, tensor: str) -> TensorResult | None:
-    return next((each for each in section.results if (each.part, each.tensor) == (part, tensor)), None)
+    results = (result for result in section.results if (result.part, result.tensor) == (part, tensor))
+    return next(results, None)
 
 
 def _compared(result: TensorResult) -> str:

@@ -58,7 +58,7 @@ def _formulas(found: Diagnosis) -> list[str]:
         one, other = _marked(right, given) if given else (_math(right), "")
         rows.append(f'<tr class="right"><th>right</th><td>{one}</td></tr>')
         rows += [f"<tr><th>given</th><td>{other}</td></tr>"] if given else []
-    rows += [f"<tr><th>written</th><td>{_math(each)}</td></tr>" for each in found.otherwise()]
+    rows += [f"<tr><th>written</th><td>{_math(each)}</td></tr>" for each in found.written_differently()]
     return ['<table class="math">' + "\n".join(rows) + "</table>"] if rows else []
 
 

@@ -116,7 +116,7 @@ def run_points(session: Session, jobs: Sequence[Job], *, whole: bool = True) -> 
                 job.prepared, tracking, starter, job.folder, job.overrides, shown, surroundings
             )
             recordings.append(stack.enter_context(recording))
-        outcomes = run_stack([each.prepared for each in recordings], recordings, whole=whole)
+        outcomes = run_stack([each.prepared for each in recordings], recordings, every_entry=whole)
     told: list[Told] = []
     for recording, outcome in zip(recordings, outcomes, strict=True):
         session.done += 1

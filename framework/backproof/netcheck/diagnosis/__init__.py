@@ -1,4 +1,4 @@
-"""Floor 1: what is wrong with a gradient: named mistakes are tried until one of them gives its numbers."""
+"""Diagnosis of a wrong gradient: named mistakes are tried until some of them give its numbers at every point."""
 
 from backproof.netcheck.diagnosis.backward import plain_gradients
 from backproof.netcheck.diagnosis.case import Case

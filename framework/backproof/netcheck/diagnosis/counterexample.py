@@ -1,4 +1,4 @@
-"""The smallest network of small integers on which a wrong gradient shows, to be worked by hand."""
+"""The smallest network with small integers on which a wrong gradient shows, to be worked through by hand."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from backproof.contracts import Array, Trace
 from backproof.netcheck.diagnosis.backward import NONE, Backward, Mistakes, plain_gradients
 from backproof.netcheck.diagnosis.case import Case
 
-#: The trace and the derivation's gradients of a network of any sizes at parameters W1 (H, D), b1 (H,), ...,
-#: x (N, D) and y (N, K); None where the derivation cannot be evaluated there.
+#: Returns the trace and the derivation's gradients of a network of any sizes at parameters W1 (H, D), b1 (H,), ...,
+#: x (N, D) and y (N, K); None if the derivation cannot be evaluated there.
 Evaluate = Callable[[dict[str, Array], Array, Array], "tuple[Trace, Mapping[str, Array]] | None"]
 
-#: Integers are drawn so often for each size, until so many points are found.
-DRAWS, ENOUGH = 30, 6
-#: A right and a given entry must differ by more than this.
-SHOWS = 1e-3
+#: For each size, integers are drawn up to DRAWS times, until CANDIDATES points show a mistake.
+DRAWS, CANDIDATES = 30, 6
+#: The least difference between a right and a given entry.
+LEAST_ERROR = 1e-3
 
 
 @dataclass(frozen=True)
 class Counterexample:
-    """One entry of a gradient, with all that it is computed from. Units and samples are counted from 0."""
+    """One entry of a gradient, with everything it is computed from. Units and samples are counted from 0."""
 
     tensor: str
     index: tuple[int, ...]
@@ -42,37 +42,39 @@ class Counterexample:
 
     @property
     def size(self) -> str:
-        """`D = 2, H = 1, K = 2, N = 1`."""
+        """Return `D = 2, H = 1, K = 2, N = 1`."""
         D, *hidden, K = self.sizes
         H = f"H = {', '.join(map(str, hidden))}, " if hidden else ""
         return f"D = {D}, {H}K = {K}, N = {self.N}"
 
     def rows(self) -> list[tuple[str, str]]:
-        """Every array by its name, and the entry of the gradient at last."""
+        """Return every array by name, and finally the entry of the gradient."""
         return [
-            *((name, _shown(value)) for name, value in self.values.items()),
-            (f"right ∂Err/∂{self.entry}", _shown(self.right)),
-            (f"given ∂Err/∂{self.entry}", _shown(self.given)),
+            *((name, _format(value)) for name, value in self.values.items()),
+            (f"right ∂Err/∂{self.entry}", _format(self.right)),
+            (f"given ∂Err/∂{self.entry}", _format(self.given)),
         ]
 
     def lines(self) -> list[str]:
-        """As text, one array a line."""
+        """Return the example as text, one array per line."""
         rows = self.rows()
-        wide = max(len(name) for name, _ in rows)
+        width = max(len(name) for name, _ in rows)
         return [
             f"smallest example found: {self.size}",
-            *(f"  {name:<{wide}} = {value}" for name, value in rows),
+            *(f"  {name:<{width}} = {value}" for name, value in rows),
         ]
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, list):
-        return "[" + ", ".join(_shown(each) for each in cast("list[Any]", value)) + "]"
+        return "[" + ", ".join(_format(item) for item in cast("list[Any]", value)) + "]"
     return f"{value + 0.0:.6g}"
 
 
 @dataclass(frozen=True)
 class _Point:
+    """Parameters and data of a tiny network."""
+
     params: Mapping[str, Array]
     x: Array
     y: Array
@@ -82,60 +84,62 @@ class _Point:
 
     @property
     def size(self) -> float:
-        return sum(float(np.abs(each).sum()) for each in self.numbers())
+        return sum(float(np.abs(array).sum()) for array in self.numbers())
 
 
 def counterexample(
     evaluate: Evaluate, cases: Sequence[Case], tensors: Sequence[str], made: Mapping[str, Mistakes]
 ) -> Counterexample | None:
-    """The smallest network found on which the gradient of one of these tensors is wrong, the first of them first.
+    """Return the smallest network found on which one of these tensors is wrong, preferring the first ones.
 
-    made    the mistakes that were found in each tensor: if one can be found, the example shows each of them
+    made    the mistakes that were found in each tensor; if possible, the example shows each of them
     """
-    # An entry that was replaced has its numbers at the cases only.
-    made = {name: frozenset(m for m in each if not m.kind.endswith("_entry")) for name, each in made.items()}
-    shows = _Shows(evaluate, tensors, made)
+    # A replaced entry has numbers for the cases only.
+    made = {
+        name: frozenset(fault for fault in mistakes if not fault.kind.endswith("_entry"))
+        for name, mistakes in made.items()
+    }
+    visibility = _Visibility(evaluate, tensors, made)
     if max(len(made.get(tensor, ())) for tensor in tensors) > 1:
-        found = _found(shows, cases)
-        if found is not None:
-            return found
-    return _found(_Shows(evaluate, tensors, {}), cases, made)
+        example = _smallest(visibility, cases)
+        if example is not None:
+            return example
+    return _smallest(_Visibility(evaluate, tensors, {}), cases, made)
 
 
-def _found(
-    shows: _Shows, cases: Sequence[Case], made: Mapping[str, Mistakes] | None = None
+def _smallest(
+    visibility: _Visibility, cases: Sequence[Case], made: Mapping[str, Mistakes] | None = None
 ) -> Counterexample | None:
     rng = np.random.default_rng(0)
     for sizes, N in _sizes(cases):
         found: list[tuple[_Point, str]] = []
         for _ in range(DRAWS):
-            point = _drawn(rng, sizes, N, cases)
-            shown = shows(point)
-            if shown is None:
+            point = _draw(rng, sizes, N, cases)
+            wrong = visibility(point)
+            if wrong is None:
                 break
-            if shown:
-                tensor = shown[0]
-                found.append((_shrunk(shows, point, tensor), tensor))
-            if len(found) == ENOUGH:
+            if wrong:
+                tensor = wrong[0]
+                found.append((_shrink(visibility, point, tensor), tensor))
+            if len(found) == CANDIDATES:
                 break
         if found:
-            point, tensor = min(found, key=lambda each: (shows.tensors.index(each[1]), each[0].size))
-            return _worked(
-                shows, point, tensor, sizes, (shows.made if made is None else made).get(tensor, NONE)
-            )
+            point, tensor = min(found, key=lambda pair: (visibility.tensors.index(pair[1]), pair[0].size))
+            mistakes = (visibility.made if made is None else made).get(tensor, NONE)
+            return _work_through(visibility, point, tensor, sizes, mistakes)
     return None
 
 
 def _sizes(cases: Sequence[Case]) -> Iterator[tuple[tuple[int, ...], int]]:
-    """Sizes (D, H1, ..., K) and N of tiny networks, the smallest first."""
+    """Yield sizes (D, H1, ..., K) and N of tiny networks, the smallest first."""
     depth, K = cases[0].depth, cases[0].trace.z.shape[1]
-    outputs = sorted({min(each, K) for each in (2, 3)})
+    outputs = sorted({min(count, K) for count in (2, 3)})
     choices: list[Sequence[int]] = [*[(1, 2)] * depth, outputs, (1, 2, 3)]
-    for each in sorted(itertools.product(*choices), key=lambda each: (sum(each), each)):
-        yield each[:-1], each[-1]
+    for *sizes, N in sorted(itertools.product(*choices), key=lambda choice: (sum(choice), choice)):
+        yield tuple(sizes), N
 
 
-def _drawn(rng: np.random.Generator, sizes: tuple[int, ...], N: int, cases: Sequence[Case]) -> _Point:
+def _draw(rng: np.random.Generator, sizes: tuple[int, ...], N: int, cases: Sequence[Case]) -> _Point:
     params: dict[str, Array] = {}
     for layer, (n, out) in enumerate(itertools.pairwise(sizes), start=1):
         params[f"W{layer}"] = rng.integers(-2, 3, (out, n)).astype(np.float64)
@@ -145,7 +149,7 @@ def _drawn(rng: np.random.Generator, sizes: tuple[int, ...], N: int, cases: Sequ
 
 
 def _targets(rng: np.random.Generator, N: int, K: int, cases: Sequence[Case]) -> Array:
-    """Targets of the kind that the cases have: one class, 0 or 1 for each output, or numbers."""
+    """Return targets of the kind that the cases have: one class, 0 or 1 for each output, or numbers."""
     y = np.concatenate([case.trace.y for case in cases])
     if ((y >= 0) & (y <= 1)).all():
         if y.shape[1] > 1 and np.allclose(y.sum(1), 1):
@@ -154,16 +158,16 @@ def _targets(rng: np.random.Generator, N: int, K: int, cases: Sequence[Case]) ->
     return rng.integers(-2, 3, (N, K)).astype(np.float64)
 
 
-class _Shows:
-    """Whether a mistake shows at a point, in which tensor and in which entry."""
+class _Visibility:
+    """Decides whether a mistake shows at a point, in which tensor and in which entry."""
 
     def __init__(self, evaluate: Evaluate, tensors: Sequence[str], made: Mapping[str, Mistakes]) -> None:
         self.evaluate, self.made = evaluate, made
-        most = max((len(each) for each in made.values()), default=0)
-        self.tensors = [each for each in tensors if len(made.get(each, ())) == most or not made]
+        most = max((len(mistakes) for mistakes in made.values()), default=0)
+        self.tensors = [tensor for tensor in tensors if len(made.get(tensor, ())) == most or not made]
 
     def gradients(self, point: _Point) -> tuple[Backward, Mapping[str, Array]] | None:
-        """The right backward pass there, and what the derivation gives; None where it cannot be evaluated."""
+        """Return the right backward pass and the derivation's gradients; None if it cannot be evaluated there."""
         evaluated = self.evaluate(dict(point.params), point.x, point.y)
         if evaluated is None:
             return None
@@ -172,93 +176,94 @@ class _Shows:
         return Backward(Case(trace, given, right)), given
 
     def __call__(self, point: _Point) -> tuple[str, tuple[int, ...]] | tuple[()] | None:
-        """The first tensor that is wrong there, and the entry; () where none is."""
+        """Return the first wrong tensor and its entry; () if none is wrong, None if it cannot be evaluated."""
         computed = self.gradients(point)
         if computed is None:
             return None
-        own, given = computed
-        # At 0 most kinks lie, where either slope is right.
-        if any((own.trace.a[layer] == 0).any() for layer in range(1, own.depth)):
+        backward, given = computed
+        # Most kinks are at 0, where either slope is right.
+        if any((backward.trace.a[layer] == 0).any() for layer in range(1, backward.depth)):
             return ()
         for tensor in self.tensors:
-            gap = self._gap(own, tensor, given[tensor])
-            if gap.max() > SHOWS:
-                at = np.unravel_index(int(np.argmax(gap)), gap.shape)
-                return tensor, tuple(int(each) for each in at)
+            gap = self._gap(backward, tensor, given[tensor])
+            if gap.max() > LEAST_ERROR:
+                index = np.unravel_index(int(np.argmax(gap)), gap.shape)
+                return tensor, tuple(int(i) for i in index)
         return ()
 
-    def _gap(self, own: Backward, tensor: str, given: Array) -> Array:
-        """How far each entry is off, or how far it moves without one of its mistakes, if that is less."""
-        gap = np.abs(np.nan_to_num(given) - own.case.expected[tensor])
+    def _gap(self, backward: Backward, tensor: str, given: Array) -> Array:
+        """Return the error of each entry, or its change without one of its mistakes if that is smaller."""
+        gap = np.abs(np.nan_to_num(given) - backward.case.expected[tensor])
         mistakes = self.made.get(tensor, NONE)
-        for one in mistakes if len(mistakes) > 1 else ():
-            without = own.gradient(tensor, mistakes - {one})
+        for mistake in mistakes if len(mistakes) > 1 else ():
+            without = backward.gradient(tensor, mistakes - {mistake})
             gap = gap * 0 if without is None else np.minimum(gap, np.abs(np.nan_to_num(without - given)))
         return gap
 
 
-def _shrunk(shows: _Shows, point: _Point, tensor: str) -> _Point:
-    """The point with each integer as near to 0 as the mistake lets it be."""
-    for which in range(len(point.numbers())):
-        for at in np.ndindex(point.numbers()[which].shape):
-            now = float(point.numbers()[which][at])
-            for smaller in (0.0, float(np.sign(now))):
-                if abs(smaller) >= abs(now):
+def _shrink(visibility: _Visibility, point: _Point, tensor: str) -> _Point:
+    """Return the point with each integer as near to 0 as possible with the mistake still visible."""
+    for i in range(len(point.numbers())):
+        for index in np.ndindex(point.numbers()[i].shape):
+            value = float(point.numbers()[i][index])
+            for smaller in (0.0, float(np.sign(value))):
+                if abs(smaller) >= abs(value):
                     break
-                other = _with(point, which, at, smaller)
-                shown = shows(other)
-                if shown and shown[0] == tensor:
-                    point = other
+                changed = _with_entry(point, i, index, smaller)
+                wrong = visibility(changed)
+                if wrong and wrong[0] == tensor:
+                    point = changed
                     break
     return point
 
 
-def _with(point: _Point, which: int, at: tuple[int, ...], value: float) -> _Point:
-    numbers = [each.copy() for each in point.numbers()]
-    numbers[which][at] = value
+def _with_entry(point: _Point, i: int, index: tuple[int, ...], value: float) -> _Point:
+    numbers = [array.copy() for array in point.numbers()]
+    numbers[i][index] = value
     *params, x = numbers
     return dataclasses.replace(point, params=dict(zip(point.params, params, strict=True)), x=x)
 
 
-def _worked(
-    shows: _Shows, point: _Point, tensor: str, sizes: tuple[int, ...], mistakes: Mistakes
+def _work_through(
+    visibility: _Visibility, point: _Point, tensor: str, sizes: tuple[int, ...], mistakes: Mistakes
 ) -> Counterexample | None:
-    computed, shown = shows.gradients(point), shows(point)
-    if computed is None or not shown:
+    """Return the example with all intermediate arrays, or None if it does not show when evaluated again."""
+    computed, wrong = visibility.gradients(point), visibility(point)
+    if computed is None or not wrong:
         return None
-    own, given = computed
-    # A derivation that keeps something from call to call may be right at the second one.
-    if abs(own.case.expected[tensor][shown[1]] - np.nan_to_num(given[tensor][shown[1]])) <= SHOWS:
+    backward, given = computed
+    index = wrong[1]
+    # A derivation that keeps state between calls may be right the second time.
+    if abs(backward.case.expected[tensor][index] - np.nan_to_num(given[tensor][index])) <= LEAST_ERROR:
         return None
-    # With the mistakes that were found, the steps of the derivation are known too, if they give what it gave.
-    made = own.gradient(tensor, mistakes)
-    if made is None or not np.allclose(made, given[tensor], 1e-9, 1e-12):
+    # The mistakes also give the derivation's steps, if they give its result.
+    explained = backward.gradient(tensor, mistakes)
+    if explained is None or not np.allclose(explained, given[tensor], 1e-9, 1e-12):
         mistakes = NONE
-    plain = {name: each.tolist() for name, each in _steps(own, point, mistakes).items()}
-    index = shown[1]
-    one, other = float(own.case.expected[tensor][index]), float(given[tensor][index])
-    return Counterexample(tensor, index, one, other, sizes, len(point.x), plain)
+    values = {name: array.tolist() for name, array in _steps(backward, point, mistakes).items()}
+    right, wrong_value = float(backward.case.expected[tensor][index]), float(given[tensor][index])
+    return Counterexample(tensor, index, right, wrong_value, sizes, len(point.x), values)
 
 
-def _steps(own: Backward, point: _Point, mistakes: Mistakes) -> dict[str, Array]:
-    """Every array from x to the last ∂Err/∂a; those that the mistakes make different a second time, as `given`."""
-    trace, depth = own.trace, own.depth
+def _steps(backward: Backward, point: _Point, mistakes: Mistakes) -> dict[str, Array]:
+    """Return every array from x to the last ∂Err/∂a, and those that the mistakes change again, as `given`."""
+    trace, depth = backward.trace, backward.depth
     values: dict[str, Array] = {"x": point.x, "y": point.y}
     for layer in range(1, depth + 1):
         values |= {f"W{layer}": trace.W[layer], f"b{layer}": trace.b[layer]}
         if layer < depth:
             a = trace.a[layer]
             values |= {f"a{layer}": a, f"h{layer}": trace.h[layer], f"φ'(a{layer})": trace.dphi(a)}
-            values |= _second(f"φ'(a{layer})", own.slope(layer, mistakes), trace.dphi(a))
+            values |= _if_different(f"φ'(a{layer})", backward.slope(layer, mistakes), trace.dphi(a))
     values |= {"z": trace.z, "p": trace.p}
     for layer in range(depth, 0, -1):
-        name, delta = "∂Err/∂z" if layer == depth else f"∂Err/∂a{layer}", own.delta(layer, NONE)
+        name, delta = "∂Err/∂z" if layer == depth else f"∂Err/∂a{layer}", backward.delta(layer, NONE)
         if delta is not None:
-            values |= {name: delta} | _second(name, own.delta(layer, mistakes), delta)
+            values |= {name: delta} | _if_different(name, backward.delta(layer, mistakes), delta)
     return values
 
 
-def _second(name: str, given: Array | None, right: Array) -> dict[str, Array]:
+def _if_different(name: str, given: Array | None, right: Array) -> dict[str, Array]:
     if given is None or (given.shape == right.shape and np.allclose(given, right, 1e-9, 1e-12)):
         return {}
     return {f"given {name}": given}

@@ -1,4 +1,4 @@
-"""What the numbers show of a mistake that has no name."""
+"""Patterns in the error of a gradient that no named mistake explains."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import numpy as np
 from backproof.contracts import Array
 from backproof.netcheck.diagnosis.case import Case, residual, same
 
-#: Entries that are listed; of more, their number.
+#: The most entries that are listed; of more, only the number is given.
 LISTED = 6
 
 
 def solve_delta(case: Case, layer: int) -> Array | None:
-    """The ∂Err/∂a (N, H) of a layer from which the gradients given of its W and b follow, δ [h 1]; zero columns
-    where none does. None where the layer has not more inputs than the case has samples."""
+    """Return the ∂Err/∂a (N, H) of a layer that implies its given gradients of W and b, solving δ [h 1].
+
+    It has zero columns if there is none. Return None unless the layer has more inputs than the case has samples.
+    """
     below = np.column_stack([case.trace.h[layer - 1], np.ones(case.trace.N)])
     G = np.column_stack([case.given[f"W{layer}"], case.given[f"b{layer}"]])
     if below.shape[0] >= below.shape[1] or not np.isfinite(G).all():
@@ -27,24 +29,24 @@ def solve_delta(case: Case, layer: int) -> Array | None:
 
 
 def share_wrong_delta(cases: Sequence[Case], layer: int) -> bool | None:
-    """Whether the gradients of W and b of a layer both follow from one (wrong) ∂Err/∂a, by δ [h 1].
+    """Return whether the gradients of W and b of a layer both follow from one (wrong) ∂Err/∂a.
 
-    δ is solved for where the layer has more inputs than the case has samples; None where no case is like that.
+    Return None if no case has fewer samples than the layer has inputs, so that ∂Err/∂a cannot be solved for.
     """
-    found = [each for case in cases if (each := solve_delta(case, layer)) is not None]
-    return all(each.size for each in found) if found else None
+    deltas = [delta for case in cases if (delta := solve_delta(case, layer)) is not None]
+    return all(delta.size for delta in deltas) if deltas else None
 
 
 def follows(cases: Sequence[Case], layer: int, tensors: Sequence[str]) -> bool:
-    """Whether the gradients of these tensors below a layer follow from the ∂Err/∂a that its own gradients show."""
+    """Return whether these tensors below a layer follow from the ∂Err/∂a that the layer's gradients imply."""
     for case in cases:
         delta = solve_delta(case, layer)
         if delta is None:
             continue
         trace = case.trace
-        for each in range(layer - 1, 0, -1):
-            delta = delta @ trace.W[each + 1] * trace.dphi(trace.a[each])
-            numbers = {f"W{each}": delta.T @ trace.h[each - 1], f"b{each}": delta.sum(0)}
+        for lower in range(layer - 1, 0, -1):
+            delta = delta @ trace.W[lower + 1] * trace.dphi(trace.a[lower])
+            numbers = {f"W{lower}": delta.T @ trace.h[lower - 1], f"b{lower}": delta.sum(0)}
             if any(
                 residual(case.given[tensor], numbers[tensor]) > 1e-7 for tensor in numbers if tensor in tensors
             ):
@@ -53,19 +55,19 @@ def follows(cases: Sequence[Case], layer: int, tensors: Sequence[str]) -> bool:
 
 
 def error_patterns(tensor: str, cases: Sequence[Case]) -> list[str]:
-    """Sentences on the error of one tensor's gradient that hold at every case."""
+    """Return sentences about the error of one tensor's gradient that hold in every case."""
     given = [case.given[tensor] for case in cases]
     right = [case.expected[tensor] for case in cases]
-    if not all(np.isfinite(each).all() for each in given):
+    if not all(np.isfinite(gradient).all() for gradient in given):
         return [f"{tensor}: some of its numbers are not finite"]
-    found = [_places(tensor, given, right), _factors(tensor, given, right), _signs(tensor, given, right)]
+    sentences = [_places(tensor, given, right), _factors(tensor, given, right), _signs(tensor, given, right)]
     if tensor[0] == "W":
-        found.append(_samples(tensor, cases))
-    return [each for each in found if each]
+        sentences.append(_samples(tensor, cases))
+    return [sentence for sentence in sentences if sentence]
 
 
-def _off(given: Sequence[Array], right: Sequence[Array]) -> Array:
-    """The entries that are wrong at any case."""
+def _wrong_entries(given: Sequence[Array], right: Sequence[Array]) -> Array:
+    """Return which entries are wrong in any case."""
     off = np.zeros(given[0].shape, dtype=bool)
     for one, other in zip(given, right, strict=True):
         off |= np.abs(one - other) > 1e-9 * max(float(np.abs(one).max()), float(np.abs(other).max()))
@@ -73,8 +75,8 @@ def _off(given: Sequence[Array], right: Sequence[Array]) -> Array:
 
 
 def _places(tensor: str, given: Sequence[Array], right: Sequence[Array]) -> str:
-    """Only some rows, columns or entries are wrong."""
-    off = _off(given, right)
+    """Describe which rows, columns or entries are wrong, if not all are."""
+    off = _wrong_entries(given, right)
     count, size = int(off.sum()), off.size
     if count == size:
         return ""
@@ -84,21 +86,21 @@ def _places(tensor: str, given: Sequence[Array], right: Sequence[Array]) -> str:
             if lines.sum() < len(lines) and count == lines.sum() * off.shape[axis]:
                 return f"{tensor}: only the {name} {_listed(np.flatnonzero(lines))} are wrong"
     if count <= LISTED:
-        entries = ", ".join(f"[{', '.join(map(str, each))}]" for each in np.argwhere(off))
+        entries = ", ".join(f"[{', '.join(map(str, index))}]" for index in np.argwhere(off))
         return f"{tensor}: only the entries {entries} are wrong"
     return f"{tensor}: {count} of {size} entries are wrong" if count <= size / 2 else ""
 
 
 def _factors(tensor: str, given: Sequence[Array], right: Sequence[Array]) -> str:
-    """Given over right is one number at each case, or one for each row."""
-    each = [
+    """Describe the factor between given and right, if it is one number in each case or for each row."""
+    factors = [
         float(np.vdot(one, other) / np.vdot(other, other))
         for one, other in zip(given, right, strict=True)
         if other.any()
     ]
-    fits = all(same(one, c * other) for one, other, c in zip(given, right, each, strict=False))
-    if len(each) == len(given) and fits:
-        return f"{tensor}: at each point it is a multiple of the right one, by {_numbers(each)}"
+    fits = all(same(one, c * other) for one, other, c in zip(given, right, factors, strict=False))
+    if len(factors) == len(given) and fits:
+        return f"{tensor}: at each point it is a multiple of the right one, by {_numbers(factors)}"
     rows = [_row_factors(one, other) for one, other in zip(given, right, strict=True)]
     first = rows[0]
     if first is not None and all(row is not None and np.allclose(row, first, 1e-6) for row in rows):
@@ -114,15 +116,15 @@ def _row_factors(given: Array, right: Array) -> Array | None:
 
 
 def _signs(tensor: str, given: Sequence[Array], right: Sequence[Array]) -> str:
-    """The sizes are right, some signs are not."""
+    """Describe an error in signs only."""
     if all(same(np.abs(one), np.abs(other)) for one, other in zip(given, right, strict=True)):
-        return f"{tensor}: its sizes are right, {int(_off(given, right).sum())} of its signs are not"
+        return f"{tensor}: its sizes are right, {int(_wrong_entries(given, right).sum())} of its signs are not"
     return ""
 
 
 def _samples(tensor: str, cases: Sequence[Case]) -> str:
-    """The gradient is the right sum over samples with other weights than one: c_n δ_n h_nᵀ."""
-    said: list[str] = []
+    """Describe a right sum over samples with weights other than one: c_n δ_n h_nᵀ."""
+    sentences: list[str] = []
     layer = int(tensor[1:])
     for case in cases:
         N, given = case.trace.N, case.given[tensor]
@@ -133,24 +135,24 @@ def _samples(tensor: str, cases: Sequence[Case]) -> str:
         weights = cast(Array, np.linalg.pinv(terms) @ given.ravel())
         if not same(terms @ weights, given.ravel()) or np.linalg.matrix_rank(terms) < N:
             return ""
-        other = np.flatnonzero(np.abs(weights - 1) > 1e-6)
-        said.append(f"of {N} samples, {_listed(other)} count {_numbers(weights[other])} times")
-    return f"{tensor}: it is a sum over samples with other weights: {said[-1]}" if said else ""
+        wrong = np.flatnonzero(np.abs(weights - 1) > 1e-6)
+        sentences.append(f"of {N} samples, {_listed(wrong)} count {_numbers(weights[wrong])} times")
+    return f"{tensor}: it is a sum over samples with other weights: {sentences[-1]}" if sentences else ""
 
 
 def _right_delta(case: Case, layer: int) -> Array:
     trace = case.trace
     delta = trace.dloss()
-    for each in range(len(trace.W) - 1, layer - 1, -1):
-        delta = delta @ trace.W[each + 1] * trace.dphi(trace.a[each])
+    for lower in range(len(trace.W) - 1, layer - 1, -1):
+        delta = delta @ trace.W[lower + 1] * trace.dphi(trace.a[lower])
     return delta
 
 
 def _listed(indices: Array) -> str:
-    shown = ", ".join(str(int(each)) for each in indices[:LISTED])
+    shown = ", ".join(str(int(index)) for index in indices[:LISTED])
     return shown + (f" and {len(indices) - LISTED} more" if len(indices) > LISTED else "")
 
 
 def _numbers(values: Sequence[float] | Array) -> str:
-    shown = ", ".join(f"{float(each):.6g}" for each in values[:LISTED])
+    shown = ", ".join(f"{float(value):.6g}" for value in values[:LISTED])
     return shown + (", ..." if len(values) > LISTED else "")

@@ -1,4 +1,4 @@
-"""Mistakes between the layers: in what comes back to h, and in φ'."""
+"""Faults between the layers: in ∂Err/∂h and in φ'."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from backproof.netcheck.diagnosis.faults_output import candidate_units
 
 
 def if_shape(array: Array, shape: tuple[int, ...]) -> Array | None:
-    """The array, if it has the shape."""
+    """Return the array if it has the shape, else None."""
     return array if array.shape == shape else None
 
 
 def back_faults(trace: Trace, layer: int, depth: int) -> list[Fault]:
-    """All mistakes in ∂Err/∂h of a hidden layer: Σ_k δ_k (W)_kh with the layer above's δ and W."""
+    """Return all faults in ∂Err/∂h of a hidden layer: Σ_k δ_k (W)_kh with δ and W of the layer above."""
     up, W = layer + 1, trace.W[layer + 1]
     count, below = W.shape
     k = letters(depth)[up]
@@ -25,8 +25,7 @@ def back_faults(trace: Trace, layer: int, depth: int) -> list[Fault]:
     def mistake(name: str, sentence: str, apply: Apply, form: str = "") -> Fault:
         return Fault("back", layer, name, sentence, apply, form)
 
-    # What comes back is summed over the letter of the layer above; where the W is another one, only that changes.
-    found = [
+    faults = [
         mistake(
             "nothing_comes_back",
             f"nothing comes back to h{layer}",
@@ -79,15 +78,15 @@ def back_faults(trace: Trace, layer: int, depth: int) -> list[Fault]:
         ("first_unit_dropped", slice(1, None), "[{k} > 0]"),
     ):
         sentence = f"the {name.split('_')[0]} of the {count} terms of Σ_{k} is left out"
-        found.append(mistake(name, sentence, _some_units(kept), form + " (W{u})_{k}{h}"))
+        faults.append(mistake(name, sentence, _some_units(kept), form + " (W{u})_{k}{h}"))
     if count > 1:
         sentence = f"the units of W{up} are in reverse order in what comes back to h{layer}"
-        found.append(
+        faults.append(
             mistake("weights_reversed", sentence, lambda context: context.delta @ weights_above(context)[::-1])
         )
     if count > 1 and below > 1 and count != below:
         sentence = f"W{up} is in the order of its transpose: reshaped, where it should be transposed"
-        found.append(
+        faults.append(
             mistake(
                 "weights_reshaped",
                 sentence,
@@ -95,21 +94,21 @@ def back_faults(trace: Trace, layer: int, depth: int) -> list[Fault]:
             )
         )
     sentence = f"b{up} is added to W{up} in what comes back to h{layer}"
-    found.append(mistake("bias_added_to_weights", sentence, _with_bias, "((W{u})_{k}{h} + (b{u})_{k})"))
+    faults.append(mistake("bias_added_to_weights", sentence, _with_bias, "((W{u})_{k}{h} + (b{u})_{k})"))
     for unit in candidate_units(count) if count > 1 else []:
         which = f"output {unit}" if up == depth else f"unit {unit} of layer {up}"
         sentence = (
             f"Σ_{k} is missing: only {which} comes back to h{layer}, one {k} where the sum over all belongs"
         )
-        found.append(
+        faults.append(
             Fault("back", layer, f"only_unit_{unit}", sentence, _one_unit(unit), "(W{u})_{k}{h}", (up, unit))
         )
     if up == depth and count > 1:
         sentence = f"Σ_{k} is missing: only the true class comes back to h{layer}"
-        found.append(mistake("only_true_class", sentence, _true_class, "y_n{k} (W{u})_{k}{h}"))
+        faults.append(mistake("only_true_class", sentence, _true_class, "y_n{k} (W{u})_{k}{h}"))
     if count == below:
         sentence = f"W{up} is not transposed: its transpose stands in what comes back to h{layer}"
-        found.append(
+        faults.append(
             mistake(
                 "weights_transposed",
                 sentence,
@@ -120,16 +119,16 @@ def back_faults(trace: Trace, layer: int, depth: int) -> list[Fault]:
     for other in (m for m in trace.W if m != up):
         name, sentence = f"weights_of_layer_{other}", f"W{other} stands where W{up} belongs"
         if trace.W[other].shape == W.shape:
-            found.append(mistake(name, sentence, _other_weights(other), f"(W{other})_{{k}}{{h}}"))
+            faults.append(mistake(name, sentence, _other_weights(other), f"(W{other})_{{k}}{{h}}"))
         if trace.W[other].T.shape == W.shape:
             sentence = f"W{other}, transposed, stands where W{up} belongs"
             apply = _other_weights(other, transposed=True)
-            found.append(mistake(name + "_transposed", sentence, apply, f"(W{other})_{{h}}{{k}}"))
-    return found + _skips(trace, layer, depth)
+            faults.append(mistake(name + "_transposed", sentence, apply, f"(W{other})_{{h}}{{k}}"))
+    return faults + _skips(trace, layer, depth)
 
 
 def weights_above(context: Context) -> Array:
-    """The weights of the layer above."""
+    """Return the weights of the layer above."""
     return context.trace.W[context.layer + 1]
 
 
@@ -158,20 +157,20 @@ def _other_weights(other: int, *, transposed: bool = False) -> Apply:
 
 
 def _skips(trace: Trace, layer: int, depth: int) -> list[Fault]:
-    """What passes over a layer, where the shapes let it."""
-    found: list[Fault] = []
+    """Return the faults that skip a layer, if the shapes allow it."""
+    faults: list[Fault] = []
     up, two = layer + 1, layer + 2
     if two > depth:
-        return found
+        return faults
     if trace.b[two].shape == trace.b[up].shape:
         sentence = f"∂Err/∂a{two} stands where ∂Err/∂a{up} belongs: a layer too high"
-        found.append(Fault("back", layer, "delta_of_layer_above", sentence, _from_above))
+        faults.append(Fault("back", layer, "delta_of_layer_above", sentence, _from_above))
     if trace.b[up].shape == trace.b[layer].shape:
         sentence = (
             f"layer {up} is passed over: what comes back to h{up} is taken for what comes back to h{layer}"
         )
-        found.append(Fault("back", layer, "layer_skipped", sentence, _skip))
-    return found
+        faults.append(Fault("back", layer, "layer_skipped", sentence, _skip))
+    return faults
 
 
 def _from_above(context: Context) -> Array | None:
@@ -183,7 +182,7 @@ def _skip(context: Context) -> Array | None:
 
 
 def _at(place: Callable[[Trace, int], Array]) -> Apply:
-    """φ' at another place, if it has the shape of a."""
+    """Return a fault that takes φ' at another array, if it has the shape of a."""
 
     def apply(context: Context) -> Array | None:
         at = if_shape(place(context.trace, context.layer), context.trace.a[context.layer].shape)
@@ -193,7 +192,7 @@ def _at(place: Callable[[Trace, int], Array]) -> Apply:
 
 
 def _is(values: Callable[[Array, Array], Array]) -> Apply:
-    """Another function of a and h in the place of φ'(a)."""
+    """Return a fault that replaces φ'(a) by another function of a and h."""
 
     def apply(context: Context) -> Array:
         with np.errstate(all="ignore"):
@@ -214,19 +213,19 @@ def _sigmoid(a: Array) -> Array:
     return 1 / (1 + np.exp(-a))
 
 
-def _each(array: Array, trace: Trace) -> Array:
-    """The same for every sample."""
+def _for_each_sample(array: Array, trace: Trace) -> Array:
+    """Repeat an array for every sample."""
     return np.repeat(array[None], trace.N, axis=0)
 
 
 def _summand(context: Context, *, bias: bool) -> Array:
-    """φ' at W_hd x_d + b_h, (N, H, D): a slope for each d."""
+    """Return φ' at W_hd x_d + b_h, (N, H, D): a slope for each d."""
     trace, layer = context.trace, context.layer
     single = trace.W[layer][None] * trace.h[layer - 1][:, None, :]
     return trace.dphi(single + trace.b[layer][None, :, None] if bias else single)
 
 
-#: name -> what stands where φ'(a) belongs in words, its form, its numbers
+#: name -> sentence, form, numbers in place of φ'(a)
 _SLOPES: dict[str, tuple[str, str, Apply]] = {
     "phi_prime_omitted": ("φ'(a{l}) is missing", "1", _is(lambda a, h: np.ones_like(a))),
     "phi_for_phi_prime": ("φ stands where φ' belongs", "φ((a{l})_n{h})", _is(lambda a, h: h)),
@@ -249,23 +248,23 @@ _SLOPES: dict[str, tuple[str, str, Apply]] = {
     "phi_prime_at_bias": (
         "φ' is taken at b{l} alone, not at a{l}",
         "φ'((b{l})_{h})",
-        _at(lambda t, layer: _each(t.b[layer], t)),
+        _at(lambda t, layer: _for_each_sample(t.b[layer], t)),
     ),
     "phi_prime_at_minus_a": ("φ' is taken at −a{l}", "φ'(−(a{l})_n{h})", _at(lambda t, layer: -t.a[layer])),
     "phi_prime_at_mean": (
         "φ' is taken at the mean of a{l} over the samples",
         "φ'(Σ_n (a{l})_n{h} / N)",
-        _at(lambda t, layer: _each(t.a[layer].mean(0), t)),
+        _at(lambda t, layer: _for_each_sample(t.a[layer].mean(0), t)),
     ),
     "phi_prime_at_first_sample": (
         "φ' is taken at the first sample's a{l} for every sample",
         "φ'((a{l})_1{h})",
-        _at(lambda t, layer: _each(t.a[layer][0], t)),
+        _at(lambda t, layer: _for_each_sample(t.a[layer][0], t)),
     ),
     "phi_prime_at_last_sample": (
         "φ' is taken at the last sample's a{l} for every sample",
         "φ'((a{l})_N{h})",
-        _at(lambda t, layer: _each(t.a[layer][-1], t)),
+        _at(lambda t, layer: _for_each_sample(t.a[layer][-1], t)),
     ),
     "phi_prime_twice": (
         "φ'(a{l}) stands there twice",
@@ -285,7 +284,7 @@ _SLOPES: dict[str, tuple[str, str, Apply]] = {
     "phi_prime_averaged": (
         "φ'(a{l}) is averaged over the samples",
         "(Σ_n φ'((a{l})_n{h}) / N)",
-        _times_slope(lambda s, t, layer: _each(s.mean(0), t)),
+        _times_slope(lambda s, t, layer: _for_each_sample(s.mean(0), t)),
     ),
     "phi_prime_of_next_unit": (
         "the slope of the unit before stands there: the units of φ'(a{l}) are shifted by one",
@@ -371,8 +370,8 @@ _SLOPES: dict[str, tuple[str, str, Apply]] = {
 
 
 def slope_faults(trace: Trace, layer: int, depth: int) -> list[Fault]:
-    """All mistakes in φ' of a hidden layer."""
-    found = [
+    """Return all faults in φ' of a hidden layer."""
+    faults = [
         Fault("slope", layer, name, sentence.replace("{l}", str(layer)), apply, form)
         for name, (sentence, form, apply) in _SLOPES.items()
     ]
@@ -384,13 +383,13 @@ def slope_faults(trace: Trace, layer: int, depth: int) -> list[Fault]:
         sentence = f"φ' is taken at the single summand {single}, not at the whole pre-activation {whole}"
         form = "φ'((W{l})_{h}{d} {below}_n{d}" + (" + (b{l})_{h})" if bias else ")")
         apply = _at_summand(bias)
-        found.append(Fault("slope", layer, name, sentence, apply, form, only=f"W{layer}"))
+        faults.append(Fault("slope", layer, name, sentence, apply, form, only=f"W{layer}"))
     for other in (m for m in trace.h if m not in (0, layer) and trace.h[m].shape == trace.h[layer].shape):
         sentence = f"φ' is taken at a{other}, not at a{layer}: the slope of another layer"
         apply = _at(lambda t, _, other=other: t.a[other])
         name = f"phi_prime_of_layer_{other}"
-        found.append(Fault("slope", layer, name, sentence, apply, f"φ'((a{other})_n{{h}})"))
-    return found
+        faults.append(Fault("slope", layer, name, sentence, apply, f"φ'((a{other})_n{{h}})"))
+    return faults
 
 
 def _at_summand(bias: bool) -> Apply:

@@ -1,4 +1,4 @@
-"""Mistakes in ∂Err/∂z, and of sign and size anywhere."""
+"""Faults in ∂Err/∂z, and in sign and size anywhere."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from backproof.contracts import Array, Trace
 from backproof.netcheck.diagnosis.fault import Apply, Context, Fault
 
-#: Of so many units each one is tried in the place of the sum over them; of more, the first and the last.
-EACH_UNIT = 16
+#: Up to this many units, each is tried in place of the sum over them; of more, only the first and the last.
+MOST_UNITS = 16
 
 
 def candidate_units(count: int) -> list[int]:
-    """The units that are tried in the place of a sum."""
-    return list(range(count)) if count <= EACH_UNIT else [0, count - 1]
+    """Return the units that are tried in place of a sum."""
+    return list(range(count)) if count <= MOST_UNITS else [0, count - 1]
 
 
 def _mean(numbers: Callable[[Trace], Array]) -> Apply:
@@ -35,7 +35,7 @@ def _hard(p: Array) -> Array:
     return (p == p.max(axis=1, keepdims=True)).astype(p.dtype)
 
 
-#: name -> what it says, its form, N times its numbers
+#: name -> sentence, form, N times the numbers
 _SEEDS: dict[str, tuple[str, str, Callable[[Trace], Array]]] = {
     "no_target": ("p stands where p − y belongs: the target is missing", "p_n{k}", lambda t: t.p),
     "no_prediction": (
@@ -147,13 +147,13 @@ _SEEDS: dict[str, tuple[str, str, Callable[[Trace], Array]]] = {
 
 
 def seed_faults(trace: Trace, depth: int) -> list[Fault]:
-    """All mistakes in ∂Err/∂z itself."""
-    found = [
+    """Return all faults in ∂Err/∂z itself."""
+    faults = [
         Fault("seed", depth, name, sentence, _mean(numbers), form)
         for name, (sentence, form, numbers) in _SEEDS.items()
     ]
     K = trace.z.shape[1]
-    found.append(
+    faults.append(
         Fault(
             "classes",
             depth,
@@ -166,8 +166,8 @@ def seed_faults(trace: Trace, depth: int) -> list[Fault]:
     )
     for k in candidate_units(K) if K > 1 else []:
         sentence = f"∂Err/∂z is kept for output {k} alone and zero for the others"
-        found.append(Fault("classes", depth, f"only_output_{k}", sentence, _only(k), f"[k = {k}]"))
-    return found
+        faults.append(Fault("classes", depth, f"only_output_{k}", sentence, _only(k), f"[k = {k}]"))
+    return faults
 
 
 def _only(k: int) -> Apply:
@@ -183,7 +183,7 @@ def _weights_of_samples(kept: slice, over: Callable[[int], float], rest: float =
     def apply(context: Context) -> Array:
         weights = np.full((context.trace.N, 1), rest)
         if over is _all_but_one and context.trace.N == 1:
-            # A mean over N − 1 of one sample is none: whoever takes it has to keep the sample.
+            # With N = 1 the mean over N − 1 is undefined; keep the sample.
             return np.ones((1, 1))
         weights[kept] = over(context.trace.N)
         return weights
@@ -268,7 +268,7 @@ _SAMPLES: dict[str, tuple[str, str, Apply]] = {
 
 
 def sample_faults(kind: str, layer: int, where: str) -> list[Fault]:
-    """Samples that are left out, at a place that is called `where`."""
+    """Return faults in the sum over samples, at the place named `where`."""
     return [
         Fault(kind, layer, name, f"{sentence}, in {where}", apply, form)
         for name, (sentence, form, apply) in _SAMPLES.items()
@@ -299,8 +299,10 @@ _SIZES: dict[str, tuple[str, str, Callable[[Trace], float]]] = {
 
 
 def size_faults(prefix: str, layer: int, where: str) -> list[Fault]:
-    """A wrong sign or factor of what is called `where`. The places are `prefix`sign, `prefix`mean for the mean over
-    the samples, and `prefix`size."""
+    """Return a wrong sign and wrong factors at the place named `where`.
+
+    Their kinds are `prefix`sign, `prefix`mean for the mean over the samples, and `prefix`size.
+    """
     at = "" if prefix else where
     sign = Fault(
         f"{prefix}sign", layer, "sign", f"{where} has the wrong sign", lambda context: -1.0, "−", at=at
@@ -311,14 +313,14 @@ def size_faults(prefix: str, layer: int, where: str) -> list[Fault]:
             layer,
             name,
             f"{where} {sentence}",
-            _factor(of),
+            _factor(number),
             form,
             at=at,
         )
-        for name, (sentence, form, of) in _SIZES.items()
+        for name, (sentence, form, number) in _SIZES.items()
     ]
     return [sign, *scaled]
 
 
-def _factor(of: Callable[[Trace], float]) -> Apply:
-    return lambda context: of(context.trace)
+def _factor(number: Callable[[Trace], float]) -> Apply:
+    return lambda context: number(context.trace)

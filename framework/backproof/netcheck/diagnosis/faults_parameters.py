@@ -1,4 +1,4 @@
-"""Mistakes in the last step to a tensor's gradient: δ hᵀ for weights, Σ_n δ_n for biases; and the penalty's."""
+"""Faults in the last step to a tensor's gradient: δ hᵀ for weights, Σ_n δ_n for biases; and in the penalty."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backproof.netcheck.diagnosis.faults_hidden import if_shape
 
 
 def _input(place: Callable[[Context, Array], Array]) -> Apply:
-    """Another input in the place of h of the layer below, if it has its shape."""
+    """Return a fault that replaces h of the layer below by another input of its shape."""
 
     def apply(context: Context) -> Array | None:
         h = context.trace.h[context.layer - 1]
@@ -22,7 +22,7 @@ def _input(place: Callable[[Context, Array], Array]) -> Apply:
     return apply
 
 
-#: name -> what it says, its form, its numbers. δ is ∂Err/∂a of the layer, {in} its input.
+#: name -> sentence, form, numbers. δ is ∂Err/∂a of the layer, {in} its input.
 _WEIGHTS: dict[str, tuple[str, str, Apply]] = {
     "no_gradient": ("the gradient of W{l} is zero", "0", lambda context: 0 * context.trace.W[context.layer]),
     "no_input": ("the input {in} is missing", "1", _input(lambda context, h: np.ones_like(h))),
@@ -189,7 +189,7 @@ _BIASES: dict[str, tuple[str, str, Apply]] = {
 
 
 def weight_faults(trace: Trace, layer: int) -> list[Fault]:
-    """All mistakes in the gradient of W of a layer, given its δ."""
+    """Return all faults in the gradient of W of a layer, given its δ."""
     skipped = {"pre_activation", "phi_twice", "slope_for_input", "network_input"} if layer == 1 else set[str]()
     if layer == 2:
         skipped |= {"network_input"} if trace.x.shape != trace.h[1].shape else set[str]()
@@ -198,45 +198,52 @@ def weight_faults(trace: Trace, layer: int) -> list[Fault]:
         skipped |= {"transposed"}
     else:
         skipped |= {"reshaped"}
-    found = [
-        Fault("weights", layer, name, _said(sentence, layer), apply, form)
+    faults = [
+        Fault("weights", layer, name, _filled(sentence, layer), apply, form)
         for name, (sentence, form, apply) in _WEIGHTS.items()
         if name not in skipped
     ]
     below = trace.h[layer - 1]
     for other in (m for m in trace.h if m not in (0, layer - 1) and trace.h[m].shape == below.shape):
-        sentence = _said(f"h{other} stands where {{in}} belongs: the output of another layer", layer)
+        sentence = _filled(f"h{other} stands where {{in}} belongs: the output of another layer", layer)
         apply = _input(lambda context, _, other=other: context.trace.h[other])
-        found.append(Fault("weights", layer, f"input_of_layer_{other}", sentence, apply, f"(h{other})_n{{d}}"))
-    return found + _swapped("weights", "W", layer, dict(trace.W))
+        faults.append(Fault("weights", layer, f"input_of_layer_{other}", sentence, apply, f"(h{other})_n{{d}}"))
+    return faults + _swapped("weights", "W", layer, dict(trace.W))
 
 
 def bias_faults(trace: Trace, layer: int) -> list[Fault]:
-    """All mistakes in the gradient of b of a layer, given its δ."""
-    found = [
-        Fault("biases", layer, name, _said(sentence, layer), apply, form)
+    """Return all faults in the gradient of b of a layer, given its δ."""
+    faults = [
+        Fault("biases", layer, name, _filled(sentence, layer), apply, form)
         for name, (sentence, form, apply) in _BIASES.items()
     ]
-    return found + _swapped("biases", "b", layer, dict(trace.b))
+    return faults + _swapped("biases", "b", layer, dict(trace.b))
 
 
 def finish_faults(kind: str, layer: int, where: str) -> list[Fault]:
-    """Mistakes with the finished gradient of a tensor that is called `where`; it stands in the place of δ.
-    `kind` is weights or biases."""
+    """Return faults in the finished gradient of a tensor, named `where`; δ of the context is that gradient.
+
+    `kind` is weights or biases.
+    """
     end, units = f"{kind}_end", f"{kind}_units"
-    found = [
-        Fault(end, layer, name, f"{where} {sentence}", _finished(of)) for name, (sentence, of) in _ENDS.items()
+    faults = [
+        Fault(end, layer, name, f"{where} {sentence}", _finished(change))
+        for name, (sentence, change) in _ENDS.items()
     ]
     sentence = f"{where} has its units in reverse order"
-    found.append(Fault(units, layer, "reversed", sentence, _finished(lambda g: g[::-1])))
+    faults.append(Fault(units, layer, "reversed", sentence, _finished(lambda g: g[::-1])))
     if kind == "weights":
-        found += [
+        faults += [
             Fault(
-                units, layer, f"{which}_input_forgotten", f"{where} is zero for the {which} input", _without(at)
+                units,
+                layer,
+                f"{which}_input_forgotten",
+                f"{where} is zero for the {which} input",
+                _without_input(column),
             )
-            for which, at in (("first", 0), ("last", -1))
+            for which, column in (("first", 0), ("last", -1))
         ]
-    return found
+    return faults
 
 
 _ENDS: dict[str, tuple[str, Callable[[Array], Array]]] = {
@@ -247,34 +254,34 @@ _ENDS: dict[str, tuple[str, Callable[[Array], Array]]] = {
 }
 
 
-def _finished(of: Callable[[Array], Array]) -> Apply:
-    return lambda context: of(context.delta)
+def _finished(change: Callable[[Array], Array]) -> Apply:
+    return lambda context: change(context.delta)
 
 
-def _without(at: int) -> Apply:
+def _without_input(column: int) -> Apply:
     def apply(context: Context) -> Array:
         gradient = context.delta.copy()
-        gradient[:, at] = 0
+        gradient[:, column] = 0
         return gradient
 
     return apply
 
 
 def _swapped(kind: str, letter: str, layer: int, tensors: dict[int, Array]) -> list[Fault]:
-    """The gradient of another layer's tensor of the same shape."""
-    found: list[Fault] = []
+    """Return the faults that use the gradient of another layer's tensor of the same shape."""
+    faults: list[Fault] = []
     for other in (m for m in tensors if m != layer and tensors[m].shape == tensors[layer].shape):
         sentence = f"the gradient of {letter}{other} stands where that of {letter}{layer} belongs"
         name = f"gradient_of_{letter}{other}"
-        found.append(Fault(kind, layer, name, sentence, _gradient_of(f"{letter}{other}")))
-    return found
+        faults.append(Fault(kind, layer, name, sentence, _gradient_of(f"{letter}{other}")))
+    return faults
 
 
 def _gradient_of(tensor: str) -> Apply:
     return lambda context: context.expected[tensor]
 
 
-def _said(sentence: str, layer: int) -> str:
+def _filled(sentence: str, layer: int) -> str:
     h = "x" if layer == 1 else f"h{layer - 1}"
     parts = {"{l}": layer, "{m}": layer - 1, "{u}": layer + 1, "{in}": h, "{out}": "output"}
     for key, value in parts.items():
@@ -284,17 +291,17 @@ def _said(sentence: str, layer: int) -> str:
 
 _PENALTIES: dict[str, tuple[str, str, Callable[[Trace], float]]] = {
     "penalty_twice": (
-        "is in the gradient of the data loss: it is added apart, so it counts twice",
+        "is in the gradient of the data loss: it is added separately, so it counts twice",
         " + ∂Ω/∂{T}",
         lambda t: 1.0,
     ),
     "penalty_cancelled": (
-        "is taken off the gradient of the data loss: what is added apart is lost",
+        "is subtracted from the gradient of the data loss: what is added separately is cancelled",
         " − ∂Ω/∂{T}",
         lambda t: -1.0,
     ),
     "penalty_over_N": (
-        "is in the gradient of the data loss, divided by N: it is added apart",
+        "is in the gradient of the data loss, divided by N: it is added separately",
         " + ∂Ω/∂{T} / N",
         lambda t: 1.0 / t.N,
     ),
@@ -302,13 +309,13 @@ _PENALTIES: dict[str, tuple[str, str, Callable[[Trace], float]]] = {
 
 
 def penalty_faults(depth: int) -> list[Fault]:
-    """The penalty's gradient in the gradient of the data loss, where it does not belong: it is added apart."""
+    """Return faults that put the penalty's gradient, which is added separately, into that of the data loss."""
     return [
-        Fault("penalty", depth, name, f"the penalty's gradient {sentence}", _part(of), form)
-        for name, (sentence, form, of) in _PENALTIES.items()
+        Fault("penalty", depth, name, f"the penalty's gradient {sentence}", _share(number), form)
+        for name, (sentence, form, number) in _PENALTIES.items()
     ]
 
 
-def _part(of: Callable[[Trace], float]) -> Apply:
-    """The share of the penalty's gradient that is added to that of the loss."""
-    return lambda context: of(context.trace)
+def _share(number: Callable[[Trace], float]) -> Apply:
+    """Return a fault that adds a multiple of the penalty's gradient to that of the loss."""
+    return lambda context: number(context.trace)

@@ -1,4 +1,4 @@
-"""What is done with a finished gradient and depends on its own numbers: clipped entries, a norm that is set."""
+"""Faults in a finished gradient that depend on its own numbers: clipped entries, a fixed norm."""
 
 from __future__ import annotations
 
@@ -10,34 +10,33 @@ from backproof.contracts import Array
 from backproof.netcheck.diagnosis.case import Case, same
 from backproof.netcheck.diagnosis.fault import Apply, Context, Fault
 
-#: So many entries must be right, and so many cut off, in all: one may be at the limit by chance.
-LEAST = 3
+#: The least number of entries, over all cases, that must be clipped: one may be at the limit by chance.
+LEAST_CLIPPED = 3
 
 
 def clipping_faults(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list[Fault]:
-    """The gradients of a tensor are `numbers`, but where these pass the largest or the smallest entry given: of all
-    cases, or of each."""
+    """Return the fault that clips `numbers` to the largest and smallest given entry, of all cases or of each."""
     given = [case.given[tensor] for case in cases]
-    low, high = ([float(of(one)) for one in given] for of in (np.min, np.max))
+    low, high = ([float(extreme(one)) for one in given] for extreme in (np.min, np.max))
     lowest, highest = min(low), max(high)
     count = len(cases)
-    if _cut_off(given, numbers, [lowest] * count, [highest] * count) >= LEAST:
+    if _count_clipped(given, numbers, [lowest] * count, [highest] * count) >= LEAST_CLIPPED:
         return [
             _clipped(tensor, cases, [lowest] * count, [highest] * count, f" to {lowest:.6g} … {highest:.6g}")
         ]
-    # With limits of its own, a case shows nothing unless some entries keep within them.
-    kept = sum(
+    # With separate limits for each case, some entries must lie within them.
+    within = sum(
         int((~np.isin(one, (least, most))).sum()) for one, least, most in zip(given, low, high, strict=True)
     )
-    if kept >= LEAST and _cut_off(given, numbers, low, high) >= LEAST:
+    if within >= LEAST_CLIPPED and _count_clipped(given, numbers, low, high) >= LEAST_CLIPPED:
         return [_clipped(tensor, cases, low, high, ", within other limits at each point")]
     return []
 
 
-def _cut_off(
+def _count_clipped(
     given: Sequence[Array], numbers: Sequence[Array], low: Sequence[float], high: Sequence[float]
 ) -> int:
-    """How many entries are cut off to the limits; 0 where one is not as these limits make it."""
+    """Return how many entries are clipped to the limits; 0 if an entry differs from what clipping gives."""
     count = 0
     for one, right, least, most in zip(given, numbers, low, high, strict=True):
         cut = np.clip(right, least, most)
@@ -56,32 +55,32 @@ def _clipped(
         least, most = limits.get(id(context.trace), (low[0], high[0]))
         return np.clip(context.delta, least, most)
 
-    return _end(tensor, "clipped", f"the gradient of {tensor} is clipped{where}", apply)
+    return _finish(tensor, "clipped", f"the gradient of {tensor} is clipped{where}", apply)
 
 
 def norm_faults(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list[Fault]:
-    """The gradients of a tensor, or of all together, are scaled to one norm, or down to one where they pass it."""
+    """Return the faults that scale the gradient of a tensor, or all gradients, to a fixed or a largest norm."""
     given = [case.given[tensor] for case in cases]
-    sizes = [float(np.linalg.norm(each)) for each in numbers]
+    sizes = [float(np.linalg.norm(gradient)) for gradient in numbers]
     if not all(sizes) or not all(np.isfinite(one).all() for one in given):
         return []
     ratios = [float(np.linalg.norm(one)) / size for one, size in zip(given, sizes, strict=True)]
     if not all(same(one, c * right) for one, c, right in zip(given, ratios, numbers, strict=True)):
         return []
-    own = [c * size for c, size in zip(ratios, sizes, strict=True)]
-    whole = [_norm(case) for case in cases]
-    found: list[Fault] = []
-    c = _limit(ratios, own)
+    norms = [c * size for c, size in zip(ratios, sizes, strict=True)]
+    total_norms = [_total_norm(case) for case in cases]
+    faults: list[Fault] = []
+    c = _common_norm(ratios, norms)
     if c is not None:
         clip = _clip(ratios)
         sentence = f"the gradient of {tensor} is scaled to norm {c:.6g}{clip}"
-        found.append(_end(tensor, "scaled_to_norm", sentence, _scaled(c, clip=bool(clip)), f"{c:.6g}"))
-    c = _limit(ratios, whole)
+        faults.append(_finish(tensor, "scaled_to_norm", sentence, _scaled(c, clip=bool(clip)), f"{c:.6g}"))
+    c = _common_norm(ratios, total_norms)
     if c is not None and _clip(ratios):
         factors = {id(case.trace): ratio for case, ratio in zip(cases, ratios, strict=True)}
         depth = cases[0].depth
-        sentence = f"all gradients together are scaled down to norm {c:.6g} where they pass it: clipped by norm"
-        found.append(
+        sentence = f"all gradients together are scaled down to norm {c:.6g} if they exceed it: clipped by norm"
+        faults.append(
             Fault(
                 "factor",
                 depth,
@@ -92,11 +91,11 @@ def norm_faults(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) ->
                 at="∂Err/∂z",
             )
         )
-    return found
+    return faults
 
 
-def _limit(ratios: Sequence[float], norms: Sequence[float]) -> float | None:
-    """The norm that all have whose ratio is not 1, and none passes."""
+def _common_norm(ratios: Sequence[float], norms: Sequence[float]) -> float | None:
+    """Return the norm of all gradients that were scaled, if it is the same and none exceeds it."""
     scaled = [norm for ratio, norm in zip(ratios, norms, strict=True) if abs(ratio - 1) > 1e-9]
     if len(scaled) < 2 or max(scaled) - min(scaled) > 1e-9 * max(scaled):
         return None
@@ -104,11 +103,11 @@ def _limit(ratios: Sequence[float], norms: Sequence[float]) -> float | None:
 
 
 def _clip(ratios: Sequence[float]) -> str:
-    return " where it passes it" if max(ratios) <= 1 + 1e-12 and max(ratios) - min(ratios) > 1e-9 else ""
+    return " if it exceeds it" if max(ratios) <= 1 + 1e-12 and max(ratios) - min(ratios) > 1e-9 else ""
 
 
-def _norm(case: Case) -> float:
-    return float(np.sqrt(sum(float(np.vdot(each, each)) for each in case.given.values())))
+def _total_norm(case: Case) -> float:
+    return float(np.sqrt(sum(float(np.vdot(gradient, gradient)) for gradient in case.given.values())))
 
 
 def _scaled(c: float, *, clip: bool) -> Apply:
@@ -119,6 +118,6 @@ def _scaled(c: float, *, clip: bool) -> Apply:
     return apply
 
 
-def _end(tensor: str, name: str, sentence: str, apply: Apply, number: str = "limits") -> Fault:
+def _finish(tensor: str, name: str, sentence: str, apply: Apply, number: str = "limits") -> Fault:
     kind = "weights_end" if tensor[0] == "W" else "biases_end"
     return Fault(kind, int(tensor[1:]), name, sentence, apply, number=number)

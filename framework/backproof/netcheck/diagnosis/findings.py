@@ -1,4 +1,4 @@
-"""From cases to findings: locate, name, explain."""
+"""From cases to findings: locate, name and explain what is wrong."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from backproof.netcheck.diagnosis.plugins import plugin_findings
 from backproof.netcheck.diagnosis.results import Alternative, Diagnosis, Finding
 from backproof.netcheck.diagnosis.search import Explanation, Search, tensors_down
 
-#: Ties that are listed.
-LISTED = 8
+#: The most ties that are listed.
+MOST_TIES = 8
 
 
 def diagnose(cases: Sequence[Case], evaluate: Evaluate | None = None, probes: Sequence[Case] = ()) -> Diagnosis:
-    """What is wrong with the gradients that were given, by mistakes that give the same numbers at every case.
+    """Diagnose gradients by finding mistakes that give the same numbers in every case.
 
-    cases     at least three points; sizes that differ from one another, and a case of a single sample, keep apart
-              what looks alike
+    cases     at least three points; sizes that all differ, and a case of a single sample, distinguish mistakes that
+              look alike
     evaluate  computes the network and the derivation at other sizes, for a counterexample
-    probes    single samples that differ in their targets only, to locate what is wrong
+    probes    single samples that differ only in their targets, to locate the wrong step
 
-    A mistake is named only where nothing is left of the error in any tensor at any case. What no mistake of the
-    ledger explains is `unknown`, with what the numbers show of it. Raises ValueError for fewer than three cases, or
-    cases whose tensors are not the same.
+    A mistake is named only if it leaves no error in any tensor in any case. An error that no known mistake explains
+    is `unknown`, with the patterns in its numbers. Raise ValueError for fewer than three cases, or for cases with
+    different tensors.
     """
     _check(cases)
-    return _Diagnosing(cases, evaluate, probes)()
+    return _Diagnoser(cases, evaluate, probes)()
 
 
 def _check(cases: Sequence[Case]) -> None:
@@ -49,12 +49,14 @@ def _check(cases: Sequence[Case]) -> None:
             )
 
 
-class _Diagnosing:
+class _Diagnoser:
+    """One diagnosis of a set of cases."""
+
     def __init__(self, cases: Sequence[Case], evaluate: Evaluate | None, probes: Sequence[Case]) -> None:
         self.cases, self.evaluate, self.depth = list(cases), evaluate, cases[0].depth
         self.steps = locate(probes)
         self.evaluator = Evaluator(self.cases)
-        has_penalty = any(np.any(each) for case in self.cases for each in case.penalty.values())
+        has_penalty = any(np.any(term) for case in self.cases for term in case.penalty.values())
         self.search = Search(self.evaluator, ledger(self.cases[0].trace, penalty=has_penalty), self.depth)
         standard = all(same(c.trace.dloss(), (c.trace.p - c.trace.y) / c.trace.N) for c in self.cases)
         self.seed = "(p_n{k} − y_n{k})" if standard else "(N ∂Err/∂z)_n{k}"
@@ -64,22 +66,24 @@ class _Diagnosing:
             plugins = plugin_findings(self.evaluator, self.depth)
             if plugins:
                 return Diagnosis(tuple(plugins), points=len(self.cases))
-            equivalent = tuple(_alternative(each) for each in self.search.without_harmless())
+            equivalent = tuple(map(_alternative, self.search.without_harmless()))
             if all(self.evaluator.right.values()):
                 return Diagnosis(equivalent=equivalent, points=len(self.cases))
-            found = self.search.search_global() or self.search.search_per_tensor()
-            return self._diagnosis(found, equivalent)
+            explanations = self.search.search_global() or self.search.search_per_tensor()
+            return self._diagnosis(explanations, equivalent)
 
-    def _diagnosis(self, found: Sequence[Explanation], equivalent: tuple[Alternative, ...]) -> Diagnosis:
-        first, *others = found
+    def _diagnosis(self, explanations: Sequence[Explanation], equivalent: tuple[Alternative, ...]) -> Diagnosis:
+        first, *others = explanations
         findings = self._findings(first, others)
         wrong = [tensor for tensor in reversed(tensors_down(self.depth)) if not self.evaluator.right[tensor]]
-        order = list(dict.fromkeys([tensor for each in findings for tensor in each.tensors[:1]] + wrong))
+        order = list(dict.fromkeys([finding.tensors[0] for finding in findings if finding.tensors] + wrong))
         example, notes = None, tuple[str, ...]()
         if self.evaluate is not None:
             example = counterexample(self.evaluate, self.cases, order, first.mistakes)
             if example is None:
-                notes = ("no example: the rule cannot be used on tiny networks, or is right on those tried",)
+                notes = (
+                    "no example: the rule cannot be evaluated on tiny networks, or is right on those tried",
+                )
         return Diagnosis(
             tuple(findings),
             tuple(_ties(first, others)),
@@ -91,17 +95,17 @@ class _Diagnosing:
         )
 
     def _findings(self, chosen: Explanation, others: Sequence[Explanation]) -> list[Finding]:
-        ordered = sorted(chosen.all, key=lambda each: each.order)
+        ordered = sorted(chosen.all, key=lambda fault: fault.order)
         findings: list[Finding] = []
         for group in _grouped(ordered):
-            touched = {tensor for each in group for tensor in self._touched(chosen, each)}
+            touched = {tensor for fault in group for tensor in self._touched(chosen, fault)}
             touched = touched or set(group[0].scope(self.depth))
-            tensors = [each for each in reversed(tensors_down(self.depth)) if each in touched]
+            tensors = [tensor for tensor in reversed(tensors_down(self.depth)) if tensor in touched]
             findings.append(self._finding(chosen, group, tensors, others))
         return findings + self._unknowns(chosen)
 
     def _touched(self, chosen: Explanation, mistake: Fault) -> list[str]:
-        """The tensors whose gradient this mistake changes."""
+        """Return the tensors whose gradient this mistake changes."""
         tensors: list[str] = []
         for tensor, mistakes in chosen.mistakes.items():
             if mistake in mistakes and not self.evaluator.explains(tensor, mistakes - {mistake}):
@@ -111,11 +115,11 @@ class _Diagnosing:
     def _finding(
         self, chosen: Explanation, group: list[Fault], tensors: list[str], others: Sequence[Explanation]
     ) -> Finding:
-        mistake, shown = group[0], _shown(tensors)
+        mistake, shown = group[0], _formula_tensor(tensors)
         left = max((self._left(tensor, chosen.mistakes[tensor]) for tensor in tensors), default=0.0)
         sentence = mistake.sentence
         if mistake.kind != "penalty" and not mistake.kind.endswith("_added"):
-            sentence += f"; the same for {_and([each.where for each in group[1:]])}" if group[1:] else ""
+            sentence += f"; the same for {_and([fault.where for fault in group[1:]])}" if group[1:] else ""
             missing = self._missing(chosen, group, tensors)
             sentence += f", in the gradient of {_and(tensors)} but not of {_and(missing)}" if missing else ""
         return Finding(
@@ -126,7 +130,7 @@ class _Diagnosing:
             sentence=sentence,
             right=formula(shown, self.depth, (), self.seed),
             given=formula(shown, self.depth, chosen.mistakes[shown], self.seed),
-            ties=tuple(_swaps(chosen, group, others)),
+            ties=tuple(_alternatives(chosen, group, others)),
             residual=left,
         )
 
@@ -149,102 +153,105 @@ class _Diagnosing:
     def _unknowns(self, chosen: Explanation) -> list[Finding]:
         """What nothing explains, layer by layer from the loss down."""
         findings: list[Finding] = []
-        left = list(chosen.unknown)
+        remaining = list(chosen.unknown)
         for layer in range(self.depth, 0, -1):
-            tensors = [each for each in (f"W{layer}", f"b{layer}") if each in left]
+            tensors = [tensor for tensor in (f"W{layer}", f"b{layer}") if tensor in remaining]
             if not tensors:
                 continue
             place, sentence = self._located(layer, tensors, bool(findings))
             facts = [fact for tensor in tensors for fact in error_patterns(tensor, self.cases)]
-            right = formula(_shown(tensors), self.depth, (), self.seed)
-            below = [each for each in left if int(each[1:]) < layer]
+            right = formula(_formula_tensor(tensors), self.depth, (), self.seed)
+            below = [tensor for tensor in remaining if int(tensor[1:]) < layer]
             if (
                 below
                 and len(tensors) == 2
                 and share_wrong_delta(self.cases, layer)
                 and follows(self.cases, layer, below)
             ):
-                sentence += "; what is wrong below follows from it"
-                tensors, left = [*sorted(below, key=lambda each: (each[1:], each)), *tensors], []
+                sentence += "; the errors below follow from it"
+                tensors, remaining = [*sorted(below, key=lambda tensor: (tensor[1:], tensor)), *tensors], []
             findings.append(
                 Finding("unknown", place, layer, tuple(tensors), sentence, right, structure=tuple(facts))
             )
         return findings
 
     def _located(self, layer: int, tensors: list[str], below_unknown: bool) -> tuple[str, str]:
-        what = "∂Err/∂z" if layer == self.depth else f"∂Err/∂a{layer}"
+        adjoint = "∂Err/∂z" if layer == self.depth else f"∂Err/∂a{layer}"
         if len(tensors) == 1:
             other = f"b{layer}" if tensors[0][0] == "W" else f"W{layer}"
-            good = "right" if self.evaluator.right[other] else "explained"
+            state = "right" if self.evaluator.right[other] else "explained"
             step = "its product with the layer's input" if tensors[0][0] == "W" else "its sum over the samples"
-            return tensors[0], f"unknown mistake in {tensors[0]} alone: {other} is {good}, so look at {step}"
+            return tensors[0], f"unknown mistake in {tensors[0]} alone: {other} is {state}, so look at {step}"
         wrong = [step.place for step in self.steps if step.state == WRONG]
         if f"∂Err/∂h{layer}" in wrong:
-            return f"∂Err/∂h{layer}", f"unknown mistake in what comes back to h{layer}, ∂Err/∂h{layer}"
+            return (
+                f"∂Err/∂h{layer}",
+                f"unknown mistake in ∂Err/∂h{layer}, the gradient propagated back to h{layer}",
+            )
         if f"φ'(a{layer})" in wrong:
             return (
                 f"φ'(a{layer})",
-                f"unknown mistake in φ'(a{layer}): what comes back to h{layer} is as it should be",
+                f"unknown mistake in φ'(a{layer}): ∂Err/∂h{layer} is right",
             )
         after = ", which may come from the layer above" if below_unknown else ""
         if share_wrong_delta(self.cases, layer):
-            return (
-                what,
-                f"unknown mistake in {what}: W{layer} and b{layer} both follow from the same wrong {what}{after}",
-            )
+            evidence = f"W{layer} and b{layer} both follow from the same wrong {adjoint}"
+            return adjoint, f"unknown mistake in {adjoint}: {evidence}{after}"
         if share_wrong_delta(self.cases, layer) is None:
-            return what, f"unknown mistake in {what}, or in W{layer} and b{layer} each{after}"
+            return adjoint, f"unknown mistake in {adjoint}, or in W{layer} and b{layer} each{after}"
         return (
             f"W{layer}, b{layer}",
-            f"unknown mistake in W{layer} and b{layer}: no one {what} gives them both{after}",
+            f"unknown mistake in W{layer} and b{layer}: no single {adjoint} gives both{after}",
         )
 
 
 def _grouped(mistakes: Sequence[Fault]) -> list[list[Fault]]:
-    """What counts as one mistake, together."""
+    """Group the faults that count as one mistake."""
     groups: dict[object, list[Fault]] = {}
-    for each in mistakes:
-        groups.setdefault(each.group, []).append(each)
+    for fault in mistakes:
+        groups.setdefault(fault.group, []).append(fault)
     return list(groups.values())
 
 
-def _shown(tensors: Sequence[str]) -> str:
-    """The tensor whose formula is shown: weights tell more than biases; the uppermost that is wrong."""
-    weights = [each for each in tensors if each[0] == "W"]
-    return max(weights or list(tensors), key=lambda each: int(each[1:]))
+def _formula_tensor(tensors: Sequence[str]) -> str:
+    """Return the tensor whose formula is shown: the uppermost wrong weights, or else biases."""
+    weights = [tensor for tensor in tensors if tensor[0] == "W"]
+    return max(weights or list(tensors), key=lambda tensor: int(tensor[1:]))
 
 
 def _alternative(mistake: Fault) -> Alternative:
     return Alternative(mistake.name, mistake.where, mistake.sentence)
 
 
-def _swaps(chosen: Explanation, group: Sequence[Fault], others: Sequence[Explanation]) -> list[Alternative]:
-    """What may stand in the place of one mistake, the others being the same."""
-    found: dict[Alternative, None] = {}
+def _alternatives(
+    chosen: Explanation, group: Sequence[Fault], others: Sequence[Explanation]
+) -> list[Alternative]:
+    """Return the alternatives to one mistake if the others stay the same."""
+    alternatives: dict[Alternative, None] = {}
     for other in others:
-        if _swapped(chosen, other) == frozenset(group):
-            new = sorted(other.all - chosen.all, key=lambda each: each.order)
-            found[_alternative(new[0])] = None
-    return list(found)
+        if _replaced(chosen, other) == frozenset(group):
+            new = sorted(other.all - chosen.all, key=lambda fault: fault.order)
+            alternatives[_alternative(new[0])] = None
+    return list(alternatives)
 
 
-def _swapped(chosen: Explanation, other: Explanation) -> frozenset[Fault] | None:
-    """The one mistake of the chosen explanation in whose place the other has another one; None if it is not one."""
+def _replaced(chosen: Explanation, other: Explanation) -> frozenset[Fault] | None:
+    """Return the mistake that the other explanation replaces by another one; None if they differ in more."""
     gone, new = chosen.all - other.all, other.all - chosen.all
-    one = len({each.group for each in gone}) == 1 and len({each.group for each in new}) == 1
-    return gone if one else None
+    single = len({fault.group for fault in gone}) == 1 and len({fault.group for fault in new}) == 1
+    return gone if single else None
 
 
 def _ties(chosen: Explanation, others: Sequence[Explanation]) -> list[tuple[Alternative, ...]]:
-    """Explanations that differ from the chosen one in more than one mistake, or in where they are made."""
-    found: list[tuple[Alternative, ...]] = []
+    """Return explanations that differ from the chosen one in more than one mistake, or in their places."""
+    ties: list[tuple[Alternative, ...]] = []
     for other in others:
-        if _swapped(chosen, other) is None and other.all != chosen.all:
-            ordered = sorted(other.all, key=lambda each: each.order)
+        if _replaced(chosen, other) is None and other.all != chosen.all:
+            ordered = sorted(other.all, key=lambda fault: fault.order)
             tie = tuple(_alternative(group[0]) for group in _grouped(ordered))
-            if tie not in found:
-                found.append(tie)
-    return found[:LISTED]
+            if tie not in ties:
+                ties.append(tie)
+    return ties[:MOST_TIES]
 
 
 def _and(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""A tensor's gradient in index form, right or with mistakes in it."""
+"""The gradient of a tensor in index form, right or with mistakes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backproof.netcheck.diagnosis.fault import Fault, letters
 
 @dataclass
 class _Formula:
-    """The pieces of ∂Err/∂(W1)_hd = Σ_n Σ_k (p_nk − y_nk) (W2)_kh φ'((a1)_nh) x_nd / N."""
+    """The parts of ∂Err/∂(W1)_hd = Σ_n Σ_k (p_nk − y_nk) (W2)_kh φ'((a1)_nh) x_nd / N."""
 
     samples: str = "Σ_n"
     sums: list[str] = field(default_factory=list[str])
@@ -24,14 +24,14 @@ class _Formula:
         if self.whole:
             return self.whole + "".join(self.added)
         before, after, division = self.sized()
-        product = [each for each in self.factors if each != "1"]
-        parts = [before, self.samples, *(f"Σ_{each}" for each in self.sums), *product]
+        product = [factor for factor in self.factors if factor != "1"]
+        parts = [before, self.samples, *(f"Σ_{letter}" for letter in self.sums), *product]
         return (
             ("−" if self.sign else "") + " ".join(filter(None, parts)) + division + after + "".join(self.added)
         )
 
     def sized(self) -> tuple[str, str, str]:
-        """What stands before the sums and behind, and the division by N."""
+        """Return what stands before the sums and after them, and the division by N."""
         sizes = list(self.sizes)
         division = " / N"
         for given, other in (("N", ""), ("1/N", " / N²"), ("1/K", " / (N K)"), ("N/(N−1)", " / (N − 1)")):
@@ -43,72 +43,71 @@ class _Formula:
 
 
 def formula(tensor: str, depth: int, mistakes: Iterable[Fault] = (), seed: str = "(p_n{k} − y_n{k})") -> str:
-    """The formula of a tensor's gradient; empty where a mistake in it has no index form.
+    """Return the formula of a tensor's gradient; empty if a mistake in it has no index form.
 
     seed   N ∂Err/∂z in index form, {k} for the letter of the outputs
     """
-    made = sorted(mistakes, key=lambda each: each.order)
-    if any(not each.form for each in made):
+    faults = sorted(mistakes, key=lambda fault: fault.order)
+    if any(not fault.form for fault in faults):
         return ""
-    layer, own = int(tensor[1:]), {each.place: each for each in made}
+    layer, by_place = int(tensor[1:]), {fault.place: fault for fault in faults}
     names = dict(letters(depth))
     out, into = names[layer], names[layer - 1]
     left = f"∂Err/∂({tensor})_{out}" + (into if tensor[0] == "W" else "")
-    units = {each.unit[0]: str(each.unit[1]) for each in made if each.unit}
-    result = _Formula(sums=[names[each] for each in range(depth, layer, -1) if each not in units])
+    units = {fault.unit[0]: str(fault.unit[1]) for fault in faults if fault.unit}
+    result = _Formula(sums=[names[upper] for upper in range(depth, layer, -1) if upper not in units])
     names |= units
-    if "samples" in {each.kind for each in made}:
-        result.samples = own["samples", depth].form
-    start = own["seed", depth].form if ("seed", depth) in own else seed
-    if ("classes", depth) in own:
-        start = f"{own['classes', depth].form} {start}"
+    if ("samples", depth) in by_place:
+        result.samples = by_place["samples", depth].form
+    start = by_place["seed", depth].form if ("seed", depth) in by_place else seed
+    if ("classes", depth) in by_place:
+        start = f"{by_place['classes', depth].form} {start}"
     result.factors.append(_filled(start, names, depth))
     for below in range(depth - 1, layer - 1, -1):
-        _back(result, own, names, below)
-    for each in made:
-        if each.kind == "sign":
+        _back(result, by_place, names, below)
+    for fault in faults:
+        if fault.kind == "sign":
             result.sign = not result.sign
-        elif each.kind in ("mean", "size", "factor"):
-            result.sizes.append(each.form)
-    _last(result, tensor, own, names)
-    for each in made:
-        if each.kind == "penalty" or each.kind.endswith("_added"):
-            result.added.append(
-                each.form.replace("{T}", f"({tensor})_{out}" + (into if tensor[0] == "W" else ""))
-            )
+        elif fault.kind in ("mean", "size", "factor"):
+            result.sizes.append(fault.form)
+    _last(result, tensor, by_place, names)
+    entry = f"({tensor})_{out}" + (into if tensor[0] == "W" else "")
+    for fault in faults:
+        if fault.kind == "penalty" or fault.kind.endswith("_added"):
+            result.added.append(fault.form.replace("{T}", entry))
     return f"{left} = {result.text()}"
 
 
-def _back(result: _Formula, own: dict[tuple[str, int], Fault], names: dict[int, str], layer: int) -> None:
-    """The W and the φ' through which ∂Err/∂a of a layer comes."""
-    back = own[("back", layer)].form if ("back", layer) in own else "(W{u})_{k}{h}"
-    slope = own[("slope", layer)].form if ("slope", layer) in own else "φ'((a{l})_n{h})"
+def _back(result: _Formula, by_place: dict[tuple[str, int], Fault], names: dict[int, str], layer: int) -> None:
+    """Add the factors W and φ' of the step down to ∂Err/∂a of a layer."""
+    back = by_place[("back", layer)].form if ("back", layer) in by_place else "(W{u})_{k}{h}"
+    slope = by_place[("slope", layer)].form if ("slope", layer) in by_place else "φ'((a{l})_n{h})"
     result.factors += [_filled(back, names, layer), _filled(slope, names, layer)]
     if back == "0":
         result.whole = "0"
 
 
-def _last(result: _Formula, tensor: str, own: dict[tuple[str, int], Fault], names: dict[int, str]) -> None:
-    """The input of the tensor, and what is wrong with this tensor alone."""
+def _last(result: _Formula, tensor: str, by_place: dict[tuple[str, int], Fault], names: dict[int, str]) -> None:
+    """Add the input of the tensor, and the mistakes in this tensor alone."""
     layer = int(tensor[1:])
     kind = "weights" if tensor[0] == "W" else "biases"
-    if (kind, layer) in own:
-        form = own[kind, layer].form
+    if (kind, layer) in by_place:
+        form = by_place[kind, layer].form
         result.factors.append(_filled(form, names, layer))
         result.whole = "0" if form == "0" else result.whole
     elif tensor[0] == "W":
         result.factors.append(_filled("{below}_n{d}", names, layer))
-    if (f"{kind}_samples", layer) in own:
-        result.samples = own[f"{kind}_samples", layer].form
-    if (f"{kind}_sign", layer) in own:
+    if (f"{kind}_samples", layer) in by_place:
+        result.samples = by_place[f"{kind}_samples", layer].form
+    if (f"{kind}_sign", layer) in by_place:
         result.sign = not result.sign
     for part in ("mean", "size", "factor"):
-        if (f"{kind}_{part}", layer) in own:
-            result.sizes.append(own[f"{kind}_{part}", layer].form)
+        if (f"{kind}_{part}", layer) in by_place:
+            result.sizes.append(by_place[f"{kind}_{part}", layer].form)
 
 
 def _filled(form: str, names: dict[int, str], layer: int) -> str:
-    """A piece with its letters: {h} of the layer's units, {k} of those above, {d} of those below."""
+    """Fill in the letters of a part: {h} of the layer's units, {k} of the layer above, {d} of the layer below."""
     top = max(names)
     values = {
         "l": str(layer),

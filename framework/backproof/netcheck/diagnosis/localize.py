@@ -1,7 +1,7 @@
-"""Where in the backward pass a gradient goes wrong: each step judged by what the step above it gave.
+"""Locate the wrong step of a backward pass: each step is compared given the result of the step above it.
 
-A single sample shows every adjoint: moving b of a layer moves its a by as much, so the gradient of b is ∂Err/∂a.
-Where only the target changes, φ' stays as it is: what comes back to h is told from the slope that it meets there.
+A single sample shows every adjoint: a change of b changes a equally, so the gradient of b is ∂Err/∂a.
+If only the target changes, φ' is constant, which separates ∂Err/∂h from the slope that multiplies it.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from backproof.contracts import Array
 from backproof.netcheck.diagnosis.case import Case, same
 
 RIGHT, WRONG, FOLLOWS = "right", "wrong", "follows"
-#: Beside the largest, what comes back is too small to divide by.
+#: A share of the largest ∂Err/∂h below which an entry is too small to divide by.
 SMALL = 1e-6
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step from the loss down, and whether it is right; `follows`: it is wrong because what is above it is."""
+    """One step from the loss down, and whether it is right, wrong, or follows from a wrong step above."""
 
     place: str  # ∂Err/∂z, ∂Err/∂h1, φ'(a1), W1, b1
     state: str
 
 
 def locate(probes: Sequence[Case]) -> tuple[Step, ...]:
-    """The steps of the backward pass, from single samples that differ in nothing but their targets.
+    """Return the steps of the backward pass, from single samples that differ only in their targets.
 
-    Empty where there are fewer than two of them, or something else than one sample each.
+    It is empty for fewer than two probes, or for probes of more than one sample.
     """
     if len(probes) < 2 or any(case.trace.N != 1 for case in probes):
         return ()
@@ -38,16 +38,18 @@ def locate(probes: Sequence[Case]) -> tuple[Step, ...]:
     steps: list[Step] = []
     above: Array | None = None
     for layer in range(depth, 0, -1):
-        given, tensors = _adjoint(probes, layer)
-        right = _rows(probes, layer, given=False)
-        steps += _reached(probes, layer, given, right, above)
-        steps += tensors
+        given, tensor_steps = _adjoint(probes, layer)
+        right = _bias_gradients(probes, layer, given=False)
+        steps += _steps_to_adjoint(probes, layer, given, right, above)
+        steps += tensor_steps
         above = given
     return tuple(steps)
 
 
-def _reached(probes: Sequence[Case], layer: int, given: Array, right: Array, above: Array | None) -> list[Step]:
-    """The steps to ∂Err/∂a of a layer, given as (probes, H), from that of the layer above."""
+def _steps_to_adjoint(
+    probes: Sequence[Case], layer: int, given: Array, right: Array, above: Array | None
+) -> list[Step]:
+    """Return the steps to ∂Err/∂a of a layer, `given` as (probes, H), from that of the layer above."""
     if above is None:
         return [Step("∂Err/∂z", RIGHT if same(given, right) else WRONG)]
     h, slope = f"∂Err/∂h{layer}", f"φ'(a{layer})"
@@ -58,42 +60,42 @@ def _reached(probes: Sequence[Case], layer: int, given: Array, right: Array, abo
     product = back * trace.dphi(trace.a[layer])
     if same(given, product):
         return [Step(h, FOLLOWS), Step(slope, RIGHT)]
-    if _multiple(given, product):
-        # One factor in all of it may come in anywhere.
+    if _is_multiple(given, product):
+        # A common factor may enter in any step.
         return [Step(f"∂Err/∂a{layer}", WRONG)]
-    return [Step(h, RIGHT), Step(slope, WRONG)] if _one_slope(given, back) else [Step(h, WRONG)]
+    return [Step(h, RIGHT), Step(slope, WRONG)] if _has_one_slope(given, back) else [Step(h, WRONG)]
 
 
-def _multiple(one: Array, other: Array) -> bool:
+def _is_multiple(one: Array, other: Array) -> bool:
     size = float(np.vdot(other, other))
     return bool(size and np.isfinite(one).all() and same(one, float(np.vdot(other, one)) / size * other))
 
 
-def _one_slope(given: Array, back: Array) -> bool:
-    """Whether each unit has one slope for all targets."""
+def _has_one_slope(given: Array, back: Array) -> bool:
+    """Return whether each unit has the same slope for all targets."""
     for one, other in zip(given.T, back.T, strict=True):
         if not np.isfinite(one).all():
             return False
-        kept = np.abs(other) > SMALL * np.abs(back).max()
-        if not kept.any():
+        large = np.abs(other) > SMALL * np.abs(back).max()
+        if not large.any():
             continue
-        at = int(np.argmax(np.abs(other)))
-        if not np.allclose(one[kept], one[at] / other[at] * other[kept], 1e-7, 1e-12):
+        largest = int(np.argmax(np.abs(other)))
+        if not np.allclose(one[large], one[largest] / other[largest] * other[large], 1e-7, 1e-12):
             return False
     return True
 
 
 def _adjoint(probes: Sequence[Case], layer: int) -> tuple[Array, list[Step]]:
-    """∂Err/∂a of a layer as its gradients show it, (probes, H), and whether W and b both follow from it."""
+    """Return ∂Err/∂a (probes, H) of a layer as its gradients imply it, and the steps to W and b."""
     W, b = f"W{layer}", f"b{layer}"
-    right, of_b = _rows(probes, layer, given=False), _rows(probes, layer, given=True)
-    of_W = _solved(probes, layer)
+    right, of_b = _bias_gradients(probes, layer, given=False), _bias_gradients(probes, layer, given=True)
+    of_W = _weight_adjoint(probes, layer)
     states = {W: RIGHT, b: RIGHT}
     if of_W is None:
         return of_b, [Step(W, WRONG), Step(b, RIGHT if same(of_b, right) else FOLLOWS)]
     delta = of_b
     if not same(of_W, of_b):
-        # Two ∂Err/∂a: the one that is right is believed, else that of b.
+        # W and b imply two different ∂Err/∂a: use the right one, or else that of b.
         wrong = b if same(of_W, right) else W
         delta = of_W if wrong == b else of_b
         states[wrong] = WRONG
@@ -102,13 +104,13 @@ def _adjoint(probes: Sequence[Case], layer: int) -> tuple[Array, list[Step]]:
     return delta, [Step(name, state) for name, state in states.items()]
 
 
-def _rows(probes: Sequence[Case], layer: int, *, given: bool) -> Array:
+def _bias_gradients(probes: Sequence[Case], layer: int, *, given: bool) -> Array:
     return np.array([(case.given if given else case.expected)[f"b{layer}"] for case in probes])
 
 
-def _solved(probes: Sequence[Case], layer: int) -> Array | None:
-    """δ with δ hᵀ = the gradient given of W, for each probe; None where there is none."""
-    found: list[Array] = []
+def _weight_adjoint(probes: Sequence[Case], layer: int) -> Array | None:
+    """Return δ (probes, H) with δ hᵀ equal to the given gradient of W; None if there is none."""
+    deltas: list[Array] = []
     for case in probes:
         h, G = case.trace.h[layer - 1][0], case.given[f"W{layer}"]
         size = float(h @ h)
@@ -117,19 +119,23 @@ def _solved(probes: Sequence[Case], layer: int) -> Array | None:
         delta = G @ h / size
         if not same(G, np.outer(delta, h)):
             return None
-        found.append(delta)
-    return np.array(found)
+        deltas.append(delta)
+    return np.array(deltas)
 
 
 def sentence(steps: Sequence[Step]) -> str:
-    """The steps in words; empty for none."""
+    """Return the steps in words; empty if there are none."""
     if not steps:
         return ""
     if all(step.state == RIGHT for step in steps):
-        return "located: for a single sample every step is right; look at how samples are put together"
+        return "located: for a single sample every step is right; look at how samples are combined"
     parts = [
-        f"{', '.join(places)} {word}"
-        for state, word in ((RIGHT, "right"), (WRONG, "wrong"), (FOLLOWS, "wrong only by what is above"))
+        f"{', '.join(places)} {description}"
+        for state, description in (
+            (RIGHT, "right"),
+            (WRONG, "wrong"),
+            (FOLLOWS, "wrong only because of a step above"),
+        )
         if (places := [step.place for step in steps if step.state == state])
     ]
     return "located, from the loss down: " + "; ".join(parts)
