@@ -1,4 +1,4 @@
-"""Floor 1: a dataset checked, split and scaled, and served in batches to a stack of networks."""
+"""A dataset checked, split and scaled, and served in batches to a stack of networks."""
 
 from backproof.data.batches import (
     Batches,

@@ -1,4 +1,4 @@
-"""Floor 3: a plugin file to start from, with its test: templates of every kind that work as they are."""
+"""Write a plugin file to start from, and its test: the templates of every kind work unchanged."""
 
 from __future__ import annotations
 
