@@ -1,6 +1,6 @@
-"""Makes the pictures of README.md from real runs, in a temporary directory: `python docs/make_pictures.py`.
+"""Make the pictures of the documentation from real runs, in a temporary directory: `python docs/make_pictures.py`.
 
-The terminal's are drawn by rich. The MLflow UI's is a screenshot, for which Chromium must be installed.
+Terminal output is drawn by rich. The pages are screenshots, for which Chromium must be installed.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ COMMAND = [sys.executable, "-m", "backproof"]
 
 
 def terminal(title: str, *args: str) -> str:
-    """A command's output as a terminal would show it, as SVG."""
+    """Return a command's output as a terminal would show it, as SVG."""
     from rich.console import Console
     from rich.text import Text
 
-    # Where the command is on the path, as after an installation, it is named without the place of this checkout.
+    # With the command on the path, messages name it without the path of this checkout.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     environment = {**os.environ, "PATH": path, "FORCE_COLOR": "1", "COLUMNS": "100"}
     done = subprocess.run(
@@ -47,14 +47,14 @@ def terminal(title: str, *args: str) -> str:
     )
     console = Console(record=True, width=100, file=io.StringIO(), force_terminal=True)
     console.print(Text(f"$ backproof {' '.join(args)}", style="bold"))
-    # Colours are asked for, and with them come the frames of the progress bar, which a terminal would draw over.
+    # With colours come the frames of the progress bar, which a terminal would overwrite.
     lines = [line for line in done.stdout.rstrip().splitlines() if "epoch  " not in line]
     console.print(Text.from_ansi("\n".join(lines)))
     return console.export_svg(title=title)
 
 
 def screenshot(browser: str, address: str, file: Path, size: str = "1700,1150") -> None:
-    """A picture of a page once it has loaded its data."""
+    """Save a picture of a page once it has loaded its data."""
     with tempfile.TemporaryDirectory() as profile:
         subprocess.run(
             [
@@ -72,19 +72,19 @@ def screenshot(browser: str, address: str, file: Path, size: str = "1700,1150") 
 
 
 def points() -> str:
-    """The points of the sweep, as the address of MLflow's page for comparing runs has them."""
+    """Return the points of the sweep as parameters of the address of MLflow's compare page."""
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=f"sqlite:///{Path('outputs/mlflow.db').absolute()}")
     experiment = client.get_experiment_by_name("backproof")
     assert experiment is not None
-    found = client.search_runs([experiment.experiment_id], "tags.`backproof.sweep` != ''")
-    runs = [run.info.run_id for run in found]
+    recorded = client.search_runs([experiment.experiment_id], "tags.`backproof.sweep` != ''")
+    runs = [run.info.run_id for run in recorded]
     return f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([experiment.experiment_id]))}"
 
 
 def mlflow(browser: str) -> None:
-    """A sweep in the MLflow UI."""
+    """Make the picture of a sweep in the MLflow UI."""
     sweep = ["train", "-m", "activation=relu,tanh,gelu", "optimizer=sgd,adam", "repeats=3", "train.epochs=30"]
     subprocess.run([*COMMAND, *sweep], check=True)
     server = subprocess.Popen([*COMMAND, "ui", "--port", "5180"], stdout=subprocess.PIPE, text=True)
@@ -98,7 +98,7 @@ def mlflow(browser: str) -> None:
 
 
 def report(browser: str) -> None:
-    """The page on a sweep."""
+    """Make the picture of the report on a sweep."""
     sweep = ["train", "-m", "optimizer=adam", "optimizer.lr=0.03,0.01,0.003,0.001", "activation=relu,tanh"]
     subprocess.run(
         [*COMMAND, *sweep, "seed=range(5)", "train.epochs=20", "tracking.experiment=report"], check=True
@@ -109,10 +109,10 @@ def report(browser: str) -> None:
 
 
 def main() -> None:
-    """Make them all."""
+    """Make all pictures."""
     PICTURES.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as place:
-        os.chdir(place)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
         (PICTURES / "train.svg").write_text(terminal("one run", "train", "experiment=cs446"))
         (PICTURES / "check.svg").write_text(
             terminal(
