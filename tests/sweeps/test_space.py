@@ -1,6 +1,7 @@
 """Spaces in which one choice decides what else there is to choose: a plugin describes them."""
 
 import json
+from pathlib import Path
 
 import pytest
 from backproof.conformance.runner import outcomes
@@ -175,7 +176,9 @@ def test_the_checks_find_what_is_wrong_with_a_space():
             lr = trial.suggest_float("lr", 0.1, 1)
             return {"optimizer": "adam", "optimizer.momentum": lr + next(state)}
 
-    wrong = {each.check for each in outcomes(Entry("space", "wrong", Wrong, None)) if not each.passed}
+    entry = Entry("space", "wrong", Path("wrong.py"))
+    entry.cls = Wrong
+    wrong = {outcome.check for outcome in outcomes(entry) if not outcome.passed}
     assert wrong == {"check_repeatable", "check_plugins"}
 
 
