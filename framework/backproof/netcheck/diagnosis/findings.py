@@ -135,12 +135,14 @@ class _Diagnoser:
         )
 
     def _missing(self, chosen: Explanation, group: list[Fault], tensors: list[str]) -> list[str]:
-        """The tensors that the places of these mistakes lead to, and that are without them."""
+        """Return the tensors below these mistakes that are without them."""
         return [
             tensor
             for tensor in reversed(tensors_down(self.depth))
             if tensor not in tensors and tensor not in chosen.unknown
-            if any(tensor in each.scope(self.depth) and each not in chosen.mistakes[tensor] for each in group)
+            if any(
+                tensor in fault.scope(self.depth) and fault not in chosen.mistakes[tensor] for fault in group
+            )
         ]
 
     def _left(self, tensor: str, mistakes: Mistakes) -> float:
@@ -148,7 +150,7 @@ class _Diagnoser:
         if numbers is None:
             return float("inf")
         pairs = zip(self.evaluator.cases, numbers, strict=True)
-        return max(case.left(tensor, each) for case, each in pairs)
+        return max(case.left(tensor, gradient) for case, gradient in pairs)
 
     def _unknowns(self, chosen: Explanation) -> list[Finding]:
         """What nothing explains, layer by layer from the loss down."""
