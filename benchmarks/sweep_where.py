@@ -50,7 +50,7 @@ PARTS = {
     "the report page": ["backproof.report.build:build"],
 }
 IMPORTS = (
-    "backproof.app.application",
+    "backproof.cli.train",
     "mlflow.tracking.client",
     "matplotlib.figure",
     "sklearn.datasets",
@@ -115,7 +115,7 @@ def main() -> None:
     started = time.perf_counter()
     # Everything that a sweep imports, so that it is not counted as the work of whoever is first.
     for module in (
-        "backproof.app.application",
+        "backproof.cli.train",
         "mlflow.tracking.client",
         "matplotlib.figure",
         "sklearn.datasets",

@@ -1,7 +1,6 @@
 """`backproof check`, `plugins`, `verify` and the command itself: help, completion, exit codes."""
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -110,26 +109,3 @@ class TestOtherCommands:
         assert "beta1: 0.9" in done.stdout
         assert "seed: 3" in done.stdout
         assert not Path("outputs").exists()
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize(
-        ("line", "offered"),
-        [
-            ("backproof ", {"train", "check", "plugins", "ui", "verify"}),
-            ("backproof tr", {"train"}),
-            ("backproof train activation=ge", {"activation=gelu", "activation=gelu_tanh"}),
-            ("backproof train optimizer=adam optimizer.be", {"optimizer.beta1=", "optimizer.beta2="}),
-            ("backproof check loss=hin", {"loss=hinge"}),
-            ("backproof train experiment=", {"experiment=cs446"}),
-        ],
-    )
-    def test_completion(self, workdir, line, offered):
-        done = subprocess.run(
-            [*BACKPROOF, "-sc", "query=bash"],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "COMP_LINE": line, "COMP_POINT": str(len(line))},
-        )
-        assert offered <= set(done.stdout.split())
-        assert done.stderr == ""

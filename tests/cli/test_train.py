@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from backproof.app.ui_command import ui_command
 from backproof.cli.main import main
-from backproof.render.terminal import ui_command
 from backproof.tracking import TrackingOptions
 from backproof.tracking.store import Store
 

@@ -60,3 +60,23 @@ class TestSweep:
         assert "in the point" in error
         assert "nothing was run" in error
         assert not Path("outputs").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-m", "seed=0,1", "--config-dir", "mine", "experiment=a"],
+        ["experiment=a", "--config-dir=mine", "seed=0,1", "--multirun"],
+        ["-cd", "mine", "experiment=a", "-m", "seed=0,1"],
+    ],
+    ids=" ".join,
+)
+def test_options_of_hydra_may_stand_anywhere(workdir, capsys, words):
+    experiment = workdir / "mine/experiment/a.yaml"
+    experiment.parent.mkdir(parents=True)
+    experiment.write_text("# @package _global_\ndefaults:\n  - override /dataset: iris\ntrain:\n  epochs: 1\n")
+    assert main(["train", *words, "tracking=off"]) == 0
+    assert "2 runs over seed" in capsys.readouterr().out
+    configs = list((workdir / "outputs").rglob("config.yaml"))
+    assert configs
+    assert all("name: iris" in config.read_text() for config in configs)

@@ -10,8 +10,8 @@ import pytest
 from backproof.contracts import errors
 from backproof.contracts.errors import BackproofError, DivergedError, InvalidValue, PluginError
 
-#: Exceptions that are no errors for a user: they steer a run, or mark a worker's death for the sweep.
-STEERING = {"Pruned", "Terminated", "WorkerDied"}
+#: Exceptions that steer a run and never reach the user.
+STEERING = {"Pruned", "Rejected", "Terminated", "WorkerDied"}
 
 
 def exceptions():

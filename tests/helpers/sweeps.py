@@ -3,8 +3,8 @@
 import csv
 from pathlib import Path
 
-from backproof.app import application
 from backproof.cli.main import main
+from backproof.sweeps import jobs
 from hydra.core.plugins import Plugins
 
 from tests.helpers.command import runs
@@ -56,7 +56,7 @@ def launch_by(monkeypatch, launcher):
 
 def interrupt_at(monkeypatch, count, error):
     """Raise `error` in place of the job of that number."""
-    original, seen = application.sweep_job, []
+    original, seen = jobs.sweep_job, []
 
     def job(cfg):
         seen.append(cfg)
@@ -64,4 +64,4 @@ def interrupt_at(monkeypatch, count, error):
             raise error
         return original(cfg)
 
-    monkeypatch.setattr(application, "sweep_job", job)
+    monkeypatch.setattr(jobs, "sweep_job", job)

@@ -247,8 +247,8 @@ class TestCommand:
         monkeypatch.setattr(Pass, "input_gradient", lambda self: right(self) * 2)
         assert main(["check", "--parts", "inputs", *self.ARGS]) == 1
         captured = capsys.readouterr()
-        assert "inputs, ∂Err/∂x: it has a relative error of 5.00e-01" in captured.err
-        assert "diagnosis" not in captured.err
+        assert "inputs, ∂Err/∂x: it has a relative error of 5.00e-01" in captured.out
+        assert "diagnosis" not in captured.out
 
     @pytest.mark.parametrize(
         ("args", "message"),

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from backproof.app import application
 from backproof.app.session import Session
 from backproof.cli.main import main
+from backproof.cli.train import Task
 from backproof.contracts.errors import ClusterLostError, LauncherError
-from backproof.sweeps import worker
+from backproof.sweeps import jobs, worker
 from backproof.sweeps.engines.dask import DaskJobs
 from backproof.sweeps.engines.streaming import Ended, StreamingLauncher
 from backproof.sweeps.planned import PlannedRun
@@ -129,7 +129,7 @@ class TestStream:
 
     @pytest.mark.slow
     def test_a_run_without_a_process_is_ended(self, fate, monkeypatch):
-        original = application.sweep_job
+        original = jobs.sweep_job
 
         def job(cfg):
             told = original(cfg)
@@ -138,7 +138,7 @@ class TestStream:
             return told
 
         fate[1] = "its answer is lost"
-        monkeypatch.setattr(application, "sweep_job", job)
+        monkeypatch.setattr(jobs, "sweep_job", job)
         assert sweep("seed=0,1,2") == 0
         (parent,) = parents()
         assert seeds(parent, "FINISHED") == [0, 1, 2]
@@ -151,7 +151,7 @@ class TestStream:
         def job(cfg):
             raise ArithmeticError("planted")
 
-        monkeypatch.setattr(application, "sweep_job", job)
+        monkeypatch.setattr(jobs, "sweep_job", job)
         assert sweep("seed=0,1,2,3", "sweep.fail_fast=true") == 1
         (parent,) = parents()
         status = [row["status"] for row in points(parent.data.tags["backproof.folder"])]
@@ -263,8 +263,8 @@ class TestWorker:
         assert str(job._return_value) == "1 and 2"
 
     def test_the_job_of_another_process_is_that_of_a_point(self):
-        job = application._Job(Session(), None)
-        assert pickle.loads(pickle.dumps(job)) is application.sweep_job  # noqa: S301
+        job = Task(Session())
+        assert pickle.loads(pickle.dumps(job)) is jobs.sweep_job  # noqa: S301
 
 
 class TestOptions:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from backproof.app import application
+from backproof.sweeps import jobs
 from backproof.sweeps.planned import PlannedRun
 from backproof.sweeps.result import Objective, RunResult, SweepResult
 from backproof.sweeps.resume import PreviousSweep
@@ -119,7 +119,7 @@ class TestResume:
     @pytest.mark.slow
     def test_a_sweep_at_work_is_left_alone(self, workdir, monkeypatch, capsys):
         codes = []
-        original = application.sweep_job
+        original = jobs.sweep_job
 
         def job(cfg):
             if not codes:
@@ -129,7 +129,7 @@ class TestResume:
                 codes.append(subprocess.run(args, capture_output=True, text=True))
             return original(cfg)
 
-        monkeypatch.setattr(application, "sweep_job", job)
+        monkeypatch.setattr(jobs, "sweep_job", job)
         assert sweep("seed=0,1") == 0
         _, named, auto = codes
         assert named.returncode == 2
@@ -209,7 +209,7 @@ class TestFailures:
         def job(cfg):
             raise ArithmeticError("planted")
 
-        monkeypatch.setattr(application, "sweep_job", job)
+        monkeypatch.setattr(jobs, "sweep_job", job)
         assert sweep("seed=0,1") == 1
         assert parents()[0].info.status == "FAILED"
 

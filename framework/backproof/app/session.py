@@ -21,6 +21,15 @@ from backproof.tracking import Starter, Store, TrackingOptions
 from backproof.tracking.recorder import Recording
 
 
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run that can start: its settings, its experiment with data and network, and the open store."""
+
+    settings: Settings
+    prepared: PreparedExperiment
+    store: Store | None
+
+
 @dataclass
 class Session:
     """The state of one command. A worker process of a launcher makes its own when it gets a first job."""
@@ -30,6 +39,7 @@ class Session:
     done: int = 0  # of them, in this process
     outcome: Any = None  # the result of the sweep
     sweep: tuple[Store, str] | None = None  # the recorded sweep: its store and the parent run's id
+    single_run: PreparedRun | None = None  # that is about to start
     recorded: tuple[TrackingOptions, str] | None = None  # where runs are: the options and the outputs folder
     writer: Starter | None = None  # that writes the runs of this process, if it does not do so itself
     lost: dict[str, TrackingError] = dataclasses.field(
@@ -51,6 +61,11 @@ class Session:
         if key not in self._data:
             self._data[key] = experiment.load()
         return chosen, experiment.prepare(self.plugins, self._data[key])
+
+    def prepare_run(self, config: Any) -> PreparedRun:
+        """Build a composed config and open its store. Raise for whatever is wrong with it."""
+        chosen, prepared = self.prepare(config)
+        return PreparedRun(chosen, prepared, self.store(chosen.tracking, chosen.outputs))
 
     def cache(self, point: str, chosen: Settings, prepared: PreparedExperiment) -> None:
         """A point that is built, until it is taken; without its arrays, which are quickly made again."""

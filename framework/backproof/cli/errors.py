@@ -18,28 +18,45 @@ from backproof.contracts.errors import BAD_INPUT, FAILED, BackproofError, Plugin
 from backproof.discovery.registry import Registry
 
 
-def explain(error: BaseException, plugins: Registry) -> tuple[str, int] | None:
-    """The message and the exit code for an error that a person can do something about; None for a bug of ours."""
+def explain(error: Exception, plugins: Registry | None = None) -> tuple[str, int] | None:
+    """Return the message and the exit code for an error that a user can act on, None for a bug.
+
+    Errors of Hydra and OmegaConf are translated where the plugins, and so the keys, are given.
+    """
+    explained = _explain(error, plugins)
+    if explained is None:
+        return None
+    message, code = explained
+    return "\n".join([message, *getattr(error, "__notes__", [])]), code
+
+
+def _explain(error: Exception, plugins: Registry | None) -> tuple[str, int] | None:
     if isinstance(error, BackproofError):
         return error.explain(), error.exit_code
+    if isinstance(error, MemoryError):
+        return f"out of memory: {error}", FAILED
+    # A missing file, a folder that cannot be written.
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}", BAD_INPUT
+    if plugins is None:
+        return None
+    message = _hydra_message(error, plugins)
+    return None if message is None else (message, BAD_INPUT)
+
+
+def _hydra_message(error: Exception, plugins: Registry) -> str | None:
+    """Return what an error of Hydra or OmegaConf means to the user, None for another error."""
     if isinstance(error, OverrideParseException):
-        return _no_override(error), BAD_INPUT
+        return _no_override(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
-        return _missing(error, plugins), BAD_INPUT
+        return _missing(error, plugins)
     if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
         got = "null" if "NoneType" in str(error) else "a number"
         named = f"plugins and experiments are chosen by name, as {config.SINGLE[1]}=NAME; got {got}"
-        return f"{named}\nFor the default leave the override out", BAD_INPUT
+        return f"{named}\nFor the default leave the override out"
     if isinstance(error, ConfigCompositionException | OmegaConfBaseException):
-        return _composition(error, plugins), BAD_INPUT
-    # A file that is not there, a folder that cannot be written.
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}", BAD_INPUT
-    if isinstance(error, ValueError | OSError | HydraException):
-        return str(error), BAD_INPUT
-    if isinstance(error, MemoryError):
-        return f"out of memory: {error}", FAILED
-    return None
+        return _composition(error, plugins)
+    return str(error) if isinstance(error, ValueError | OSError | HydraException) else None
 
 
 def _no_override(error: OverrideParseException) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
+import dataclasses
 import os
 import signal
 import socket
@@ -14,10 +14,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from backproof.app.config import OutputOptions
-from backproof.cli.main import complain
-from backproof.contracts.errors import TrackingError
-from backproof.tracking import Store, Terminated, TrackingOptions, terminate_on_sigterm
+from backproof.cli.store_options import outputs_folder, tracking_options
+from backproof.render.console import print_error
+from backproof.tracking import Store, Terminated, terminate_on_sigterm
 from backproof.tracking.store import resolve_uri
 
 QUIET = {
@@ -30,39 +29,23 @@ QUIET = {
 MLFLOW_SERVER = (sys.executable, "-m", "mlflow", "server", "--workers", "1")
 
 
-def serve(args: list[str]) -> int:
-    """Start the server on 127.0.0.1 and wait for Ctrl-C. Other hosts can be named, and are then open to them."""
-    options = TrackingOptions()
-    parser = argparse.ArgumentParser("backproof ui", description="The MLflow UI on these runs.")
-    parser.add_argument("--port", type=int, default=5000, help="default: 5000, or the next that is free")
-    parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
-    parser.add_argument(
-        "--outputs", default=OutputOptions().outputs, help="the folder that runs were written to"
-    )
-    parser.add_argument(
-        "--uri", help="another MLflow store; default: MLFLOW_TRACKING_URI, or that of the folder"
-    )
-    parser.add_argument("--experiment", default=options.experiment, help="the experiment to open")
-    given = parser.parse_args(args)
-    try:
-        uri = resolve_uri(given.uri, Path(given.outputs))
-        if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
-            return complain(
-                f"there are no runs yet in {uri.removeprefix('sqlite:///')}\n"
-                "Train one first: backproof train experiment=cs446"
-            )
-        store = Store.open(TrackingOptions(uri=uri, experiment=given.experiment), Path(given.outputs))
-    except TrackingError as error:
-        return complain(str(error))
+def serve(port: int, host: str, outputs: str | None, uri: str | None, experiment: str | None) -> int:
+    """Serve MLflow's UI until Ctrl-C and return the exit code. By default only this machine can reach it."""
+    options, folder = tracking_options(uri, experiment), outputs_folder(outputs)
+    uri = resolve_uri(uri, folder)
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        return print_error(
+            f"there are no runs yet in {uri.removeprefix('sqlite:///')}\n"
+            "Train one first: backproof train experiment=cs446"
+        )
+    store = Store.open(dataclasses.replace(options, uri=uri), folder)
     if uri.startswith(("http://", "https://")):
         print(f"{uri.rstrip('/')}/{_page(store)}")
         return 0
-    port = _free(given.host, given.port)
-    if port is None:
-        return complain(
-            f"ports {given.port} to {given.port + 20} of {given.host} are taken: give another with --port"
-        )
-    return _run(given.host, port, uri, store)
+    free = _free(host, port)
+    if free is None:
+        return print_error(f"ports {port} to {port + 20} of {host} are taken: give another with --port")
+    return _run(host, free, uri, store)
 
 
 def _run(host: str, port: int, uri: str, store: Store) -> int:
@@ -80,7 +63,7 @@ def _run(host: str, port: int, uri: str, store: Store) -> int:
         with terminate_on_sigterm():
             if not _up(server, address):
                 _, errors = server.communicate()
-                return complain(f"the MLflow server did not start:\n{errors.strip()[-2000:]}", 1)
+                return print_error(f"the MLflow server did not start:\n{errors.strip()[-2000:]}", 1)
             print(f"The runs:  {address}{_page(store)}\nEnd it with Ctrl-C.", flush=True)
             server.communicate()
             return server.returncode

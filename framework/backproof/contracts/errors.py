@@ -2,6 +2,7 @@
 
     BackproofError
     ├── InvalidValue           a value of the wrong type or out of bounds          also a ValueError
+    ├── UsageError             wrong arguments of a command
     ├── PluginError            a plugin is missing, defined twice, or misused      also a ValueError
     ├── FormulaError           an index formula cannot be used (formulas.errors)   also a ValueError
     ├── FormulasError          the formulas of a file (formulas.errors)            also a ValueError
@@ -60,6 +61,10 @@ class InvalidValue(BackproofError, ValueError):
     def summary(self) -> str:
         """Return the key, the value and what was expected, in the syntax of an override."""
         return f"{self.field}: got {override_value(self.given)}, expected {self.expected}"
+
+
+class UsageError(BackproofError):
+    """Wrong arguments of a command."""
 
 
 class PluginError(BackproofError, ValueError):

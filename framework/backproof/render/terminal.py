@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backproof.app.config import OutputOptions
 from backproof.experiment import describe
 from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.run import Result
 from backproof.netcheck.report import NetworkReport
-from backproof.tracking import TrackingOptions
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -121,21 +114,6 @@ def _trained(result: Result) -> str:
         line += f"; kept the parameters of epoch {kept}"
     members = len(result.theta)
     return line + (f"; mean ± standard deviation of {members} seeds" if members > 1 else "")
-
-
-def ui_command(tracking: TrackingOptions, outputs: str) -> str:
-    """The command that opens the MLflow UI on what was recorded, as it can be typed here."""
-    beside = Path(sys.executable).with_name("backproof")
-    # After `make run` the shell does not find the command; then its path is shown.
-    on_path = shutil.which("backproof") is not None or not beside.exists()
-    words = ["backproof" if on_path else os.path.relpath(beside), "ui"]
-    if tracking.uri:
-        words += ["--uri", tracking.uri]
-    elif outputs != OutputOptions().outputs:
-        words += ["--outputs", outputs]
-    if tracking.experiment != TrackingOptions().experiment:
-        words += ["--experiment", tracking.experiment]
-    return shlex.join(words)
 
 
 #: How a line of a diagnosis is shown, by how it begins.

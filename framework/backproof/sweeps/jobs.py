@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from backproof.app.config import Settings
-from backproof.app.session import Session
+from backproof.app.session import Session, get_session
 from backproof.contracts.errors import TrackingError
 from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.run import Result, run_stack
@@ -69,6 +70,22 @@ class Job:
     prepared: PreparedExperiment
     folder: Path
     overrides: Sequence[str]
+
+
+def sweep_job(config: Any) -> dict[str, Any]:
+    """Run a job of a sweep, in this process or in a launcher's worker: one point, or several as a stack.
+
+    Hydra calls it; it returns what the sweeper needs to know.
+    """
+    session, context = get_session(), HydraConfig.get()
+    folder = Path(context.runtime.output_dir)
+    if config.sweep.stacked is not None:
+        return {"points": [told for told, _ in run_stacked(session, config, folder)]}
+    job = Job(*session.prepare(config), folder, context.overrides.task)
+    told, error = run_points(session, [job])[0]
+    if error is not None:
+        raise error
+    return told
 
 
 def run_stacked(session: Session, config: DictConfig, folder: Path) -> list[Told]:

@@ -1,0 +1,82 @@
+"""A single run: prepared before Hydra creates its folder, then trained and recorded with live terminal output."""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from backproof.app.session import Session, get_session, writable
+from backproof.app.ui_command import ui_command
+from backproof.experiment.run import run
+from backproof.render.terminal import Terminal, console
+from backproof.tracking import environment
+from backproof.tracking.recorder import Recording
+
+
+class Rejected(BaseException):
+    """Carries an error out of a callback of Hydra, which turns an Exception into a warning and goes on."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class PrepareRun(Callback):
+    """Prepares a single run as soon as Hydra has composed its config, and before it creates the run's folder.
+
+    So a config is composed once and built once, and bad input leaves nothing behind.
+    """
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Prepare the run. Hydra calls this for single runs only."""
+        try:
+            folder = Path(config.hydra.run.dir).absolute()
+            # Hydra sets its config, which `${hydra:...}` reads, only afterwards; its own is read-only from 1.4 on.
+            known = copy.deepcopy(config)
+            with read_write(known), open_dict(known):
+                known.hydra.runtime.output_dir = str(folder)
+            HydraConfig.instance().set_config(known)
+            session = get_session()
+            prepared = session.prepare_run(without_hydra(known))
+            writable(folder)
+            session.single_run = prepared
+        except Exception as error:
+            raise Rejected(error) from error
+
+
+def run_single(session: Session, config: Any) -> None:
+    """Run what `PrepareRun` has prepared, and show it; prepare it now if the config has no such callback."""
+    single, session.single_run = session.single_run or session.prepare_run(config), None
+    hydra, out, tracking = HydraConfig.get(), console(), single.settings.tracking
+    folder = Path(hydra.runtime.output_dir)
+    terminal, surroundings = Terminal(out), environment()
+    with Recording(
+        single.prepared, tracking, single.store, folder, hydra.overrides.task, terminal, surroundings
+    ) as recording:
+        result = run(single.prepared, recording)
+    terminal.results(result)
+    out.print(f"[bold]files   [/] {_relative(folder)}")
+    if recording.run is not None and single.store is not None:
+        name = f"{single.store.experiment} / {recording.run.name}"
+        out.print(f"[bold]recorded[/] {name} in {_relative_uri(single.store.uri)}")
+        out.print(f"[bold]compare [/] {ui_command(tracking, single.settings.outputs)}")
+
+
+def without_hydra(composed: DictConfig) -> Any:
+    """Return a composed config without Hydra's part, as plain values."""
+    task = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    return OmegaConf.to_container(task, resolve=True)
+
+
+def _relative(folder: Path) -> str:
+    return os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else str(folder)
+
+
+def _relative_uri(uri: str) -> str:
+    return _relative(Path(uri.removeprefix("sqlite:///"))) if uri.startswith("sqlite:///") else uri

@@ -1,0 +1,112 @@
+"""`backproof check`: the gradient check alone, without training or recording."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+
+from backproof.app import config
+from backproof.app.config import Settings
+from backproof.app.session import Session
+from backproof.app.single_run import without_hydra
+from backproof.cli.train import guarded, new_session
+from backproof.contracts.errors import UsageError, did_you_mean
+from backproof.experiment import describe
+from backproof.experiment.experiment import PreparedExperiment
+from backproof.netcheck.points import CHOICES, PARAMETERS, check_alone
+from backproof.render import check_page, check_tables
+from backproof.render.terminal import console, show_diagnosis
+
+
+def check(
+    overrides: Sequence[str],
+    parts: Sequence[str],
+    reports: Sequence[Path],
+    *,
+    as_json: bool,
+    config_dir: Path | None,
+) -> int:
+    """Run `backproof check` and return the exit code: 1 if a gradient is wrong."""
+    chosen = _parts(parts)
+    for file in reports:
+        if not file.parent.is_dir() or file.is_dir():
+            raise UsageError(f"--report {file}: expected a file in a folder that exists")
+    with new_session() as session:
+        return guarded(session, lambda: _check(session, overrides, chosen, reports, as_json, config_dir))
+
+
+def _parts(lists: Sequence[str]) -> list[str]:
+    """Return the parts to check. Raise UsageError for an unknown one."""
+    names = [name for text in lists for name in text.split(",") if name]
+    for name in names:
+        if name not in (*CHOICES, "all"):
+            raise UsageError(
+                f"no part is called {name!r}{did_you_mean(name, list(CHOICES))}\n"
+                f"There are: {', '.join(CHOICES)}, all\n`backproof check --help` explains them"
+            )
+    return list(CHOICES) if "all" in names else names or [PARAMETERS]
+
+
+def compose(overrides: Sequence[str], config_dir: Path | None = None) -> Any:
+    """Return the composed config, Hydra's part included."""
+    added: list[str] = []
+    if config_dir is not None:
+        if not config_dir.is_dir():
+            raise UsageError(f"--config-dir {config_dir}: there is no such folder")
+        added = [f"hydra.searchpath=['file://{config_dir.absolute()}']"]
+    with hydra.initialize_config_dir(str(config.conf_dir()), version_base="1.3", job_name="backproof"):
+        return hydra.compose("config", [*overrides, *added], return_hydra_config=True)
+
+
+def _check(
+    session: Session,
+    overrides: Sequence[str],
+    parts: list[str],
+    reports: Sequence[Path],
+    as_json: bool,
+    config_dir: Path | None,
+) -> int:
+    settings, prepared = session.prepare(without_hydra(compose(overrides, config_dir)))
+    report = check_alone(prepared, parts)
+    facts = [("dataset", describe.dataset(prepared)), ("network", describe.network(prepared))]
+    facts.append(("derivation", settings.experiment.derivation.name))
+    for file in reports:
+        file.write_text(check_page.page(report, "Gradient check", facts))
+    if as_json:
+        print(json.dumps(report.to_dict(), indent=2))
+    else:
+        _show(settings, prepared, report)
+    return 0 if report.passed else 1
+
+
+def _show(settings: Settings, prepared: PreparedExperiment, report: Any) -> None:
+    """Print the report, with the diagnosis if a gradient is wrong."""
+    out, samples = console(), settings.experiment.gradcheck.samples
+    out.print(f"[bold]dataset [/] {describe.dataset(prepared)}")
+    out.print(f"[bold]network [/] {describe.network(prepared)}, {prepared.net.layout.P:,} parameters")
+    out.print(
+        f"[bold]samples [/] {'all' if samples is None else min(samples, len(prepared.y))} of the training part"
+    )
+    for table in check_tables.tables(report):
+        out.print(table)
+    out.print("[bold]conditions under which a mistake shows[/]")
+    for line in check_tables.looked_at(report):
+        out.print(f"  {line}")
+    remainders = check_tables.taylor(report)
+    if remainders:
+        out.print("[bold]Taylor remainders[/] [dim](order 2 for a right gradient, order 1 for a wrong one)[/]")
+    for line in remainders:
+        out.print(f"  {line}")
+    for note in check_tables.notes(report):
+        out.print(f"[dim]{note}[/]")
+    mark = "[green]✓[/]" if report.passed else "[bold red]✗[/]"
+    out.print(f"[bold]gradient[/] {mark} {report.summary()}")
+    if not report.passed:
+        # Not markup: the text of a derivation may hold brackets.
+        out.print(report.failure_message(), markup=False)
+        if report.diagnosis is not None:
+            show_diagnosis(out, report.diagnosis)

@@ -1,0 +1,97 @@
+"""Hydra's own options on the command line of `train`, which may stand anywhere among the overrides."""
+
+from __future__ import annotations
+
+import difflib
+from argparse import Action, ArgumentParser
+from collections import deque
+from typing import NoReturn
+
+from hydra._internal.utils import get_args_parser
+
+from backproof.contracts.errors import UsageError
+
+#: Keys whose values are ids of runs: in quotes, since Hydra would read 437367e5 as a number.
+ID_KEYS = ("sweep.resume", "tracking.parent")
+
+
+class _Parser:
+    """Hydra's own parser: the one place that knows its options."""
+
+    def __init__(self) -> None:
+        self.parser: ArgumentParser = get_args_parser()
+        self.parser.error = _refuse  # type: ignore[method-assign, assignment]
+
+    @property
+    def actions(self) -> dict[str, Action]:
+        """The options by their names, `-m` and `--multirun`."""
+        return {
+            name: action
+            for action in self.parser._actions  # pyright: ignore[reportPrivateUsage]
+            for name in action.option_strings
+        }
+
+    def find(self, name: str) -> Action | None:
+        """Return the option of that name, or of the one name that begins so."""
+        actions = self.actions
+        if name in actions:
+            return actions[name]
+        matches = [option for option in actions if name.startswith("--") and option.startswith(name)]
+        return actions[matches[0]] if len(matches) == 1 else None
+
+
+def _refuse(message: str) -> NoReturn:
+    raise UsageError(f"{message}\n`backproof train --hydra-help` lists all options")
+
+
+def names() -> list[str]:
+    """Return the names of all options."""
+    return list(_Parser().actions)
+
+
+def arrange(args: list[str]) -> list[str]:
+    """Return the arguments as Hydra wants them: overrides first, then its options with their values.
+
+    Raise UsageError for an option that Hydra does not have, and for a word that is not an override.
+    """
+    parser = _Parser()
+    overrides: list[str] = []
+    options: list[str] = []
+    rest = deque(args)
+    while rest:
+        word = rest.popleft()
+        if not word.startswith("-"):
+            overrides.append(_checked(word))
+            continue
+        name, has_value, _ = word.partition("=")
+        option = parser.find(name)
+        if option is None:
+            raise _unknown(name, list(parser.actions))
+        options.append(word)
+        if has_value:
+            continue
+        takes_choice = option.nargs == "?" and rest and rest[0] in (option.choices or ())
+        if rest and (option.nargs is None or takes_choice):
+            options.append(rest.popleft())
+    arranged = overrides + options
+    parser.parser.parse_args([word for word in arranged if word != "--version"])
+    return arranged
+
+
+def _checked(override: str) -> str:
+    key, equals, value = override.partition("=")
+    if equals and not key:
+        raise UsageError(
+            f"{override!r} is not an override\nExpected KEY=VALUE without spaces, as optimizer.lr=0.1"
+        )
+    is_id = key in ID_KEYS and value and set(value) <= set("0123456789abcdef")
+    return f"{key}='{value}'" if is_id else override
+
+
+def _unknown(name: str, known: list[str]) -> UsageError:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    hint = f", did you mean {close[0]}?" if close else ""
+    return UsageError(
+        f"train has no option {name!r}{hint}\nValues are given without dashes: KEY=VALUE\n"
+        "`backproof train --hydra-help` lists all options"
+    )
