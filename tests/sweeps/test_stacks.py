@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from backproof.experiment.run import run_stack
 from backproof.sweeps import jobs, yaml_file
-from backproof.sweeps.engines.batch import packed
+from backproof.sweeps.engines.engine import packed
 from backproof.sweeps.planned import PlannedRun
 from backproof.tracking import Store, TrackingOptions
 from backproof.tracking.query import recorded

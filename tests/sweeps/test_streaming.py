@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ from backproof.cli.train import Task
 from backproof.contracts.errors import ClusterLostError, LauncherError
 from backproof.sweeps import jobs, worker
 from backproof.sweeps.engines.dask import DaskJobs
-from backproof.sweeps.engines.streaming import Ended, StreamingLauncher
+from backproof.sweeps.engines.launcher import AsyncLauncher, EndedJob
 from backproof.sweeps.planned import PlannedRun
 from backproof.sweeps.progress import Progress
 from backproof.sweeps.result import Objective, RunResult
@@ -35,7 +36,7 @@ from tests.helpers.command import client
 from tests.helpers.sweeps import QUICK, children, launch_by, parents, points, stacked, sweep
 
 
-class Fake(StreamingLauncher, BasicLauncher):
+class Fake(AsyncLauncher, BasicLauncher):
     """Two workers, which take turns; what `fate` names happens to a job as it is run."""
 
     fate: ClassVar[dict[int, str]] = {}
@@ -56,11 +57,11 @@ class Fake(StreamingLauncher, BasicLauncher):
         overrides, number = self.waiting.pop()  # The younger one is done first.
         what = self.fate.get(number)
         if what == "dies at once":
-            return [Ended(number, _died(), "")]
+            return [EndedJob(number, _died(), "")]
         (job,) = self.launch([overrides], number)
         if what == "is stopped":
             raise KeyboardInterrupt
-        return [Ended(number, _died() if what == "its answer is lost" else job, "a line\n")]
+        return [EndedJob(number, _died() if what == "its answer is lost" else job, "a line\n")]
 
     def stop(self):
         self.waiting.clear()
@@ -240,6 +241,14 @@ class TestWorker:
     def test_sqlite_from_another_host(self, setup):
         with pytest.raises(LauncherError, match=r"tracking\.uri=http://HOST:5000"):
             self.check(setup, host="elsewhere")
+
+    def test_schemas_are_usable_where_they_arrive(self):
+        """cloudpickle alone gives a field without a default another object than dataclasses.MISSING."""
+        made = dataclasses.make_dataclass("Made", [("value", int)])
+        sent = Application.dumps(HydraContext(None, None), OmegaConf.create(), lambda _: made)
+        code = "import dataclasses, pickle, sys; made = pickle.load(sys.stdin.buffer).task(None); "
+        code += "assert dataclasses.fields(made)[0].default is dataclasses.MISSING"
+        subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, check=True)
 
     def test_a_job_that_had_begun_is_not_begun_again(self, setup):
         setup.marker(4).touch()

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.plugins.launcher import Launcher
-
 from backproof.app.session import Session, processors
 from backproof.app.sweep_options import NO_PRUNER
 from backproof.contracts.errors import TrackingError
 from backproof.experiment.describe import counted
 from backproof.render.terminal import print_status
 from backproof.sweeps import resume, search
-from backproof.sweeps.engines.batch import Runner, in_this_process, line, packed
-from backproof.sweeps.engines.streaming import AsyncRunner, StreamingLauncher
+from backproof.sweeps.engines.engine import Engine, line, packed
+from backproof.sweeps.engines.job_overrides import JobOverrides
+from backproof.sweeps.engines.launcher import AsyncLauncher
 from backproof.sweeps.plan import Plan, Planner
 from backproof.sweeps.planned import PlannedRun, digest
 from backproof.sweeps.result import FAILED, NOT_RUN, RunResult, SweepResult, sort_records
@@ -44,17 +43,17 @@ class SweepExecution:
     def session(self) -> Session:
         return self.planner.session
 
-    def run(self, launcher: Launcher, most: int | None) -> Any:
-        """Run what is left, `most` at once, and tell the parent what there is, however it ends."""
-        plan, parent, runner = self.plan, self.parent, self._runner(launcher, most)
-        points = runner.points
+    def run(self, launcher: AsyncLauncher, most: int | None) -> Any:
+        """Run what is left, `most` at once, and record the result in the parent run, however it ends."""
+        plan, parent, engine = self.plan, self.parent, self._engine(launcher, most)
+        points = engine.points
         try:
             if plan.adaptive:
-                self._search(runner, self._study(runner), points)
+                self._search(engine, self._study(engine), points)
             else:
                 if plan.options.pruner != NO_PRUNER:
-                    self._study(runner)
-                self._enumerate(runner, points)
+                    self._study(engine)
+                self._enumerate(engine, points)
             # While the last runs are still being written.
             self._draw(self._result(points))
         finally:
@@ -76,9 +75,9 @@ class SweepExecution:
             self._complete(self.store, result)
             parent.flush()
             self.session.sweep = self.store, parent.id
-            if result.failed and (runner.stopped or not result.ranked):
+            if result.failed and (engine.stopped or not result.ranked):
                 parent.finish(Status.FAILED)
-        return runner.returns
+        return engine.returns
 
     def _result(self, points: dict[int, RunResult]) -> SweepResult:
         return SweepResult(self.plan.space.swept, [points[i] for i in sorted(points)], self.plan.wanted)
@@ -104,7 +103,7 @@ class SweepExecution:
             for j, (i, run) in enumerate(zip(missing, planned, strict=True))
         }
 
-    def _study(self, runner: Runner) -> search.Study:
+    def _study(self, engine: Engine) -> search.Study:
         """The study of a search, that of an earlier go where its file is within reach; or of runs to be pruned."""
         plan = self.plan
         left = self.earlier.parent.tags.get(Tag.STUDY) if self.earlier and plan.adaptive else None
@@ -113,10 +112,10 @@ class SweepExecution:
         if self.parent is not None:
             self.parent.tags({Tag.STUDY: str(study.file)})
             self.parent.flush()
-        runner.study = study
+        engine.study = study
         return study
 
-    def _enumerate(self, runner: Runner, points: dict[int, RunResult]) -> None:
+    def _enumerate(self, engine: Engine, points: dict[int, RunResult]) -> None:
         """Run the points that are not done yet."""
         plan = self.plan
         matched = self.earlier.match(plan.points) if self.earlier else {}
@@ -128,7 +127,7 @@ class SweepExecution:
         self.session.jobs = len(left)
         swept = ", ".join(plan.space.swept)
         planned = [plan.points[i] for i in left]
-        stacks = [pack for pack in packed(enumerate(planned), runner.most) if len(pack) > 1]
+        stacks = [pack for pack in packed(enumerate(planned), engine.most) if len(pack) > 1]
         print_status(
             counted(len(left), "run")
             + (f" over {swept}" if swept else "")
@@ -140,9 +139,9 @@ class SweepExecution:
             )
         )
         self._supersede(planned)
-        runner.run(planned, lambda j, point: points.__setitem__(left[j], point))
+        engine.run(planned, lambda j, point: points.__setitem__(left[j], point), len(plan.points))
 
-    def _search(self, runner: Runner, study: search.Study, points: dict[int, RunResult]) -> None:
+    def _search(self, engine: Engine, study: search.Study, points: dict[int, RunResult]) -> None:
         """Ask for points and tell what came of them, until there are enough."""
         plan, most = self.plan, self.plan.options.n_trials
         again = self._recall(study, points)
@@ -158,7 +157,7 @@ class SweepExecution:
         def asked() -> Generator[PlannedRun, None, None]:
             """Points, each chosen when there is room for it."""
             for place in itertools.count(len(points)) if most is None else range(len(points), most):
-                if runner.over():
+                if engine.over():
                     return
                 trial, params = study.ask(again.pop(0) if again else None)
                 overrides = plan.space.at(params)
@@ -175,7 +174,7 @@ class SweepExecution:
                 places.append(place)
                 yield planned
 
-        runner.run(asked(), lambda j, point: points.__setitem__(places[j], point))
+        engine.run(asked(), lambda j, point: points.__setitem__(places[j], point), most)
 
     def _recall(self, study: search.Study, points: dict[int, RunResult]) -> list[dict[str, Any]]:
         """The points of an earlier go that are done; the parameters of those that are to be run again."""
@@ -198,12 +197,12 @@ class SweepExecution:
                 tried.append(params)
         return again
 
-    def _most(self, launcher: Launcher) -> int:
-        """Points of a stack: not so many that a launcher's workers are left without one."""
+    def _stack_size(self, launcher: AsyncLauncher) -> int:
+        """Return the most runs of a stack: not so many that workers are left without one."""
         most = self.plan.options.stack_size
-        if in_this_process(launcher):
+        if launcher.in_process:
             return most
-        workers = launcher.width if isinstance(launcher, StreamingLauncher) else processors()
+        workers = processors() if launcher.blocking else launcher.width
         return max(1, min(most, len(self.plan.points) // (2 * workers)))
 
     def _draw(self, result: SweepResult) -> None:
@@ -229,22 +228,29 @@ class SweepExecution:
         if self.earlier is not None and self.store is not None:
             resume.supersede(self.store, self.earlier, again)
 
-    def _runner(self, launcher: Launcher, most: int | None) -> Runner:
-        width = self.plan.options.batch or most
-        streams = isinstance(launcher, StreamingLauncher)
-        if width is None and not streams and (self.plan.adaptive or in_this_process(launcher)):
-            width = 1
-        numbers = [int(each.name) for each in self.folder.iterdir() if each.name.isdecimal()]
-        return (AsyncRunner if streams else Runner)(
+    def _engine(self, launcher: AsyncLauncher, most: int | None) -> Engine:
+        options = self.plan.options
+        width = options.batch or most
+        if width is None and launcher.blocking:
+            one_by_one = self.plan.adaptive or launcher.in_process or options.fail_fast
+            width = 1 if one_by_one else None
+        parent = self.parent.id if self.parent else None
+        numbers = [int(path.name) for path in self.folder.iterdir() if path.name.isdecimal()]
+        return Engine(
             launcher,
-            self.plan.options,
+            options,
             self.plan.wanted,
-            self.plan.space.swept,
+            JobOverrides(
+                self.plan.space.swept,
+                self.folder,
+                parent,
+                options.pruner,
+                self.plan.wanted[0].name,
+                self.planner.folder_of,
+            ),
             number=max(numbers, default=-1) + 1,
             width=width,
-            folder=self.folder,
-            most=self._most(launcher),
+            most=self._stack_size(launcher),
             store=self.store,
-            parent=self.parent.id if self.parent else None,
-            folder_of=self.planner.folder_of,
+            parent=parent,
         )

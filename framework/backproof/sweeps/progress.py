@@ -22,13 +22,14 @@ class Progress:
         self, total: int | None, timeout: float | None, objective: Objective, points: dict[int, RunResult]
     ) -> None:
         self.total, self.timeout, self.objective, self.points = total, timeout, objective, points
+        self.visible = True  # false where jobs show themselves
         self.out = console()
         self._started = self._shown = time.monotonic()
         self._known = len(points)
         self._bar: Any = None
 
     def __enter__(self) -> Progress:
-        if self.out.is_terminal:
+        if self.visible and self.out.is_terminal:
             from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as Bar
 
@@ -57,7 +58,7 @@ class Progress:
         """Bring the bar up to date, or write a line if it is time for one."""
         if self._bar is not None:
             self._bar.update(self._task, completed=len(self.points), text=self.text(running))
-        elif time.monotonic() - self._shown >= PERIOD:
+        elif self.visible and time.monotonic() - self._shown >= PERIOD:
             self._shown = time.monotonic()
             self.out.print(f"[bold]sweep   [/] {self.text(running)}")
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.plugins import Plugins
-from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
@@ -19,8 +18,7 @@ from backproof.app.sweep_options import AUTO, GRID, OFF, ON
 from backproof.contracts.errors import InvalidValue, TrackingError
 from backproof.render.terminal import print_status
 from backproof.sweeps import resume
-from backproof.sweeps.engines.batch import in_this_process
-from backproof.sweeps.engines.streaming import StreamingLauncher
+from backproof.sweeps.engines.launcher import AsyncLauncher, BatchLauncher
 from backproof.sweeps.execute import SweepExecution
 from backproof.sweeps.locks import sweeping, writer_lock
 from backproof.sweeps.plan import Plan, Planner
@@ -47,7 +45,7 @@ class PointSweeper:
         self.max_batch_size, self.params = max_batch_size, params or {}
         self.config: DictConfig | None = None
         self.hydra_context: HydraContext | None = None
-        self.launcher: Launcher | None = None
+        self.launcher: AsyncLauncher | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra's call before `sweep`."""
@@ -56,14 +54,15 @@ class PointSweeper:
             hydra_context=hydra_context, task_function=task_function, config=config
         )
         # Hydra's thin class hides what else our own launcher can do.
-        self.launcher = getattr(launcher, "implementation", launcher)
+        launcher = getattr(launcher, "implementation", launcher)
+        self.launcher = launcher if isinstance(launcher, AsyncLauncher) else BatchLauncher(launcher)
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run all points; raises nothing for failed jobs: the session's outcome tells."""
         if self.config is None or self.hydra_context is None or self.launcher is None:
             raise RuntimeError("setup() must be called before sweep()")
         config, session = self.config, get_session()
-        planner = Planner(config, self.hydra_context, session, keeps=in_this_process(self.launcher))
+        planner = Planner(config, self.hydra_context, session, keeps=self.launcher.in_process)
         plan = planner.plan([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
         if plan.options.resume not in (AUTO, OFF) and plan.settings.tracking.enabled:
             # Where nothing is recorded there is nothing to go on with, and nothing is made.
@@ -75,7 +74,7 @@ class PointSweeper:
         writable(folder)
         with contextlib.ExitStack() as stack:
             # Begun now, so that it imports MLflow while this process does.
-            writer = stack.enter_context(Writer()) if self._apart(plan) else None
+            writer = stack.enter_context(Writer()) if _worth_a_writer(plan, self.launcher) else None
             store = session.store(plan.settings.tracking, plan.settings.outputs)
             earlier = self._earlier(plan, store)
             for each in {folder, earlier.folder or folder} if earlier else {folder}:
@@ -83,7 +82,7 @@ class PointSweeper:
             if earlier is not None and store is not None:
                 earlier = resume.finalize_dead_runs(store, earlier, print_status)
             OmegaConf.save(config, folder / "multirun.yaml")
-            if isinstance(self.launcher, StreamingLauncher):
+            if not self.launcher.blocking:
                 most = plan.options.n_trials if plan.adaptive else len(plan.points)
                 tracking = dataclasses.replace(plan.settings.tracking, uri=store.uri if store else None)
                 can_record = WritableStore(str(folder), tracking, plan.settings.outputs)
@@ -101,15 +100,6 @@ class PointSweeper:
             if parent is not None:
                 parent.tags({Tag.NOTE: f"{_note(arguments)}\n\n{session.outcome.markdown()}"})
             return returned
-
-    def _apart(self, plan: Plan) -> bool:
-        """Whether runs are written by a process of its own."""
-        if not in_this_process(self.launcher) or not plan.settings.tracking.enabled:
-            return False
-        if plan.options.writer != AUTO:
-            return plan.options.writer == ON
-        stacked = sum(point.alike is not None for point in plan.points)
-        return stacked >= WORTH_A_WRITER and processors() > 1
 
     def _earlier(self, plan: Plan, store: Store | None) -> resume.PreviousSweep | None:
         """The sweep that this one goes on with, and a line that says so."""
@@ -181,6 +171,16 @@ class PointSweeper:
 
 def _counts(plan: Plan) -> dict[str, int]:
     return {"sweep.runs": len(plan.points), "sweep.points": len({run.point for run in plan.points})}
+
+
+def _worth_a_writer(plan: Plan, launcher: AsyncLauncher) -> bool:
+    """Whether a process of its own writes the runs."""
+    if not launcher.in_process or not plan.settings.tracking.enabled:
+        return False
+    if plan.options.writer != AUTO:
+        return plan.options.writer == ON
+    stacked = sum(point.alike is not None for point in plan.points)
+    return stacked >= WORTH_A_WRITER and processors() > 1
 
 
 def _note(arguments: list[str]) -> str:

@@ -16,10 +16,11 @@ import pickle
 import signal
 import socket
 import threading
+from collections import ChainMap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra._internal.callbacks import Callbacks
 from hydra.core.hydra_config import HydraConfig
@@ -54,7 +55,16 @@ class Application:
         """Serialize the application of this process. Callbacks stay behind: a worker makes them from the config."""
         cloudpickle: Any = importlib.import_module("cloudpickle")  # It has no types.
         context = dataclasses.replace(context, callbacks=Callbacks())
-        return cloudpickle.dumps(cls(context, config, task, Singleton.get_state()))
+
+        class Pickler(cloudpickle.CloudPickler):
+            # Schemas are dataclasses made at run time, which compare a field's default with this very object.
+            dispatch_table: ClassVar[Any] = ChainMap(
+                {type(dataclasses.MISSING): _missing}, cloudpickle.CloudPickler.dispatch_table
+            )
+
+        file = io.BytesIO()
+        Pickler(file).dump(cls(context, config, task, Singleton.get_state()))
+        return file.getvalue()
 
     def run(self, overrides: list[str], number: int) -> JobReturn:
         """Compose a job's config and run it, as Hydra's own launchers do."""
@@ -170,6 +180,11 @@ def _prepare(setup: Setup) -> Application:
     setup_globals()
     _application = setup.sweep, application
     return application
+
+
+def _missing(_: object) -> str:
+    """Name `dataclasses.MISSING`, so that pickle looks it up."""
+    return "MISSING"
 
 
 def _portable(job: JobReturn) -> JobReturn:

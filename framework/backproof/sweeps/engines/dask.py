@@ -28,7 +28,7 @@ from backproof.contracts.errors import ClusterLostError, LauncherError
 from backproof.discovery.registry import ENVIRONMENT
 from backproof.sweeps import worker
 from backproof.sweeps.engines.dask_options import DaskOptions
-from backproof.sweeps.engines.streaming import Check, Ended, StreamingLauncher
+from backproof.sweeps.engines.launcher import AsyncLauncher, Check, EndedJob
 from backproof.sweeps.worker import Application, Setup
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ PATIENCE = 5.0
 COPIED = (ENVIRONMENT, "MLFLOW_TRACKING_URI")
 
 
-class DaskJobs(StreamingLauncher):
+class DaskJobs(AsyncLauncher):
     """Runs jobs with Dask."""
 
     def __init__(self, **given: Any) -> None:
@@ -68,7 +68,7 @@ class DaskJobs(StreamingLauncher):
             while len(found) < len(job_overrides):
                 for ended in self.ended():
                     found[ended.number] = ended.job
-                    print(ended.shown, end="", flush=True)
+                    print(ended.printed, end="", flush=True)
         return [found[number] for number in sorted(found)]
 
     @contextlib.contextmanager
@@ -122,7 +122,7 @@ class DaskJobs(StreamingLauncher):
 
         future.add_done_callback(tell)
 
-    def ended(self, timeout: float = 0.2) -> list[Ended]:
+    def ended(self, timeout: float = 0.2) -> list[EndedJob]:
         """The jobs that have ended since the last call; none within `timeout` seconds is an empty list."""
         numbers: list[int] = []
         with contextlib.suppress(queue.Empty):
@@ -133,9 +133,9 @@ class DaskJobs(StreamingLauncher):
             self._watch()
         return [self._result(number) for number in numbers]
 
-    def stop(self) -> list[Ended]:
+    def stop(self) -> list[EndedJob]:
         """End all jobs, within a few seconds; those that had come to their end. No process of ours is left."""
-        found: list[Ended] = []
+        found: list[EndedJob] = []
         try:
             if self.client.status == "running":
                 self.client.run(worker.stop, self._setup.sweep, on_error="ignore")
@@ -161,7 +161,7 @@ class DaskJobs(StreamingLauncher):
                 process.kill()
         self.cluster = None
 
-    def _result(self, number: int) -> Ended:
+    def _result(self, number: int) -> EndedJob:
         future = self._flying.pop(number)
         if future.status in ("cancelled", "lost"):
             raise self._lost()
@@ -170,11 +170,11 @@ class DaskJobs(StreamingLauncher):
             raise error
         if error is not None:
             # Dask's own word for a job that has cost several workers their lives, or what it could not send.
-            return Ended(number, JobReturn(status=JobStatus.FAILED, _return_value=error), "")
+            return EndedJob(number, JobReturn(status=JobStatus.FAILED, _return_value=error), "")
         job, shown = future.result()
         with contextlib.suppress(OSError):
             self._setup.marker(number).unlink()
-        return Ended(number, job, shown)
+        return EndedJob(number, job, shown)
 
     def _watch(self) -> None:
         """Raise ClusterLost where nobody is left to work."""
