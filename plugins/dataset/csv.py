@@ -34,6 +34,11 @@ class Csv(DatasetLoader):
     def examples(cls) -> tuple[dict[str, object], ...]:
         return ()
 
+    @property
+    def label(self) -> str:
+        """The name of the file, without its suffix."""
+        return Path(self.path).stem or self.name
+
     def load(self) -> Dataset:
         if self.target is not None and self.targets:
             raise ValueError("give target (one column) or targets (several), not both")

@@ -115,7 +115,7 @@ class TestRuns:
         assert first["gradcheck"] == "passed"
         assert first["seconds"] > 0
         assert time.strptime(first["started"], "%Y-%m-%dT%H:%M:%S%z")
-        assert {"val/accuracy", "test/loss", "gradcheck/max_relative_error"} <= first["metrics"].keys()
+        assert {"val/accuracy", "test/loss", "verification/log10_error"} <= first["metrics"].keys()
         assert first["command"].startswith("backproof train dataset=iris")
         # Numbers that JSON does not have are null.
         assert "NaN" not in shown("runs", "broken", "--format", "json")

@@ -1,5 +1,6 @@
 """The gradient checker on functions with known gradients, right ones and planted errors."""
 
+import dataclasses
 import json
 import math
 
@@ -483,16 +484,25 @@ class TestReport:
     def report(self, factor=1.0):
         return check(lambda t: (rosenbrock(t)[0], factor * rosenbrock(t)[1]), THETA)
 
-    def test_metrics_and_their_logarithms(self):
-        metrics = self.report(1.1).flat_metrics()
-        assert metrics["gradcheck/max_relative_error"] == pytest.approx(0.1 / 1.1, rel=1e-9)
-        assert metrics["gradcheck/theta/relative_error"] == metrics["gradcheck/max_relative_error"]
-        assert metrics["gradcheck/log10_max_relative_error"] == pytest.approx(math.log10(0.1 / 1.1))
-        assert metrics["gradcheck/theta/log10_relative_error"] == pytest.approx(math.log10(0.1 / 1.1))
+    def test_the_largest_error_as_a_power_of_ten(self):
+        assert self.report(1.1).log10_error == pytest.approx(math.log10(0.1 / 1.1), rel=1e-9)
+        assert self.report(-1e9).log10_error <= 3
 
     def test_an_error_of_zero_has_a_logarithm(self):
         exact = check(lambda t: (t.sum(), np.ones_like(t)), np.ones(3))
-        assert exact.flat_metrics()["gradcheck/log10_max_relative_error"] == -17
+        assert exact.log10_error == -17
+
+    def test_where_nothing_was_compared_there_is_no_error(self):
+        untested = [dataclasses.replace(r, status="untested") for r in self.report().sections[0].results]
+        section = dataclasses.replace(self.report().sections[0], results=tuple(untested))
+        assert GradcheckReport((section,)).log10_error is None
+
+    @pytest.mark.parametrize("error", [math.inf, math.nan, 1e9])
+    def test_an_error_without_bound_is_clipped(self, error):
+        report = self.report(1.1)
+        results = tuple(dataclasses.replace(r, relative_error=error) for r in report.sections[0].results)
+        section = dataclasses.replace(report.sections[0], results=results)
+        assert GradcheckReport((section,)).log10_error == 3
 
     def test_json_round_trip(self):
         stored = json.loads(json.dumps(self.report(1.1).to_dict(), allow_nan=False))

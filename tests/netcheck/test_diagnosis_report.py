@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from backproof.gradcheck import Section
 from backproof.netcheck.diagnosis import diagnose
-from backproof.render import diagnosis_page
+from backproof.netcheck.report import NetworkReport
+from backproof.render.check_page import page
 
 from tests.helpers.mistakes import PLANTED, REG, backward, cases, diagnosed, network, only, planted
 
@@ -28,7 +30,7 @@ def test_json_and_message_are_plain():
 
 def test_the_page_shows_the_diagnosis_and_needs_nothing_else():
     found = diagnosed(network((5, 7, 3), "relu", REG.build("derivation", "cs446_as_written")))
-    text = "\n".join(diagnosis_page.diagnosis(found))
+    text = page(NetworkReport((Section("fresh", ()),), found), "Gradient check", [])
     assert "<code>only_unit_0</code> at ∂Err/∂h1, in the gradients of W1, b1" in text
     assert '<span class="failed">∂Err/∂h1 ✗</span>' in text
     assert '<span class="follows">b1 ↓</span>' in text

@@ -7,12 +7,13 @@ import subprocess
 
 import numpy as np
 import pytest
+from backproof.render.svg import Scale, element
 from backproof.render.text import duration
 from backproof.report.build import LENGTH, build, thinned
 from backproof.report.compare import PAIRED, WELCH, compare, compare_points, holm
 from backproof.report.effects import effect, explained
 from backproof.report.page import page
-from backproof.report.svg import CategoricalScale, Scale, element
+from backproof.report.scales import CategoricalScale
 from backproof.sweeps.recorded import command_words, objective_of, point_command
 from backproof.sweeps.result import Objective, Stat, greater_is_better
 from backproof.sweeps.varying import brief, in_order, short, varying

@@ -42,7 +42,7 @@ def measured(found):
         run.data.tags["backproof.config_hash"]: {
             name: [(each.step, each.value) for each in c.get_metric_history(run.info.run_id, name)]
             for name in run.data.metrics
-            if not name.startswith("gradcheck/")
+            if not name.startswith("verification/")
         }
         for run in found
     }

@@ -42,6 +42,11 @@ class DatasetLoader(Plugin):
     #: Whether `load` reaches for the network.
     downloads: ClassVar[bool] = False
 
+    @property
+    def label(self) -> str:
+        """What runs on the dataset are named after; a file's loader returns the file's name."""
+        return self.name
+
     @abstractmethod
     def load(self) -> Dataset:
         """The dataset. Raises ValueError (or OSError) that says what is wrong and what to do."""

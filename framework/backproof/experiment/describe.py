@@ -66,17 +66,29 @@ def dataset(prepared: PreparedExperiment) -> str:
     kind = {"classification": "classes", "multilabel": "labels"}.get(data.task, "targets")
     kind = kind if data.targets != 1 else kind.removesuffix("s")
     total = sum(data.sizes.values())
-    return f"{prepared.experiment.dataset.name}: {total:,} samples, {data.features} features, {data.targets} {kind}"
+    label = prepared.experiment.dataset.label
+    return f"{label}: {total:,} samples, {data.features} features, {data.targets} {kind}"
 
 
 def run_name(prepared: PreparedExperiment) -> str:
-    """Return a name that distinguishes runs in a list: `digits-relu-sgd-lr0.1-seed0`."""
+    """Return a name that distinguishes runs in a list: `digits-relu-sgd-lr0.1-seed0`.
+
+    A derivation other than the network's own backward pass is in the name too.
+    """
     experiment = prepared.experiment
-    parts = [experiment.dataset.name, experiment.activation.name, experiment.optimizer.name]
+    parts = [experiment.dataset.label, experiment.activation.name, experiment.optimizer.name]
     parts.append(f"lr{experiment.optimizer.lr:g}")
+    if not experiment.derivation.native:
+        parts.append(experiment.derivation.name)
     seeds = experiment.run
     parts.append(f"seed{seeds.seed}" + (f"-{seeds.seed + seeds.repeats - 1}" if seeds.repeats > 1 else ""))
     return "-".join(parts)
+
+
+def wrong_name(name: str) -> str:
+    """Return the name of a run whose gradient is wrong: `wrong` stands before the seed, or at the end."""
+    head, seed, tail = name.rpartition("-seed")
+    return f"{head}-wrong{seed}{tail}" if seed else f"{name}-wrong"
 
 
 def counted(number: int, noun: str) -> str:

@@ -14,7 +14,7 @@ from backproof.gradcheck.taylor import TaylorTest
 #: Of the JSON. It changes when a reader of the old one would be wrong.
 SCHEMA = "backproof.gradcheck/1"
 #: log10 of an error of exactly zero, which has no logarithm: just below that of the smallest rounding.
-LOG10_OF_ZERO = -17.0
+LOG10_BOUNDS = (-17.0, 3.0)
 
 #: The oracle of a gradient that is compared with the one of a wider dtype, not with the loss.
 LOWER = "float64 gradient"
@@ -131,25 +131,17 @@ class GradcheckReport:
         ]
         return max(errors, default=0.0)
 
-    def flat_metrics(self) -> dict[str, float]:
-        """`gradcheck/max_relative_error`, `gradcheck/W1/relative_error`, ... and the log10 of each: the largest
-        over the moments and over loss and penalty; `gradcheck/float32/...` for the arithmetic in float32."""
-        worst = {"max": self.max_relative_error}
-        for section in self.sections:
-            for result in section.results:
-                if result.status != UNTESTED:
-                    name = f"{result.part}/{result.tensor}" if result.oracle == LOWER else result.tensor
-                    worst[name] = max(worst.get(name, 0.0), result.relative_error)
-        metrics: dict[str, float] = {}
-        for name, error in worst.items():
-            prefix, key = (
-                ("gradcheck/", "max_relative_error")
-                if name == "max"
-                else (f"gradcheck/{name}/", "relative_error")
-            )
-            metrics[prefix + key] = error
-            metrics[f"{prefix}log10_{key}"] = math.log10(error) if error > 0 else LOG10_OF_ZERO
-        return metrics
+    @property
+    def log10_error(self) -> float | None:
+        """The largest relative error as a power of ten, within LOG10_BOUNDS; None where nothing was compared."""
+        results = [result for section in self.sections for result in section.results]
+        if all(result.status == UNTESTED for result in results):
+            return None
+        low, high = LOG10_BOUNDS
+        error = self.max_relative_error
+        if not math.isfinite(error):
+            return high
+        return min(high, max(low, math.log10(error))) if error > 0 else low
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON stores it."""

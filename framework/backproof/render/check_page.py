@@ -1,121 +1,147 @@
-"""Floor 3: a gradient check as one HTML page that needs nothing else: no network, no scripts."""
+"""A gradient check as one HTML page, without network access and scripts."""
 
 from __future__ import annotations
 
 import base64
-import html
+import difflib
+import math
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from backproof.gradcheck import ALONE, Section, TensorResult
+from backproof.gradcheck.taylor import TaylorTest
 from backproof.netcheck.report import NetworkReport
-from backproof.render import diagnosis_page, plots
-from backproof.render.diagnosis_page import diagnosis
+from backproof.render.svg import Scale, drawing, element, label, line, path
+from backproof.render.templates import render, verbatim
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums } th { text-align: left; color: #555 }
-th, td { padding: .25rem .9rem .25rem 0; border-bottom: 1px solid #e3e3e3 } td.n { text-align: right }
-.passed { color: #00734f } .failed { color: #b3261e; font-weight: 600 } .untested { color: #8a6d00 }
-pre { background: #f6f6f4; padding: .8rem 1rem; overflow-x: auto; font-size: 13px } img { max-width: 100% }
-.verdict { font-size: 1.1rem } .note { color: #555 }
-"""
+TEMPLATES = Path(__file__).with_name("templates")
+#: Okabe and Ito's colours, which the colour-blind can distinguish too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 
 
-def page(report: NetworkReport, title: str, facts: Sequence[tuple[str, str]]) -> str:
-    """The page. `facts` are lines about what was checked."""
-    state = "passed" if report.passed else "failed"
-    parts = [
-        f"<h1>{_text(title)}</h1>",
-        f'<p class="verdict {state}">{"✓" if report.passed else "✗"} {_text(report.summary())}</p>',
-        "<table>"
-        + "".join(f"<tr><th>{_text(key)}</th><td>{_text(value)}</td></tr>" for key, value in facts)
-        + "</table>",
-    ]
-    if report.diagnosis is not None:
-        parts += diagnosis(report.diagnosis)
-    if report.preconditions:
-        parts += ["<h2>Looked at so that a mistake shows</h2>", _preconditions(report)]
-    for section in report.sections:
-        parts += _section(section)
-    parts += _taylor(report)
-    body = "\n".join(parts)
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title>\n'
-        f'<link rel="icon" href="data:,"><style>{STYLE}{diagnosis_page.STYLE}</style></head>\n'
-        f"<body>\n{body}\n</body></html>\n"
+def page(report: NetworkReport, title: str, facts: Sequence[tuple[str, str]], *, maps: bool = True) -> str:
+    """Return the page. `facts` are lines on what was checked; `maps` adds the error of every entry, a picture."""
+    tests = [(section.moment, section.taylor) for section in report.sections if section.taylor is not None]
+    diagnosis = report.diagnosis
+    pairs = (
+        dict.fromkeys((each.right, each.given) for each in diagnosis.findings if each.right)
+        if diagnosis
+        else {}
+    )
+    return render(
+        TEMPLATES,
+        "check.html",
+        title=title,
+        style=verbatim(TEMPLATES, "check.css"),
+        report=report,
+        facts=facts,
+        diagnosis=diagnosis,
+        formulas=[compared(right, given or "") for right, given in pairs],
+        sections=[_section(section, maps=maps) for section in report.sections],
+        taylor=[(moment, test, COLOURS[i % len(COLOURS)]) for i, (moment, test) in enumerate(tests)],
+        chart=_taylor_chart([test for _, test in tests]) if tests else "",
     )
 
 
-def _preconditions(report: NetworkReport) -> str:
-    rows = [
-        f'<tr><td class="{"passed" if each.met else "untested"}">{"✓" if each.met else "not met"}</td>'
-        f"<td>{_text(each.name)}</td><td>{_text(each.detail)}</td></tr>"
-        for each in report.preconditions
-    ]
-    return "<table>" + "\n".join(rows) + "</table>"
+def compared(right: str, given: str) -> tuple[list[tuple[str, bool]], list[tuple[str, bool]]]:
+    """Return the pieces of two formulas, each with whether it is the same in both; a lone formula as one piece."""
+    if not given:
+        return [(right, True)], []
+    words = right.split(), given.split()
+    pieces: tuple[list[tuple[str, bool]], list[tuple[str, bool]]] = ([], [])
+    for tag, i, j, k, m in difflib.SequenceMatcher(None, *words, autojunk=False).get_opcodes():
+        for side, part in zip(pieces, (words[0][i:j], words[1][k:m]), strict=True):
+            if part:
+                side.append((" ".join(part), tag == "equal"))
+    return pieces
 
 
-def _taylor(report: NetworkReport) -> list[str]:
-    """The plot of the remainders, and the order and clean window of each moment."""
-    tests = {section.moment: section.taylor for section in report.sections if section.taylor is not None}
-    if not tests:
-        return []
-    rows = "\n".join(
-        f"<tr><th>{_text(moment)}</th><td>{_text(str(test))}</td></tr>" for moment, test in tests.items()
-    )
-    return [
-        "<h2>Taylor remainders</h2>",
-        '<p class="note">Of a right gradient they shrink with the square of the step, of a wrong one with the step '
-        "itself. Large steps cross kinks and small ones see rounding: the filled points are the clean window, over "
-        "which the order is measured.</p>",
-        f"<table>{rows}</table>",
-        _image(
-            plots.taylor({moment: (test.steps, test.remainders, test.used) for moment, test in tests.items()}),
-            "Taylor remainders by step",
-        ),
-    ]
-
-
-def _section(section: Section) -> list[str]:
-    head = "".join(
-        f"<th>{each}</th>"
-        for each in ("of", "tensor", "shape", "oracle", "compared", "relative error", "allowed", "")
-    )
-    rows = "\n".join(_row(result) for result in section.results)
-    title = f"Point: {section.moment}" if section.moment != ALONE else "Pieces, each by itself"
-    parts = [f"<h2>{_text(title)}</h2>", f"<table><tr>{head}</tr>\n{rows}</table>"]
-    parts += [f'<p class="note">{_text(note)}</p>' for note in section.notes]
-    maps = {
+def _section(section: Section, *, maps: bool) -> dict[str, Any]:
+    errors = {
         f"{result.tensor} ({result.part})": result.errors
         for result in section.results
-        if result.errors is not None and result.norm > 0
+        if maps and result.errors is not None and result.norm > 0
     }
-    if maps:
-        parts.append(_image(plots.error_maps(maps), "relative error of every entry"))
-    return parts
+    picture = ""
+    if errors:
+        from backproof.render.plots import error_maps
+
+        picture = base64.b64encode(error_maps(errors)).decode()
+    return {
+        "title": f"Point: {section.moment}" if section.moment != ALONE else "Pieces, each by itself",
+        "rows": [_row(result) for result in section.results],
+        "notes": section.notes,
+        "map": picture,
+    }
 
 
-def _row(result: TensorResult) -> str:
-    compared = f"all {result.checked}"
+def _row(result: TensorResult) -> dict[str, Any]:
+    comparison = f"all {result.checked}"
     if result.directions:
-        compared = f"{result.directions} random directions, {result.checked} entries"
+        comparison = f"{result.directions} random directions, {result.checked} entries"
     verdict = result.status + (f": {result.note}" if result.note else "")
     if result.worst is not None:
         verdict += f"; {result.name} is {result.worst.got:.6g}, expected {result.worst.expected:.6g}"
-    cells = [result.part, result.tensor, "×".join(map(str, result.shape)), result.oracle, compared]
-    numbers = [f"{result.relative_error:.1e}", f"{result.tolerance:.1e}"]
-    return (
-        "<tr>"
-        + "".join(f"<td>{_text(cell)}</td>" for cell in cells)
-        + "".join(f'<td class="n">{number}</td>' for number in numbers)
-        + f'<td class="{result.status}">{_text(verdict)}</td></tr>'
-    )
+    return {
+        "cells": [result.part, result.tensor, "×".join(map(str, result.shape)), result.oracle, comparison],
+        "numbers": [f"{result.relative_error:.1e}", f"{result.tolerance:.1e}"],
+        "status": result.status,
+        "verdict": verdict,
+    }
 
 
-def _image(png: bytes, what: str) -> str:
-    return f'<p><img alt="{_text(what)}" src="data:image/png;base64,{base64.b64encode(png).decode()}"></p>'
+def _taylor_chart(tests: Sequence[TaylorTest]) -> Any:
+    """Draw remainders by step on logarithmic axes, beside lines of first and second order."""
+    from markupsafe import Markup
+
+    left, right, top, bottom = 64.0, 560.0, 12.0, 300.0
+    curves = [
+        [
+            (float(h), float(r))
+            for h, r in zip(test.steps, test.remainders, strict=True)
+            if r > 0 and math.isfinite(r)
+        ]
+        for test in tests
+    ]
+    across = Scale.over([h for test in tests for h in test.steps.tolist()], left, right, log=True)
+    up = Scale.over([r for curve in curves for _, r in curve], bottom, top, log=True)
+    parts = [line(left, bottom, right, bottom, "axis"), label((left + right) / 2, bottom + 34, "step h")]
+    parts += [label(across(value), bottom + 16, words) for value, words in across.ticks(7)]
+    for value, words in up.ticks(6):
+        parts += [
+            line(left, up(value), right, up(value), "grid"),
+            label(left - 6, up(value) + 4, words, anchor="end"),
+        ]
+    parts.append(label(left + 4, top + 2, "|f(θ + hv) − f(θ) − h ∇f·v|", anchor="start"))
+    if curves and curves[0]:
+        parts += _orders(tests[0], curves[0], across, up, right)
+    for index, (test, curve) in enumerate(zip(tests, curves, strict=True)):
+        colour = COLOURS[index % len(COLOURS)]
+        clean = {float(test.steps[i]) for i in test.used}
+        parts.append(
+            element("path", d=path([(across(h), up(r)) for h, r in curve]), stroke=colour, fill="none")
+        )
+        parts += [
+            element("circle", cx=across(h), cy=up(r), r=3, stroke=colour, fill=colour if h in clean else "#fff")
+            for h, r in curve
+        ]
+    return Markup(drawing(right + 70, bottom + 42, *parts, what="Taylor remainders by step"))
 
 
-def _text(text: str) -> str:
-    return html.escape(text)
+def _orders(
+    test: TaylorTest, curve: Sequence[tuple[float, float]], across: Scale, up: Scale, right: float
+) -> list[str]:
+    """Draw lines of first and second order through the first point of the clean window."""
+    clean = [(h, r) for h, r in curve if test.used and h == float(test.steps[test.used[0]])]
+    h0, r0 = (clean or curve)[0]
+    low, high = 10**up.low, 10**up.high
+    parts: list[str] = []
+    for order, dash in ((1, "2 3"), (2, "6 4")):
+        inside = [h for h in test.steps.tolist() if low <= r0 * (h / h0) ** order <= high]
+        if len(inside) > 1:
+            points = [(across(h), up(r0 * (h / h0) ** order)) for h in (min(inside), max(inside))]
+            parts.append(element("path", d=path(points), class_="order", stroke_dasharray=dash))
+            end = max(points)
+            parts.append(label(min(end[0] + 6, right + 6), end[1] + 4, f"order {order}", anchor="start"))
+    return parts

@@ -207,30 +207,6 @@ def error_maps(errors: Mapping[str, Array]) -> bytes:
     return _png(figure)
 
 
-def taylor(tests: Mapping[str, tuple[Array, Array, Sequence[int]]]) -> bytes:
-    """Remainders by step, (steps, remainders, clean window) for each curve, beside lines of first and second order.
-    The points of the clean window are filled."""
-    figure, (axes,) = _panels(1, width=6.2, height=3.8)
-    colours = [*COLOURS.values(), *OTHERS]
-    for index, (label, (steps, remainders, used)) in enumerate(tests.items()):
-        colour = colours[index % len(colours)]
-        shown = np.where(remainders > 0, remainders, np.nan)
-        axes.loglog(
-            steps, shown, marker="o", markersize=3.5, markerfacecolor="white", linewidth=0.8, color=colour
-        )
-        clean = list(used)
-        axes.loglog(steps[clean], shown[clean], marker="o", markersize=3.5, color=colour, label=label)
-        if index == 0 and np.isfinite(shown).any():
-            start = clean[0] if clean else int(np.flatnonzero(np.isfinite(shown))[0])
-            for order, style in ((1, ":"), (2, "--")):
-                line = shown[start] * (steps / steps[start]) ** order
-                axes.loglog(steps, line, style, color="#999999", linewidth=1, label=f"order {order}")
-    axes.set_xlabel("step h")
-    axes.set_ylabel("|f(θ + hv) − f(θ) − h ∇f·v|")
-    axes.legend(frameon=False, labelcolor=INK, loc="center left", bbox_to_anchor=(1, 0.5))
-    return _png(figure)
-
-
 def _figure(width: float, height: float, *, square: bool = False) -> Figure:
     """A figure of inches; the layout of one with square axes differs, or their labels would be cut off."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

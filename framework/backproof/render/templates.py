@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backproof.render.text import duration, number, shorten
+from backproof.render.text import duration, number, shorten, subscripts
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -24,7 +24,12 @@ def _environment(folder: Path) -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    filters: dict[str, Callable[..., str]] = {"duration": duration, "number": number, "shorten": shorten}
+    filters: dict[str, Callable[..., Any]] = {
+        "duration": duration,
+        "number": number,
+        "shorten": shorten,
+        "subscripts": subscripts,
+    }
     environment.filters.update(filters)  # pyright: ignore[reportUnknownMemberType]
     return environment
 

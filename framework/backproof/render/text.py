@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 MISSING = "–"
 
@@ -55,3 +56,9 @@ def pad(text: str, width: int = 0, *, cut: bool = False) -> tuple[str, int]:
     if cut and cells > width:
         return set_cell_size(text, width - 1) + "…", width
     return (set_cell_size(text, width) if cells < width else text), max(cells, width)
+
+
+def subscripts(formula: str) -> list[tuple[str, str]]:
+    """Split `W_kh + b` into pieces, each with the index that follows it: `(W, kh), ( + b, "")`."""
+    pieces = re.split(r"_(\w+)", formula)
+    return list(zip(pieces[::2], [*pieces[1::2], ""], strict=True))

@@ -7,11 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from backproof.render.text import number as format_number
-from backproof.render.text import shorten
-from backproof.report.effects import Effect
-from backproof.report.svg import (
-    CategoricalScale,
+from backproof.render.svg import (
     Scale,
     drawing,
     element,
@@ -20,6 +16,10 @@ from backproof.report.svg import (
     path,
     text,
 )
+from backproof.render.text import number as format_number
+from backproof.render.text import shorten
+from backproof.report.effects import Effect
+from backproof.report.scales import CategoricalScale
 from backproof.sweeps.result import Objective, Stat
 from backproof.sweeps.varying import number
 

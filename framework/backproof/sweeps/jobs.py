@@ -27,7 +27,7 @@ from backproof.sweeps.locks import running
 from backproof.sweeps.planned import digest
 from backproof.sweeps.pruning import observer
 from backproof.tracking import environment
-from backproof.tracking.recorder import Recording, given
+from backproof.tracking.recorder import Recording, user_overrides
 
 #: What the sweeper is told of a point, in plain values, and the error that ended it.
 Told = tuple[dict[str, Any], Exception | None]
@@ -168,7 +168,7 @@ def _told(recording: Recording, outcome: Result | Exception) -> dict[str, Any]:
 
 def _show(session: Session, recording: Recording, outcome: Result | Exception) -> None:
     """A line for a point that has ended."""
-    out, overrides = console(), recording.tracking.run_name or " ".join(given(recording.overrides))
+    out, overrides = console(), recording.tracking.run_name or " ".join(user_overrides(recording.overrides))
     label = f"{session.done}/{session.jobs}" if session.jobs else ""
     if isinstance(outcome, Pruned):
         out.print(f"  {label:>7}  [dim]pruned[/] after epoch {outcome.epoch}  {overrides}")

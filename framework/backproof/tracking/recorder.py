@@ -1,6 +1,6 @@
-"""Floor 4: one run, trained and recorded: in its own folder, and in MLflow if that is asked for.
+"""Records one run in its folder, and in MLflow if there is a store.
 
-The folder has everything; MLflow gets a copy. So what was computed is there even when the store goes away.
+The folder has everything and MLflow gets a copy, so that results survive the loss of the store.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from backproof.nn import model_io
 from backproof.nn.training import Pruned
 from backproof.render import check_page, plots
 from backproof.tracking import RunWriter, Starter, TrackingOptions, check_terminated
+from backproof.tracking.schema import RUN, Artifact, Metric, Tag, Verdict
 
-PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
-#: How the overrides begin that a sweeper gives its jobs beyond the user's own.
+#: The beginnings of the overrides that a sweeper adds to the user's own.
 OF_THE_SWEEPER = (
     "tracking.parent=",
     "++tracking.run_name=",
@@ -41,16 +41,16 @@ OF_THE_SWEEPER = (
 
 
 class ClosableObserver(Observer, Protocol):
-    """An observer that may hold the terminal, and lets go of it."""
+    """An observer that owns the terminal until close()."""
 
     def close(self) -> None: ...
 
 
 class Recording:
-    """One run as it is recorded: `with` it around the run whose observer it is.
+    """Context manager and observer that records one run.
 
-    What happens goes to the run's folder, to MLflow (if there is a store) and to `shown`. However the run ends, it
-    is closed with all that there is until then: FINISHED, also where it was pruned, FAILED or KILLED.
+    Events go to the run's folder, to MLflow (if there is a store) and to the observer `shown`. However the run
+    ends, it is closed with all results so far: FINISHED (also if it was pruned), FAILED or KILLED.
     """
 
     def __init__(
@@ -72,25 +72,27 @@ class Recording:
 
     def __enter__(self) -> Recording:
         self.folder.mkdir(parents=True, exist_ok=True)
-        _write_json(self.folder / "environment.json", self.surroundings)
+        _write_json(self.folder / Artifact.ENVIRONMENT, self.surroundings)
         if self.store is None:
             return self
         prepared, tracking = self.prepared, self.tracking
         parameters = describe.parameters(prepared)
+        checks = prepared.experiment.gradcheck.enabled
         self.run = self.store.start(
-            tracking.run_name or describe.run_name(prepared),
+            self.name,
             params=parameters,
             tags={
-                "backproof.kind": "run",
-                "backproof.version": __version__,
-                "backproof.config_hash": describe.config_hash(parameters),
-                "backproof.gradcheck": SKIPPED,
-                "backproof.folder": str(self.folder.absolute()),
-                "mlflow.note.content": _note(prepared, self.overrides),
-                **({"backproof.sweep": tracking.parent} if tracking.parent else {}),
+                Tag.KIND: RUN,
+                Tag.VERSION: __version__,
+                Tag.CONFIG_HASH: describe.config_hash(parameters),
+                Tag.GRADCHECK: Verdict.SKIPPED,
+                Tag.FOLDER: str(self.folder.absolute()),
+                Tag.NOTE: _note(prepared, self.overrides),
+                **({Tag.SWEEP: tracking.parent} if tracking.parent else {}),
                 **tracking.tags,
             },
             parent=tracking.parent,
+            links={"gradient check": Artifact.CHECK_PAGE} if checks else None,
         )
         try:
             _dataset(prepared, self.run)
@@ -107,30 +109,30 @@ class Recording:
             self._close(error)
 
     def on_start(self, prepared: PreparedExperiment) -> None:
-        """The run is about to start."""
+        """Show that the run starts."""
         self.shown.on_start(prepared)
 
     def on_check(self, report: NetworkReport) -> None:
-        """A gradient check: its numbers at step 0 for fresh parameters, and at the next for trained ones."""
-        self._report = report
-        if not report.passed:
-            facts = [("dataset", describe.dataset(self.prepared)), ("network", describe.network(self.prepared))]
-            (self.folder / "gradcheck.html").write_text(check_page.page(report, "Gradient check", facts))
+        """Record a gradient check: at step 0 of fresh parameters, at step 1 of trained ones."""
         if self.run is not None:
-            self.run.metrics(report.flat_metrics(), step=self._checks)
-            self.run.tags({"backproof.gradcheck": PASSED if report.passed else FAILED})
+            error = report.log10_error
+            self.run.metrics({} if error is None else {Metric.CHECK: error}, step=self._checks)
+            self.run.tags({Tag.GRADCHECK: Verdict.PASSED if report.passed else Verdict.FAILED})
+            if not report.passed and (self._report is None or self._report.passed):
+                self.run.rename(describe.wrong_name(self.name))
+        self._report = report
         self._checks += 1
         self.shown.on_check(report)
 
     def on_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
-        """The metrics of an epoch."""
+        """Record the metrics of an epoch."""
         check_terminated()
         if self.run is not None:
             self.run.metrics(metrics, step=epoch)
         self.shown.on_epoch(epoch, metrics)
 
     def on_end(self, outcome: Result | Exception) -> None:
-        """Everything that the run leaves, and its end in MLflow. Raises what keeps a result from being recorded."""
+        """Write the results and end the run in MLflow. Raise the error that keeps a result from being recorded."""
         self.shown.on_end(outcome)
         if isinstance(outcome, Exception):
             self._close(outcome)
@@ -140,19 +142,32 @@ class Recording:
             if self.run is not None:
                 self.run.metrics(outcome.summary, step=int(outcome.epochs.max()))
                 if outcome.stacked > 1:
-                    self.run.tags({"backproof.stacked": str(outcome.stacked)})
+                    self.run.tags({Tag.STACKED: str(outcome.stacked)})
                 if self.tracking.model:
-                    self.run.model(self.folder / "weights")
+                    self.run.model(self.folder / Artifact.WEIGHTS)
         except BaseException as error:
             self._close(error)
             raise
         self._close(None)
 
+    @property
+    def name(self) -> str:
+        """The name of the run, as long as its gradient is not found to be wrong."""
+        return self.tracking.run_name or describe.run_name(self.prepared)
+
+    def _check_page(self, report: NetworkReport) -> str:
+        """Return the check as a page; with maps of every entry (Matplotlib) if a gradient is wrong."""
+        experiment = self.prepared.experiment
+        facts = [("dataset", describe.dataset(self.prepared)), ("network", describe.network(self.prepared))]
+        facts.append(("derivation", experiment.derivation.name))
+        return check_page.page(report, "Gradient check", facts, maps=not report.passed)
+
     def _close(self, error: BaseException | None) -> None:
-        """End the run in MLflow, with its folder and with what ended it."""
+        """End the run in MLflow, with the files of its folder and the error that ended it."""
         self._closed = True
         if self._report is not None:
-            _write_json(self.folder / "gradcheck.json", self._report.to_dict())
+            _write_json(self.folder / Artifact.CHECK, self._report.to_dict())
+            (self.folder / Artifact.CHECK_PAGE).write_text(self._check_page(self._report))
         if error is not None and not isinstance(error, Pruned):
             _write_error(error, self.folder)
         if self.run is None:
@@ -166,42 +181,42 @@ class Recording:
             self.run.end(error or lost)
             if error is None:
                 raise
-            # The first error is the one to be told.
+            # The first error is the one to report.
             error.add_note(f"The run could not be recorded to its end either: {lost}")
         else:
             self.run.end(None if isinstance(error, Pruned) else error)
 
 
 def _tags(error: BaseException | None) -> dict[str, str]:
-    """What tells at a glance how a run ended."""
+    """Return tags on how a run ended."""
     if isinstance(error, Pruned):
-        return {"backproof.pruned": "true"}
+        return {Tag.PRUNED: "true"}
     if isinstance(error, DivergedError):
-        return {"backproof.diverged": "true"}
-    return {"backproof.gradcheck": FAILED} if isinstance(error, GradcheckFailedError) else {}
+        return {Tag.DIVERGED: "true"}
+    return {Tag.GRADCHECK: Verdict.FAILED} if isinstance(error, GradcheckFailedError) else {}
 
 
 def _write(result: Result, folder: Path, *, pictures: bool) -> None:
-    """Everything that a finished run leaves."""
+    """Write the files of a finished run."""
     prepared = result.prepared
-    model_io.save(folder / "weights", model_io.SavedModel.of(prepared.net, result.theta, prepared.data))
-    _write_history(result, folder / "metrics.csv")
-    _write_json(folder / "summary.json", _summary(result))
+    model_io.save(folder / Artifact.WEIGHTS, model_io.SavedModel.of(prepared.net, result.theta, prepared.data))
+    _write_history(result, folder / Artifact.HISTORY)
+    _write_json(folder / Artifact.SUMMARY, _summary(result))
     if pictures:
         _draw(result, folder)
 
 
 def _draw(result: Result, folder: Path) -> None:
     for name, png in _pictures(result):
-        file = folder / "plots" / f"{name}.png"
+        file = folder / Artifact.PLOTS / f"{name}.png"
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(png)
 
 
 def draw(prepared: PreparedExperiment, folder: Path) -> None:
-    """The pictures of a run that has none, from the weights and the history in its folder."""
-    theta = model_io.load(folder / "weights").theta
-    with (folder / "metrics.csv").open(newline="") as rows:
+    """Draw the plots of a run from the weights and the history in its folder."""
+    theta = model_io.load(folder / Artifact.WEIGHTS).theta
+    with (folder / Artifact.HISTORY).open(newline="") as rows:
         table = list(csv.DictReader(rows))
     R = len(theta)
     history = {
@@ -213,7 +228,7 @@ def draw(prepared: PreparedExperiment, folder: Path) -> None:
 
 
 def _summary(result: Result) -> dict[str, Any]:
-    """The final metrics: means, and each seed's own."""
+    """Return the final metrics: means, and those of each seed."""
     seed = result.prepared.experiment.run.seed
     return {
         "metrics": result.summary,
@@ -231,7 +246,7 @@ def _summary(result: Result) -> dict[str, Any]:
 
 
 def _write_history(result: Result, file: Path) -> None:
-    """A row for each epoch and seed."""
+    """Write a row for each epoch and seed."""
     seed = result.prepared.experiment.run.seed
     with file.open("w", newline="") as out:
         rows = csv.writer(out)
@@ -242,7 +257,7 @@ def _write_history(result: Result, file: Path) -> None:
 
 
 def _pictures(result: Result) -> list[tuple[str, bytes]]:
-    """Learning curves, and how predictions compare with the truth on the test part (or the best there is)."""
+    """Return learning curves, and predictions against targets on the test part (or else val, or train)."""
     data = result.prepared.data
     curves: dict[str, list[tuple[float, float | None]]] = {
         name: [(float(np.mean(v)), float(np.std(v, ddof=1)) if len(v) > 1 else None) for v in values]
@@ -252,7 +267,7 @@ def _pictures(result: Result) -> list[tuple[str, bytes]]:
     name, part = next((name, data.parts[name]) for name in ("test", "val", "train") if name in data.parts)
     prediction = result.predict(name)
     if data.task == CLASSIFICATION:
-        # Of all seeds together: each of them has seen the same samples.
+        # Over all seeds, which predict the same samples.
         chosen = prediction.argmax(axis=-1)
         matrix = np.zeros((data.targets, data.targets), dtype=int)
         np.add.at(matrix, (np.broadcast_to(part.y, chosen.shape), chosen), 1)
@@ -269,7 +284,7 @@ def _label_picture(prediction: Array, y: Array, names: tuple[str, ...]) -> bytes
 
 
 def _dataset(prepared: PreparedExperiment, run: RunWriter) -> None:
-    """Name the dataset in MLflow, with the sizes of its parts and a digest of its numbers."""
+    """Record the dataset, with the sizes of its parts and a digest of its numbers."""
     data, loader = prepared.data, prepared.experiment.dataset
     parameters = {key: str(value) for key, value in describe.fields_of(loader).items()}
     run.dataset(
@@ -282,7 +297,7 @@ def _dataset(prepared: PreparedExperiment, run: RunWriter) -> None:
 
 
 def _note(prepared: PreparedExperiment, overrides: Sequence[str]) -> str:
-    """What the UI shows as the run's description."""
+    """Return the run's description in MLflow."""
     return (
         f"{describe.network(prepared)} on {describe.dataset(prepared)}; {describe.training(prepared)}\n\n"
         f"```\n{command(overrides)}\n```"
@@ -290,18 +305,18 @@ def _note(prepared: PreparedExperiment, overrides: Sequence[str]) -> str:
 
 
 def command(overrides: Sequence[str], *, sweep: bool = False) -> str:
-    """The command that runs this again."""
-    own = overrides if sweep else given(overrides)
+    """Return the command that runs this again."""
+    own = overrides if sweep else user_overrides(overrides)
     return shlex.join(["backproof", "train", *(["-m"] if sweep else []), *own])
 
 
-def given(overrides: Sequence[str]) -> list[str]:
-    """The overrides of a point without those that the sweeper adds."""
+def user_overrides(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides without those that the sweeper adds."""
     return [each for each in overrides if not each.startswith(OF_THE_SWEEPER)]
 
 
 def _write_error(error: BaseException, folder: Path) -> None:
-    (folder / "error.txt").write_text("".join(traceback.format_exception(error)))
+    (folder / Artifact.ERROR).write_text("".join(traceback.format_exception(error)))
 
 
 def _write_json(file: Path, values: Any) -> None:

@@ -103,6 +103,11 @@ class Run(RunWriter):
         """Set tags; they are written with the metrics that are waiting, or at the next `flush`."""
         self._tags |= values
 
+    def rename(self, name: str) -> None:
+        """Give the run another name."""
+        with recording_fails(self.uri):
+            self.client.update_run(self.id, name=name)
+
     def dict(self, values: Any, path: str) -> None:
         """A JSON artifact."""
         self.text(json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n", path)

@@ -9,9 +9,10 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from backproof.contracts.errors import TrackingError
+from backproof.tracking.schema import Status, Tag
 from backproof.tracking.signals import Terminated
 
-FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
+FINISHED, FAILED, KILLED = Status.FINISHED, Status.FAILED, Status.KILLED
 
 
 class RunWriter(ABC):
@@ -36,6 +37,10 @@ class RunWriter(ABC):
     @abstractmethod
     def tags(self, values: Mapping[str, str]) -> None:
         """Tags, in addition to those there are."""
+
+    @abstractmethod
+    def rename(self, name: str) -> None:
+        """Give the run another name."""
 
     @abstractmethod
     def dataset(
@@ -66,7 +71,7 @@ class RunWriter(ABC):
         status = _status(error)
         try:
             if error is not None and status == FAILED:
-                self.tags({"backproof.error": f"{type(error).__name__}: {error}"})
+                self.tags({Tag.ERROR: f"{type(error).__name__}: {error}"})
             self.finish(status)
         except TrackingError as lost:
             if error is None:
@@ -87,8 +92,15 @@ class Starter(Protocol):
     """Where runs are begun."""
 
     def start(
-        self, run_name: str, params: dict[str, Any], tags: dict[str, str], parent: str | None = None
-    ) -> RunWriter: ...
+        self,
+        run_name: str,
+        params: dict[str, Any],
+        tags: dict[str, str],
+        parent: str | None = None,
+        links: Mapping[str, str] | None = None,
+    ) -> RunWriter:
+        """Start a run; see `Store.start`."""
+        ...
 
 
 def _status(error: BaseException | None) -> str:

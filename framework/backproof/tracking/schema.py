@@ -19,6 +19,9 @@ class Tag:
 
     # Set by MLflow's conventions.
     NOTE = "mlflow.note.content"
+    USER = "mlflow.user"
+    SOURCE_NAME, SOURCE_TYPE = "mlflow.source.name", "mlflow.source.type"
+    COMMIT = "mlflow.source.git.commit"
     PARENT = "mlflow.parentRunId"
     # Of every run.
     KIND = "backproof.kind"  # RUN or SWEEP
@@ -65,7 +68,7 @@ class Verdict:
 class Metric:
     """Metrics beside those of training, which are called PART/NAME, as val/accuracy."""
 
-    #: log10 of the check's largest relative error, clipped to CHECK_BOUNDS; sorts after val/.
+    #: log10 of the check's largest relative error; sorts after val/. Absent where the check was skipped.
     CHECK = "verification/log10_error"
     #: Counts of a sweep: runs, then points (a point has one run for each seed).
     RUNS, DONE, FAILED, PRUNED = "sweep/runs", "sweep/done", "sweep/failed", "sweep/pruned"
@@ -74,7 +77,6 @@ class Metric:
     BEST, MEAN, STD = "best/", "mean/", "std/"
 
 
-CHECK_BOUNDS = (-17.0, 3.0)
 PARTS = ("train", "val", "test")
 #: Prefixes of the check's metrics, today's and those of versions before 0.9.
 CHECK_PREFIXES = ("verification/", "gradcheck/")

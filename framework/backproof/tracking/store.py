@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import getpass
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -17,6 +17,7 @@ from backproof.tracking.environment import git_state
 from backproof.tracking.logging import quiet
 from backproof.tracking.options import TrackingOptions
 from backproof.tracking.run import INSTEAD, Run, milliseconds, reason, recording_fails, tag_values
+from backproof.tracking.schema import Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -95,21 +96,34 @@ class Store:
         return dataclasses.replace(store, experiment=found.name, experiment_id=found.experiment_id)
 
     def start(
-        self, run_name: str, params: dict[str, Any], tags: dict[str, str], parent: str | None = None
+        self,
+        run_name: str,
+        params: dict[str, Any],
+        tags: dict[str, str],
+        parent: str | None = None,
+        links: Mapping[str, str] | None = None,
     ) -> Run:
-        """A new run, whose parameters and tags are written. Use it in a `with`, which ends it."""
+        """Return a new run, whose parameters and tags are written. Use it in a `with`, which ends it.
+
+        `links` are artifacts, by their titles, that the description links to.
+        """
         own = {
-            "mlflow.user": _user(),
-            "mlflow.source.name": "backproof",
-            "mlflow.source.type": "LOCAL",
-            "mlflow.source.git.commit": git_state(os.getcwd())[0],
-            "mlflow.parentRunId": parent,
+            Tag.USER: _user(),
+            Tag.SOURCE_NAME: "backproof",
+            Tag.SOURCE_TYPE: "LOCAL",
+            Tag.COMMIT: git_state(os.getcwd())[0],
+            Tag.PARENT: parent,
         }
         tags = {key: value for key, value in own.items() if value} | tags
         with recording_fails(self.uri):
             # With its tags from its first moment: a process that is killed now leaves no stray run.
             created = self.client.create_run(self.experiment_id, milliseconds(), tag_values(tags), run_name)
             run = Run(self.client, self.uri, created.info, self.flush_seconds)
+            if links:
+                # The address has the run's id. It is written with the first metrics, at no cost of its own.
+                page = f"#/experiments/{self.experiment_id}/runs/{run.id}/artifacts"
+                listed = ", ".join(f"[{title}]({page}/{path})" for title, path in links.items())
+                run.tags({Tag.NOTE: f"{tags.get(Tag.NOTE, '')}\n\n{listed}"})
             try:
                 run.begin(params)
             except BaseException as error:

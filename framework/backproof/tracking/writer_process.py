@@ -58,11 +58,22 @@ class Writer:
             self.close()
 
     def start(
-        self, run_name: str, params: dict[str, Any], tags: dict[str, str], parent: str | None = None
+        self,
+        run_name: str,
+        params: dict[str, Any],
+        tags: dict[str, str],
+        parent: str | None = None,
+        links: Mapping[str, str] | None = None,
     ) -> RemoteRun:
         """A new run; nothing of it is there yet when this returns."""
         number = next(self._numbers)
-        given = {"run_name": run_name, "params": params, "tags": tags, "parent": parent}
+        given = {
+            "run_name": run_name,
+            "params": params,
+            "tags": tags,
+            "parent": parent,
+            "links": dict(links or {}),
+        }
         self.send({"run": number, "do": "start", "with": given})
         return RemoteRun(self, number, run_name)
 
@@ -130,6 +141,10 @@ class RemoteRun(RunWriter):
         if values:
             self._do("tags", values=dict(values))
 
+    def rename(self, name: str) -> None:
+        self._name = name
+        self._do("rename", name=name)
+
     def dataset(
         self, name: str, digest: str, source: Mapping[str, Any], profile: Mapping[str, Any], context: str
     ) -> None:
@@ -181,7 +196,7 @@ class WriterServer:
             elif what == "model":
                 self._tell(number, model=self.runs[number].model(Path(given["folder"])))
             else:
-                {"metrics": Run.metrics, "tags": Run.tags, "dataset": Run.dataset}[what](
+                {"metrics": Run.metrics, "tags": Run.tags, "rename": Run.rename, "dataset": Run.dataset}[what](
                     self.runs[number], **given
                 )
         except TrackingError as error:
