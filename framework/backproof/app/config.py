@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.metadata
 import typing
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,10 @@ from backproof.nn.training import TrainOptions
 from backproof.tracking import TrackingOptions
 
 PROVIDER = "backproof"
+#: Hydra 1.3 asks which version's defaults are meant; Hydra 1.4 knows only its own and warns of the argument.
+VERSION_BASE: dict[str, Any] = (
+    {"version_base": "1.3"} if importlib.metadata.version("hydra-core").startswith("1.3") else {}
+)
 #: The options that are a section of the config, by its key.
 SECTIONS: dict[str, type[Any]] = {
     "model": ModelOptions,
@@ -60,6 +66,14 @@ def conf_dir() -> Path:
     """Return the folder of the configs: inside the installed package, or at the top of the checkout."""
     checkout = backproof.plugins.checkout()
     return Path(backproof.__file__).parent / "conf" if checkout is None else checkout / "conf"
+
+
+def accept_own_callback() -> None:
+    """Ignore Hydra 1.4's warning about the callback in our own config.
+
+    It asks for a whitelist of what configs may instantiate, which would shut out callbacks of the user's own.
+    """
+    warnings.filterwarnings("ignore", r"hydra\.utils\.instantiate\(\) resolved _target_='backproof\.")
 
 
 def register(plugins: Registry) -> None:
