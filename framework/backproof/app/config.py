@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.metadata
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ from backproof.nn.training import TrainOptions
 from backproof.tracking import TrackingOptions
 
 PROVIDER = "backproof"
+#: Hydra 1.3 asks which version's defaults are meant; Hydra 1.4 knows only its own and warns of the argument.
+VERSION_BASE: dict[str, Any] = (
+    {"version_base": "1.3"} if importlib.metadata.version("hydra-core").startswith("1.3") else {}
+)
 #: The options that are a section of the config, by its key.
 SECTIONS: dict[str, type[Any]] = {
     "model": ModelOptions,

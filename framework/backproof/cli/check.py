@@ -58,7 +58,7 @@ def compose(overrides: Sequence[str], config_dir: Path | None = None) -> Any:
         if not config_dir.is_dir():
             raise UsageError(f"--config-dir {config_dir}: there is no such folder")
         added = [f"hydra.searchpath=['file://{config_dir.absolute()}']"]
-    with hydra.initialize_config_dir(str(config.conf_dir()), version_base="1.3", job_name="backproof"):
+    with hydra.initialize_config_dir(str(config.conf_dir()), job_name="backproof", **config.VERSION_BASE):
         return hydra.compose("config", [*overrides, *added], return_hydra_config=True)
 
 

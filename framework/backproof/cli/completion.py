@@ -206,7 +206,7 @@ def overrides(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     folder = ctx.params.get("config_dir") or _value_of(words, ("--config-dir", "-cd"))
     if folder:
         words.append(f"hydra.searchpath=[file://{Path(folder).absolute()}]")
-    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+    with initialize_config_dir(str(config.conf_dir()), **config.VERSION_BASE):
         loader = GlobalHydra.instance().config_loader()
         line = " ".join([*(word for word in words if "=" in word), incomplete])
         matches: list[str] = DefaultCompletionPlugin(loader)._query("config", line)  # pyright: ignore[reportPrivateUsage]

@@ -116,7 +116,7 @@ def _run_hydra(args: list[str], task: Callable[[Any], Any]) -> None:
     before = sys.argv
     sys.argv = ["backproof train", *args]
     try:
-        hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name="config")(task)()
+        hydra.main(config_path=str(config.conf_dir()), config_name="config", **config.VERSION_BASE)(task)()
     finally:
         sys.argv = before
 
