@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import importlib.metadata
 import typing
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,14 @@ def conf_dir() -> Path:
     """Return the folder of the configs: inside the installed package, or at the top of the checkout."""
     checkout = backproof.plugins.checkout()
     return Path(backproof.__file__).parent / "conf" if checkout is None else checkout / "conf"
+
+
+def accept_own_callback() -> None:
+    """Ignore Hydra 1.4's warning about the callback in our own config.
+
+    It asks for a whitelist of what configs may instantiate, which would shut out callbacks of the user's own.
+    """
+    warnings.filterwarnings("ignore", r"hydra\.utils\.instantiate\(\) resolved _target_='backproof\.")
 
 
 def register(plugins: Registry) -> None:

@@ -116,7 +116,9 @@ def _run_hydra(args: list[str], task: Callable[[Any], Any]) -> None:
     before = sys.argv
     sys.argv = ["backproof train", *args]
     try:
-        hydra.main(config_path=str(config.conf_dir()), config_name="config", **config.VERSION_BASE)(task)()
+        with warnings.catch_warnings():
+            config.accept_own_callback()
+            hydra.main(config_path=str(config.conf_dir()), config_name="config", **config.VERSION_BASE)(task)()
     finally:
         sys.argv = before
 

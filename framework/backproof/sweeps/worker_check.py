@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import backproof
+from backproof.app import config
 from backproof.app.session import get_session, writable
 from backproof.contracts.errors import LauncherError
 from backproof.tracking import TrackingOptions
@@ -59,6 +60,7 @@ class SameCode:
                 "what it has imported once, it keeps. If a file was changed while the sweep ran, the same command "
                 "goes on with the change"
             )
+        config.accept_own_callback()
 
 
 @dataclass(frozen=True)
