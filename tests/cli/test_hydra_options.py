@@ -2,7 +2,7 @@
 
 import pytest
 from backproof.app.session import Session
-from backproof.cli.hydra_options import arrange
+from backproof.cli.hydra_options import PREPARE, arrange
 from backproof.cli.main import main
 from backproof.contracts.errors import UsageError
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -30,7 +30,7 @@ BARE = [*QUICK, "train.epochs=1", "tracking=off", "gradcheck=off"]
 )
 def test_options_may_stand_anywhere(given, overrides, options):
     parsed = vars(get_args_parser().parse_args(arrange(given.split())))
-    assert parsed["overrides"] == overrides
+    assert [override for override in parsed["overrides"] if override != PREPARE] == overrides
     assert options.items() <= parsed.items()
 
 
@@ -69,9 +69,20 @@ def test_a_single_run_is_composed_and_built_once(workdir, monkeypatch):
     assert len(composed) == 2
 
 
-def test_a_config_without_the_callback_is_run_as_well(workdir):
-    assert main(["train", *BARE, "~hydra.callbacks.prepare_run"]) == 0
-    assert list(workdir.glob("outputs/runs/*/*/summary.json"))
+def test_only_a_single_run_is_prepared():
+    assert PREPARE in arrange(["seed=1"])
+    assert PREPARE in arrange(["--config-dir", "mine", "seed=1"])
+    for options in (["-m"], ["--cfg", "job"], ["--info"], ["--help"], ["--hydra-help"]):
+        assert PREPARE not in arrange(["seed=1", *options])
+
+
+@pytest.mark.slow
+def test_a_primary_config_of_ones_own(workdir):
+    (workdir / "own.yaml").write_text("defaults:\n  - config\n  - _self_\nseed: 7\n")
+    assert main(["train", "--config-dir", ".", *BARE, "--config-name", "own"]) == 0
+    (folder,) = workdir.glob("outputs/runs/*/*")
+    assert "seed: 7" in (folder / "config/config.yaml").read_text()
+    assert "callbacks" not in (folder / "config/overrides.yaml").read_text()
 
 
 def test_bad_input_leaves_nothing_behind_whatever_the_options(workdir, capsys):

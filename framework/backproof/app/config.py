@@ -1,4 +1,4 @@
-"""Floor 5: the schemas that Hydra composes, made from the plugins' own fields, and experiments built from them."""
+"""Schemas for Hydra, made from the fields of the plugins and options, and the objects built from a config."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ SWITCHED = ("gradcheck", "tracking")
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Where a run writes."""
+    """Where runs write."""
 
-    outputs: str = hyper("outputs", "the folder for everything that runs write")
+    outputs: str = hyper("outputs", "the folder for all output")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _schema(group: str | None, name: str, plugins: Registry | None = None) -> _S
 
 
 class _Schema(ConfigNode):
-    """A node of Hydra's ConfigStore that is made when it is loaded: listing plugins then imports none of them."""
+    """A node of Hydra's ConfigStore that is made when it is loaded, so that listing plugins imports none."""
 
     def __init__(self, group: str | None, name: str, make: Callable[[], Any]) -> None:
         self._make = make
@@ -126,7 +126,7 @@ def _plugin_schema(plugins: Registry, kind: str, name: str) -> Any:
 
 @functools.lru_cache(maxsize=1)
 def _whole() -> type[Any]:
-    """The schema of the config as a whole."""
+    """Return the schema of the whole config."""
     # A plugin's schema comes with the choice of the plugin.
     fields: list[tuple[str, Any, Any]] = [(kind, Any, dataclasses.field(default=None)) for kind in SINGLE]
     fields.append(("metrics", Any, dataclasses.field(default=None)))
@@ -139,8 +139,10 @@ def _whole() -> type[Any]:
 
 
 def mutable_copy(cls: type[Any], name: str | None = None) -> type[Any]:
-    """A mutable dataclass of the same fields, which OmegaConf would make read-only if it were frozen; with a
-    field `name` in front for a plugin."""
+    """Return a mutable dataclass with the same fields, for a plugin with a field `name` in front.
+
+    OmegaConf would make a frozen one read-only.
+    """
     fields: list[tuple[str, Any, Any]] = [("name", str, dataclasses.field(default=name))] if name else []
     fields += _fields(cls)
     return dataclasses.make_dataclass(cls.__name__, fields)
@@ -152,7 +154,7 @@ def _fields(cls: type[Any]) -> list[tuple[str, Any, Any]]:
 
 
 def _field(hint: Any, field: dataclasses.Field[Any]) -> tuple[Any, Any]:
-    """A field's type and default as OmegaConf wants them."""
+    """Return a field's type and default as OmegaConf accepts them."""
     if dataclasses.is_dataclass(hint):
         node = mutable_copy(cast("type[Any]", hint))
         return node, dataclasses.field(default_factory=node)
@@ -168,9 +170,9 @@ def _field(hint: Any, field: dataclasses.Field[Any]) -> tuple[Any, Any]:
 
 
 def settings(config: Any, plugins: Registry) -> Settings:
-    """The typed objects of a composed config (a DictConfig or a plain dict).
+    """Return the typed objects of a composed config (a DictConfig or a plain dict).
 
-    Raises InvalidValue and PluginError, whose messages name the key.
+    Raise InvalidValue or PluginError, whose message names the key.
     """
     values = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
     return _settings(cast("dict[str, Any]", values), plugins)
@@ -198,11 +200,11 @@ def _settings(values: dict[str, Any], plugins: Registry) -> Settings:
 def _plugin(plugins: Registry, kind: str, values: Any) -> Any:
     if values is None:
         return None
-    given = _mapping(values)
-    if "name" not in given:
+    plugin = _mapping(values)
+    if "name" not in plugin:
         raise InvalidValue(kind, values, f"the name of a plugin: {', '.join(plugins.names(kind))}")
-    params = {key: value for key, value in given.items() if key != "name" and value != MISSING}
-    return plugins.build(kind, given["name"], params)
+    params = {key: value for key, value in plugin.items() if key != "name" and value != MISSING}
+    return plugins.build(kind, plugin["name"], params)
 
 
 def _mapping(values: Any) -> dict[str, Any]:
@@ -210,15 +212,14 @@ def _mapping(values: Any) -> dict[str, Any]:
 
 
 def _metrics(plugins: Registry, values: Any) -> tuple[Metric, ...] | None:
-    """From a list of names, or of mappings with a name and hyperparameters; None where it is left open."""
+    """Build a list of names, or of mappings with a name and hyperparameters; None stands for the default."""
     if values is None:
         return None
     if not isinstance(values, list):
         raise InvalidValue("metrics", values, f"a list such as [{', '.join(plugins.names('metric')[:2])}]")
     built: list[Metric] = []
-    for each in cast("list[Any]", values):
-        given = {"name": each} if isinstance(each, str) else each
-        built.append(_plugin(plugins, "metric", given))
+    for value in cast("list[Any]", values):
+        built.append(_plugin(plugins, "metric", {"name": value} if isinstance(value, str) else value))
     names = [metric.name for metric in built]
     if len(set(names)) < len(names):
         raise InvalidValue("metrics", names, "a list that names each metric once")
@@ -226,22 +227,22 @@ def _metrics(plugins: Registry, values: Any) -> tuple[Metric, ...] | None:
 
 
 def keys(plugins: Registry) -> list[str]:
-    """Every key that an override may name, for errors that show what is close."""
-    found: list[str] = [*SINGLE, "metrics", "experiment"]
+    """Return every key that an override may have, for errors that suggest one."""
+    names: list[str] = [*SINGLE, "metrics", "experiment"]
     for kind in SINGLE:
-        names = {
+        hyperparameters = {
             field.name for entry in plugins.usable(kind, warn=False) for field in dataclasses.fields(entry.cls)
         }
-        found += [f"{kind}.{name}" for name in sorted(names)]
+        names += [f"{kind}.{name}" for name in sorted(hyperparameters)]
     for options, prefix in ((RunOptions, ""), (OutputOptions, "")):
-        found += _keys(options, prefix)
+        names += _keys(options, prefix)
     for key, options in SECTIONS.items():
-        found += [key, *_keys(options, f"{key}.")]
-    return found
+        names += [key, *_keys(options, f"{key}.")]
+    return names
 
 
 def expected(plugins: Registry, key: str) -> str:
-    """What the value of a key must be, in words: 'a number > 0'; '' for a key that is none."""
+    """Return what the value of a key must be, as 'a number > 0'; '' for an unknown key."""
     group, _, last = key.rpartition(".")
     if group in SINGLE:
         classes: list[type[Any]] = [entry.cls for entry in plugins.usable(group, warn=False)]
@@ -252,12 +253,12 @@ def expected(plugins: Registry, key: str) -> str:
         classes = [] if cls is None else [cls]
     else:
         classes = [RunOptions, OutputOptions]
-    found: dict[str, None] = {}
+    descriptions: dict[str, None] = {}
     for cls in classes:
         for field in dataclasses.fields(cls):
             if field.name == last:
-                found[_value_description(type_hints(cls)[last], field, key)] = None
-    return ", or ".join(found)
+                descriptions[_value_description(type_hints(cls)[last], field, key)] = None
+    return ", or ".join(descriptions)
 
 
 def _value_description(hint: Any, field: dataclasses.Field[Any], key: str) -> str:
@@ -268,7 +269,7 @@ def _value_description(hint: Any, field: dataclasses.Field[Any], key: str) -> st
 
 
 def owners(plugins: Registry, kind: str, key: str) -> list[str]:
-    """The plugins of a kind that have a hyperparameter of that name."""
+    """Return the names of the plugins of a kind that have this hyperparameter."""
     if kind not in SINGLE:
         return []
     return [
@@ -280,8 +281,8 @@ def owners(plugins: Registry, kind: str, key: str) -> list[str]:
 
 def _keys(cls: type[Any], prefix: str) -> list[str]:
     hints = type_hints(cls)
-    found: list[str] = []
+    names: list[str] = []
     for field in dataclasses.fields(cls):
         nested = dataclasses.is_dataclass(hints[field.name])
-        found += _keys(hints[field.name], f"{prefix}{field.name}.") if nested else [prefix + field.name]
-    return found
+        names += _keys(hints[field.name], f"{prefix}{field.name}.") if nested else [prefix + field.name]
+    return names

@@ -1,4 +1,4 @@
-"""What the jobs of one process share: the plugins, datasets that are loaded, the store that is open."""
+"""State of a process that its jobs share: plugins, loaded datasets, open stores."""
 
 from __future__ import annotations
 
@@ -32,21 +32,23 @@ class PreparedRun:
 
 @dataclass
 class Session:
-    """The state of one command. A worker process of a launcher makes its own when it gets a first job."""
+    """The state of one command. A launcher's worker process makes its own at its first job."""
 
     plugins: Registry = dataclasses.field(default_factory=registry)
-    jobs: int | None = None  # points of the sweep that are to be run, where this process knows
-    done: int = 0  # of them, in this process
+    jobs: int | None = None  # points that the sweep will run, if this process knows
+    done: int = 0  # of these, the ones that have ended in this process
     outcome: Any = None  # the result of the sweep
     sweep: tuple[Store, str] | None = None  # the recorded sweep: its store and the parent run's id
     single_run: PreparedRun | None = None  # that is about to start
-    recorded: tuple[TrackingOptions, str] | None = None  # where runs are: the options and the outputs folder
-    writer: Starter | None = None  # that writes the runs of this process, if it does not do so itself
+    recorded: tuple[TrackingOptions, str] | None = (
+        None  # where the runs were recorded: options and outputs folder
+    )
+    writer: Starter | None = None  # writes the runs of this process in another one
     lost: dict[str, TrackingError] = dataclasses.field(
         default_factory=dict[str, TrackingError]
     )  # by run folder
     _unsettled: Sequence[Recording] = ()
-    #: Points that are built before they run, by the digest of their overrides.
+    #: Points that were built before they run, by the digest of their overrides.
     _kept: dict[str, tuple[Settings, PreparedExperiment]] = dataclasses.field(
         default_factory=dict[str, tuple[Settings, PreparedExperiment]]
     )
@@ -54,7 +56,10 @@ class Session:
     _stores: dict[tuple[Any, ...], Store] = dataclasses.field(default_factory=dict[tuple[Any, ...], Store])
 
     def prepare(self, config: Any) -> tuple[Settings, PreparedExperiment]:
-        """The settings of a composed config, and its experiment with data and network. A dataset is loaded once."""
+        """Return the settings of a composed config, and its experiment with data and network.
+
+        A dataset is loaded once.
+        """
         chosen = settings(config, self.plugins)
         experiment = chosen.experiment
         key = (type(experiment.dataset), experiment.dataset, experiment.data)
@@ -68,27 +73,31 @@ class Session:
         return PreparedRun(chosen, prepared, self.store(chosen.tracking, chosen.outputs))
 
     def cache(self, point: str, chosen: Settings, prepared: PreparedExperiment) -> None:
-        """A point that is built, until it is taken; without its arrays, which are quickly made again."""
+        """Keep a point that was built, without its arrays, which are quickly made again."""
         self._kept[point] = chosen, dataclasses.replace(prepared)
 
     def pop_cached(self, point: str) -> tuple[Settings, PreparedExperiment] | None:
-        """The point that was kept under that digest; None where there is none."""
+        """Return the point that was kept under this digest, and forget it; None if there is none."""
         return self._kept.pop(point, None)
 
     def wait_until_written(self, recordings: Sequence[Recording] = ()) -> None:
-        """Wait until the runs of the job before are recorded. For those of this one the next call waits: a process
-        that writes them has that long."""
-        before, self._unsettled = self._unsettled, recordings
-        for each in before:
+        """Wait until the runs of the previous job are recorded; the next call waits for these `recordings`.
+
+        So a separate process has the time of one job to write them.
+        """
+        previous, self._unsettled = self._unsettled, recordings
+        for recording in previous:
             try:
-                if each.run is not None:
-                    each.run.wait_until_written()
+                if recording.run is not None:
+                    recording.run.wait_until_written()
             except TrackingError as error:
-                self.lost[str(each.folder.absolute())] = error
+                self.lost[str(recording.folder.absolute())] = error
 
     def store(self, tracking: TrackingOptions, outputs: str) -> Store | None:
-        """The store, opened once; None where nothing is to be recorded. Raises TrackingError where it, or the
-        outputs folder, cannot be written."""
+        """Return the store, opened once; None if nothing is recorded.
+
+        Raise TrackingError if the store or the outputs folder cannot be written.
+        """
         folder = Path(outputs).absolute()
         writable(folder)
         if not tracking.enabled:
@@ -101,12 +110,12 @@ class Session:
 
 
 def writable(folder: Path) -> None:
-    """Raise TrackingError unless the folder can be written, or made where it is not there yet. Nothing is left."""
-    there = next(each for each in (folder, *folder.parents) if each.exists())
+    """Raise TrackingError unless the folder can be written, or created. Nothing is left behind."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
     try:
-        if not there.is_dir():
-            raise NotADirectoryError(f"{there} is a file")
-        with tempfile.TemporaryFile(dir=there):
+        if not existing.is_dir():
+            raise NotADirectoryError(f"{existing} is a file")
+        with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
         raise TrackingError(
@@ -115,7 +124,7 @@ def writable(folder: Path) -> None:
 
 
 def processors() -> int:
-    """Those that this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -123,7 +132,7 @@ _current: Session | None = None
 
 
 def get_session() -> Session:
-    """The session of this process, made if there is none: Hydra builds sweepers and jobs out of reach of ours."""
+    """Return the session of this process, for what Hydra constructs and calls: sweeper, callback and job."""
     global _current
     if _current is None:
         _current = Session()
@@ -131,14 +140,14 @@ def get_session() -> Session:
 
 
 def set_session(session: Session) -> Session:
-    """Make it the session of this process."""
+    """Make this the session of the process."""
     global _current
     _current = session
     return session
 
 
 class NullObserver:
-    """An observer that shows nothing: a point of a sweep has a line when it is done."""
+    """An observer that shows nothing: a point of a sweep gets one line when it has ended."""
 
     def on_start(self, prepared: PreparedExperiment) -> None: ...
     def on_check(self, report: NetworkReport) -> None: ...

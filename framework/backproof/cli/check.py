@@ -25,18 +25,19 @@ from backproof.render.terminal import console, show_diagnosis
 def check(
     overrides: Sequence[str],
     parts: Sequence[str],
-    reports: Sequence[Path],
+    reports: Sequence[str],
     *,
     as_json: bool,
-    config_dir: Path | None,
+    config_dir: str | None,
 ) -> int:
     """Run `backproof check` and return the exit code: 1 if a gradient is wrong."""
     chosen = _parts(parts)
-    for file in reports:
+    files = [Path(file) for file in reports]
+    for file in files:
         if not file.parent.is_dir() or file.is_dir():
             raise UsageError(f"--report {file}: expected a file in a folder that exists")
     with new_session() as session:
-        return guarded(session, lambda: _check(session, overrides, chosen, reports, as_json, config_dir))
+        return guarded(session, lambda: _check(session, overrides, chosen, files, as_json, config_dir))
 
 
 def _parts(lists: Sequence[str]) -> list[str]:
@@ -51,13 +52,14 @@ def _parts(lists: Sequence[str]) -> list[str]:
     return list(CHOICES) if "all" in names else names or [PARAMETERS]
 
 
-def compose(overrides: Sequence[str], config_dir: Path | None = None) -> Any:
+def compose(overrides: Sequence[str], config_dir: str | None = None) -> Any:
     """Return the composed config, Hydra's part included."""
     added: list[str] = []
     if config_dir is not None:
-        if not config_dir.is_dir():
+        folder = Path(config_dir).absolute()
+        if not folder.is_dir():
             raise UsageError(f"--config-dir {config_dir}: there is no such folder")
-        added = [f"hydra.searchpath=['file://{config_dir.absolute()}']"]
+        added = [f"hydra.searchpath=['file://{folder}']"]
     with hydra.initialize_config_dir(str(config.conf_dir()), job_name="backproof", **config.VERSION_BASE):
         return hydra.compose("config", [*overrides, *added], return_hydra_config=True)
 
@@ -68,7 +70,7 @@ def _check(
     parts: list[str],
     reports: Sequence[Path],
     as_json: bool,
-    config_dir: Path | None,
+    config_dir: str | None,
 ) -> int:
     settings, prepared = session.prepare(without_hydra(compose(overrides, config_dir)))
     report = check_alone(prepared, parts)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from pathlib import Path
 from typing import Any
 
 import click
@@ -37,6 +35,8 @@ class Commands(click.Group):
         name = args[0]
         if name in self.commands or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
+        import difflib
+
         near = difflib.get_close_matches(name, self.commands, n=1)
         hint = f", did you mean {near[0]!r}?" if near else ""
         override = f"\nTo train with an override: backproof train {name}" if "=" in name else ""
@@ -64,7 +64,9 @@ class TrainCommand(click.Command):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
         """Return the completions of an option of Hydra."""
-        return completion.hydra_options(incomplete)
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(name) for name in completion.hydra_options(incomplete)]
 
 
 @click.group(
@@ -126,22 +128,22 @@ def train(overrides: tuple[str, ...]) -> int:
     "reports",
     multiple=True,
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
     help="Write the report as one HTML page.",
     callback=no_option,
 )
 @click.option(
     "--config-dir",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
     help="Another folder with configs, as in train.",
 )
 def check(
     overrides: tuple[str, ...],
     parts: tuple[str, ...],
     as_json: bool,
-    reports: tuple[Path, ...],
-    config_dir: Path | None,
+    reports: tuple[str, ...],
+    config_dir: str | None,
 ) -> int:
     """Check the hand-derived gradients of an experiment against its loss.
 
@@ -295,7 +297,9 @@ def completion_script(shell: str) -> int:
 
     In zsh the line must come after `compinit`. Start a new shell to use it.
     """  # noqa: D301
-    click.echo(completion.script(backproof, shell))
+    from backproof.cli.shells import script
+
+    click.echo(script(backproof, shell))
     return 0
 
 

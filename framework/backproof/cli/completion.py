@@ -1,159 +1,29 @@
-"""Tab completion for bash, zsh and fish: click's protocol, and Hydra's completions for overrides."""
+"""What the Tab key offers for the arguments of the subcommands; `shells` has what each shell needs."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import click
-from click.shell_completion import (
-    BashComplete,
-    CompletionItem,
-    FishComplete,
-    ShellComplete,
-    ZshComplete,
-    split_arg_string,
-)
 
-#: The environment variable by which the shell asks for completions.
+#: The environment variable by which a shell asks for completions.
 VARIABLE = "_BACKPROOF_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
-#: Completions that go on after this: the shell adds no space.
-OPEN_ENDED = ("=", ".", "/")
-
-BASH = """\
-%(complete_func)s() {
-    local IFS=$'\\n' prefix="" line type value
-    local words="${COMP_LINE:0:$COMP_POINT}"
-    # bash splits words at = and :, and replaces only what follows the last of them.
-    local word="${words##*[[:space:]]}"
-    while [[ -n "$word" ]]; do
-        case "$COMP_WORDBREAKS" in
-            *"${word: -1}"*) prefix="$word"; break;;
-        esac
-        word="${word%%?}"
-    done
-    COMPREPLY=()
-    for line in $(env COMP_WORDS="$words" %(complete_var)s=bash_complete "$1"); do
-        type="${line%%%%,*}"
-        value="${line#*,}"
-        case "$type" in
-            dir) compopt -o dirnames;;
-            file) compopt -o default;;
-            *)
-                case "$value" in *[=./]) compopt -o nospace;; esac
-                COMPREPLY+=("${value#"$prefix"}");;
-        esac
-    done
-}
-complete -F %(complete_func)s %(prog_name)s
-"""
-
-ZSH = """\
-#compdef %(prog_name)s
-
-%(complete_func)s() {
-    local line type value
-    local -a closed open_ended
-    for line in "${(@f)$(env COMP_WORDS="${words[1,CURRENT]}" %(complete_var)s=zsh_complete %(prog_name)s)}"; do
-        type="${line%%%%,*}"
-        value="${line#*,}"
-        case "$type" in
-            dir) _path_files -/;;
-            file) _path_files;;
-            plain)
-                case "$value" in
-                    *[=./]) open_ended+=("$value");;
-                    *) closed+=("$value");;
-                esac;;
-        esac
-    done
-    (( $#closed )) && compadd -U -- $closed
-    (( $#open_ended )) && compadd -U -S '' -- $open_ended
-}
-
-if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
-    %(complete_func)s "$@"
-else
-    compdef %(complete_func)s %(prog_name)s
-fi
-"""
-
-FISH = """\
-function %(complete_func)s
-    for line in (env %(complete_var)s=fish_complete COMP_WORDS=(commandline -cp | string collect) %(prog_name)s)
-        set -l item (string split -m 1 "," $line)
-        switch $item[1]
-            case dir
-                __fish_complete_directories (commandline -ct)
-            case file
-                __fish_complete_path (commandline -ct)
-            case plain
-                echo $item[2]
-        end
-    end
-end
-complete --no-files --command %(prog_name)s --arguments "(%(complete_func)s)"
-"""
 
 
-class _Words(ShellComplete):
-    """Reads the line up to the cursor, and answers with a type and a value."""
-
-    def get_completion_args(self) -> tuple[list[str], str]:
-        """Return the complete words, and the one that is being typed."""
-        line = os.environ["COMP_WORDS"]
-        words = split_arg_string(line)[1:]
-        incomplete = words.pop() if words and not line[-1:].isspace() else ""
-        return words, incomplete
-
-    def format_completion(self, item: CompletionItem) -> str:
-        """Return the answer for one completion."""
-        return f"{item.type},{item.value}"
+def _starting(names: Iterable[str], incomplete: str) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]
 
 
-class _Bash(_Words):
-    name, source_template = BashComplete.name, BASH
-
-
-class _Zsh(_Words):
-    name, source_template = ZshComplete.name, ZSH
-
-
-class _Fish(_Words):
-    name, source_template = FishComplete.name, FISH
-
-
-_CLASSES: dict[str, type[ShellComplete]] = {cls.name: cls for cls in (_Bash, _Zsh, _Fish)}
-
-
-def script(command: click.Command, shell: str) -> str:
-    """Return the script that sets up completion in a shell."""
-    return _CLASSES[shell](command, {}, "backproof", VARIABLE).source().rstrip()
-
-
-def complete(command: click.Command, instruction: str) -> int:
-    """Answer a shell's question, such as `bash_complete`; the exit code."""
-    shell = instruction.removesuffix("_complete")
-    if shell not in _CLASSES:
-        return 1
-    print(_CLASSES[shell](command, {}, "backproof", VARIABLE).complete())
-    return 0
-
-
-def _starting(names: Any, incomplete: str) -> list[CompletionItem]:
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
-
-
-def kinds(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def kinds(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Complete the kind of a plugin."""
     from backproof.contracts import KINDS
 
     return _starting(KINDS, incomplete)
 
 
-def plugins(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def plugins(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Complete the name of a plugin of the kind before it."""
     from backproof.contracts import KINDS
 
@@ -161,15 +31,15 @@ def plugins(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
     return _starting(_registry().names(kind), incomplete) if kind in KINDS else []
 
 
-def parts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def parts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Complete a list of parts, separated by commas."""
     from backproof.netcheck.points import CHOICES
 
     before, comma, last = incomplete.rpartition(",")
-    return [CompletionItem(f"{before}{comma}{name}") for name in (*CHOICES, "all") if name.startswith(last)]
+    return [f"{before}{comma}{name}" for name in (*CHOICES, "all") if name.startswith(last)]
 
 
-def sweeps(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def sweeps(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Complete `last`, and the names and ids of the recorded sweeps."""
     from backproof.cli.store_options import outputs_folder, tracking_options
     from backproof.contracts.errors import TrackingError
@@ -186,15 +56,17 @@ def sweeps(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
     return _starting(dict.fromkeys(known), incomplete)
 
 
-def hydra_options(incomplete: str) -> list[CompletionItem]:
+def hydra_options(incomplete: str) -> list[str]:
     """Complete one of Hydra's own options."""
     from backproof.cli.hydra_options import names
 
     return _starting(names(), incomplete)
 
 
-def overrides(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def overrides(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Complete an override by what Hydra composes: config groups, their choices, keys."""
+    from pathlib import Path
+
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.plugins.completion_plugin import DefaultCompletionPlugin
@@ -210,7 +82,7 @@ def overrides(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
         loader = GlobalHydra.instance().config_loader()
         line = " ".join([*(word for word in words if "=" in word), incomplete])
         matches: list[str] = DefaultCompletionPlugin(loader)._query("config", line)  # pyright: ignore[reportPrivateUsage]
-    return [CompletionItem(match) for match in matches if not match.startswith("hydra")]
+    return [match for match in matches if not match.startswith("hydra")]
 
 
 def _value_of(words: list[str], names: tuple[str, ...]) -> str | None:

@@ -1,4 +1,4 @@
-"""Floor 5: what went wrong, as one block that a person can act on."""
+"""Explain an error in one block that a user can act on. Errors of Hydra and OmegaConf are translated here."""
 
 from __future__ import annotations
 
@@ -60,15 +60,15 @@ def _hydra_message(error: Exception, plugins: Registry) -> str | None:
 
 
 def _no_override(error: OverrideParseException) -> str:
-    """What is no KEY=VALUE, or a value that Hydra's grammar does not take."""
-    given = str(error.override)
-    key, equals, value = given.partition("=")
+    """Explain a word that is not KEY=VALUE, or a value that Hydra's grammar does not accept."""
+    word = str(error.override)
+    key, equals, value = word.partition("=")
     if not equals or not key:
-        return f"{given!r} is no override\nExpected KEY=VALUE without spaces, as optimizer.lr=0.1"
+        return f"{word!r} is not an override\nExpected KEY=VALUE without spaces, as optimizer.lr=0.1"
     return (
         f"{key}: the value {value!r} cannot be read\n"
-        f"Brackets and quotes come in pairs, as model.hidden=[64,32]; text with other signs in it goes in quotes "
-        f"of its own: \"{key}='...'\""
+        f"Brackets and quotes come in pairs, as in model.hidden=[64,32]; text with special characters needs "
+        f"quotes: \"{key}='...'\""
     )
 
 
@@ -77,10 +77,10 @@ def _first(error: BaseException) -> str:
 
 
 def _missing(error: MissingConfigException, plugins: Registry) -> str:
-    """An unknown plugin, or another choice that there is not."""
+    """Explain an unknown plugin, or an unknown choice of another config group."""
     path = str(error.missing_cfg_file)
     group, _, name = path.rpartition("/")
-    options = [str(each) for each in error.options or []]
+    options = [str(option) for option in error.options or []]
     if group in ("gradcheck", "tracking"):
         options = ["on", "off"]
     listed = f"\nThere are: {', '.join(sorted(options))}" if options else ""
@@ -97,7 +97,7 @@ def _missing(error: MissingConfigException, plugins: Registry) -> str:
 
 
 def _composition(error: BaseException, plugins: Registry) -> str:
-    """An unknown key or a value of the wrong type: which, and what is close to it."""
+    """Explain an unknown key or a value of the wrong type, with what is close to it."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     first = _first(cause)
     full_key = getattr(cause, "full_key", None)
@@ -106,19 +106,19 @@ def _composition(error: BaseException, plugins: Registry) -> str:
         if "not in" in first or "not in struct" in text:
             return _unknown(key, plugins)
         if "does not support deletion" in first:
-            return f"{key} cannot be taken out of the config: give it a value"
+            return f"{key} cannot be removed from the config: give it a value"
         if key in config.SECTIONS:
-            same = [each for each in config.keys(plugins) if each.startswith(f"{key}.")]
-            return f"{key} is a section, its keys are given one by one\n{key} has: {', '.join(same)}"
-        wanted = config.expected(plugins, key.partition("[")[0])
-        if isinstance(cause, ValidationError) and wanted:
-            return f"{key}: got {_written(cause)}, expected {wanted}"
+            keys = [name for name in config.keys(plugins) if name.startswith(f"{key}.")]
+            return f"{key} is a section: set its keys one by one\n{key} has: {', '.join(keys)}"
+        expected = config.expected(plugins, key.partition("[")[0])
+        if isinstance(cause, ValidationError) and expected:
+            return f"{key}: got {_refused_value(cause)}, expected {expected}"
         return f"{key}: {first}"
     message = _first(error)
     if message.startswith(("Ambiguous value for argument", "Sweep parameters")):
         return (
             f"{message.split(chr(39))[1]}: several values for one run\n"
-            "For a run with each of them: backproof train -m ...; a value that is a list: KEY=[a,b]"
+            "One run for each of them: backproof train -m ...; a list as a value: KEY=[a,b]"
         )
     key = _key_of(message)
     if key:
@@ -129,8 +129,8 @@ def _composition(error: BaseException, plugins: Registry) -> str:
     return message
 
 
-def _written(error: OmegaConfBaseException) -> str:
-    """The value that OmegaConf refused, or what it was: it keeps it in the message alone."""
+def _refused_value(error: OmegaConfBaseException) -> str:
+    """Return the value that OmegaConf refused, or its type: only the message has it."""
     message = _first(error)
     if "not Optional" in message:
         return "nothing"
@@ -143,12 +143,13 @@ def _written(error: OmegaConfBaseException) -> str:
 
 
 def _key_of(message: str) -> str | None:
-    """The key in Hydra's 'Could not override 'a.b'' and "In 'config': Could not find 'a/b'"."""
+    """Return the key of Hydra's "Could not override 'a.b'", None for another message."""
     head = message.partition("Could not override '")[2]
     return head.partition("'")[0] or None
 
 
 def _unknown(key: str, plugins: Registry) -> str:
+    """Explain an unknown key: whose it is, or which keys are close to it."""
     key = key.replace("@", ".").lstrip("+~")
     known = config.keys(plugins)
     group, _, last = key.rpartition(".")
@@ -156,9 +157,10 @@ def _unknown(key: str, plugins: Registry) -> str:
     if owners:
         listed = " and ".join(f"{group}={name}" for name in owners)
         return f"the {group} chosen has no {last!r}: {key} belongs to {listed}"
-    same = [each for each in known if each.rpartition(".")[0] == group]
-    ends = [] if group else [each for each in known if each.endswith(f".{last}")]
-    hint = f", did you mean {' or '.join(ends)}?" if ends else did_you_mean(key, known)
+    siblings = [name for name in known if name.rpartition(".")[0] == group]
+    full_names = [] if group else [name for name in known if name.endswith(f".{last}")]
+    hint = f", did you mean {' or '.join(full_names)}?" if full_names else did_you_mean(key, known)
     whose = f"the {group}s have" if group in config.SINGLE else f"{group} has"
-    listed = f"\n{whose}: {', '.join(each.rpartition('.')[2] for each in same)}" if group and same else ""
+    names = ", ".join(name.rpartition(".")[2] for name in siblings)
+    listed = f"\n{whose}: {names}" if group and siblings else ""
     return f"there is no key {key!r}{hint}{listed}\n`backproof train --help` shows all keys"

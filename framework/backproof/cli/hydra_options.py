@@ -9,10 +9,16 @@ from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
 
+from backproof.app.single_run import PrepareRun
 from backproof.contracts.errors import UsageError
 
 #: Keys whose values are ids of runs: in quotes, since Hydra would read 437367e5 as a number.
 ID_KEYS = ("sweep.resume", "tracking.parent")
+
+#: Options of Hydra with which it does something else than a single run.
+NOT_A_RUN = ("multirun", "cfg", "info", "help", "hydra_help", "shell_completion", "experimental_rerun")
+#: Adds the callback that finds bad input before Hydra creates the folder of a single run.
+PREPARE = f"++hydra.callbacks.prepare_run._target_={PrepareRun.__module__}.{PrepareRun.__qualname__}"
 
 
 class _Parser:
@@ -52,6 +58,8 @@ def names() -> list[str]:
 def arrange(args: list[str]) -> list[str]:
     """Return the arguments as Hydra wants them: overrides first, then its options with their values.
 
+    A single run gets the callback PrepareRun.
+
     Raise UsageError for an option that Hydra does not have, and for a word that is not an override.
     """
     parser = _Parser()
@@ -73,9 +81,10 @@ def arrange(args: list[str]) -> list[str]:
         takes_choice = option.nargs == "?" and rest and rest[0] in (option.choices or ())
         if rest and (option.nargs is None or takes_choice):
             options.append(rest.popleft())
-    arranged = overrides + options
-    parser.parser.parse_args([word for word in arranged if word != "--version"])
-    return arranged
+    parsed = parser.parser.parse_args([word for word in overrides + options if word != "--version"])
+    if not any(getattr(parsed, command) for command in NOT_A_RUN):
+        overrides.append(PREPARE)
+    return overrides + options
 
 
 def _checked(override: str) -> str:

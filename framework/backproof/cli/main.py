@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import difflib
 import gc
 import os
 import sys
@@ -48,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     instruction = os.environ.get(completion.VARIABLE)
     try:
         if instruction is not None:
-            return completion.complete(commands.backproof, instruction)
+            from backproof.cli.shells import complete
+
+            return complete(commands.backproof, instruction)
         return _invoke(args)
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -81,6 +82,8 @@ def _usage(error: click.UsageError, args: Sequence[str]) -> str:
     context = error.ctx
     name = context.command.name if context is not None else next((arg for arg in args if arg in COMMANDS), None)
     if isinstance(error, click.NoSuchOption):
+        import difflib
+
         options = [option for param in context.command.params for option in param.opts] if context else []
         close = difflib.get_close_matches(error.option_name, options, n=1)
         hint = f", did you mean {close[0]}?" if close else ""

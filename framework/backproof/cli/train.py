@@ -15,7 +15,7 @@ from hydra.types import RunMode
 
 from backproof.app import config
 from backproof.app.session import Session, set_session
-from backproof.app.single_run import Rejected, run_single
+from backproof.app.single_run import PrepareRun, Rejected, run_single
 from backproof.app.ui_command import ui_command
 from backproof.cli.errors import explain
 from backproof.cli.hydra_options import arrange
@@ -43,6 +43,8 @@ def new_session() -> Generator[Session, None, None]:
     """Find the plugins and register them with Hydra; warnings about plugins are lines on stderr."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", PluginWarning)
+        # Hydra 1.4 warns of every class that a config names. This one is ours, named by `train` itself.
+        warnings.filterwarnings("ignore", message=rf".*{PrepareRun.__module__}.{PrepareRun.__name__}'")
         warnings.showwarning = _show_warning
         session = set_session(Session(registry()))
         config.register(session.plugins)

@@ -1,4 +1,4 @@
-"""Floor 5: `backproof ui`: MLflow's own UI on the runs of a folder, with the page that matters opened."""
+"""`backproof ui`: serve the MLflow UI on the runs of a folder, and print the address of the experiment."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from backproof.tracking.store import resolve_uri
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
-    # A worker for jobs of MLflow's that backproof does not use.
+    # A worker for MLflow's own jobs, which backproof does not use.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
-#: One worker answers in a tenth of the time of the default four, which share nothing.
+#: One worker answers ten times faster than the default four, which share no cache.
 MLFLOW_SERVER = (sys.executable, "-m", "mlflow", "server", "--workers", "1")
 
 
@@ -55,7 +55,7 @@ def _run(host: str, port: int, uri: str, store: Store) -> int:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        # The server has children of its own; as a group they can be ended together.
+        # The server starts child processes: a process group ends them together.
         start_new_session=True,
     )
     address = f"http://{host}:{port}/"
@@ -64,7 +64,7 @@ def _run(host: str, port: int, uri: str, store: Store) -> int:
             if not _up(server, address):
                 _, errors = server.communicate()
                 return print_error(f"the MLflow server did not start:\n{errors.strip()[-2000:]}", 1)
-            print(f"The runs:  {address}{_page(store)}\nEnd it with Ctrl-C.", flush=True)
+            print(f"The runs:  {address}{_page(store)}\nPress Ctrl-C to stop.", flush=True)
             server.communicate()
             return server.returncode
     except (KeyboardInterrupt, Terminated):
@@ -74,7 +74,7 @@ def _run(host: str, port: int, uri: str, store: Store) -> int:
 
 
 def _end(server: subprocess.Popen[str]) -> None:
-    """End the server and its children, with force if they take longer than some seconds."""
+    """End the server and its children; kill them if that takes longer than 5 s."""
     for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, number)
@@ -85,12 +85,12 @@ def _end(server: subprocess.Popen[str]) -> None:
 
 
 def _page(store: Store) -> str:
-    """The experiment's runs; on its first page the UI would show something else."""
+    """Return the address of the experiment's runs; the UI's first page shows something else."""
     return f"#/experiments/{store.experiment_id}/runs"
 
 
 def _up(server: subprocess.Popen[str], address: str) -> bool:
-    """Wait for the server's first answer; False where it ends before, or gives none within a minute."""
+    """Wait for the server's first answer. Return False if it exits before, or does not answer within a minute."""
     for _ in range(600):
         if server.poll() is not None:
             return False
@@ -103,7 +103,7 @@ def _up(server: subprocess.Popen[str], address: str) -> bool:
 
 
 def _free(host: str, first: int) -> int | None:
-    """The first port from `first` on that nothing listens on."""
+    """Return the first free port of 21 from `first` on, None if all are taken."""
     for port in range(first, first + 21):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

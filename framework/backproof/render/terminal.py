@@ -1,7 +1,8 @@
-"""Floor 4: what a person sees of a run on the terminal. No bar and no colours where stdout is no terminal."""
+"""Show runs on the terminal: results on stdout, progress on stderr. No progress bar or colours in a pipe."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from backproof.experiment import describe
@@ -17,28 +18,34 @@ if TYPE_CHECKING:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A rich console that leaves numbers uncoloured."""
+    """Return a rich console that does not colour numbers, and is quiet once a pipe is closed."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    class QuietConsole(Console):
+        def on_broken_pipe(self) -> None:
+            # rich would exit with 1, in the middle of a run. Go on: the run is recorded, only nobody watches.
+            self.quiet = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+    return QuietConsole(stderr=stderr, highlight=False, soft_wrap=True)
 
 
 def print_status(text: str) -> None:
-    """A line on a sweep as a whole."""
+    """Print a line about a sweep as a whole."""
     console().print(f"[bold]sweep   [/] {text}")
 
 
 class Terminal:
-    """Shows a run as it goes: what it is, the gradient check, a bar while it trains, the results."""
+    """Shows a run live: its data and network, the gradient check, a progress bar on stderr, the results."""
 
     def __init__(self, out: Console) -> None:
-        self.out = out
+        self.out, self.messages = out, console(stderr=True)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._epochs = 0
 
     def on_start(self, prepared: PreparedExperiment) -> None:
-        """Dataset, network and training, a line each."""
+        """Print dataset, network and training, a line each."""
         out, sizes = self.out, prepared.data.sizes
         parts = ", ".join(f"{name} {count:,}" for name, count in sizes.items() if count)
         self._epochs = prepared.experiment.train.epochs
@@ -47,30 +54,30 @@ class Terminal:
         out.print(f"[bold]training[/] {describe.training(prepared)}")
 
     def on_check(self, report: NetworkReport) -> None:
-        """One line once the fresh parameters are checked; the table comes with the results."""
+        """Print one line once the fresh parameters are checked; the table comes with the results."""
         self._stop()
         if len(report.sections) == 1:
             mark = "[green]✓[/]" if report.passed else "[bold red]✗[/]"
             self.out.print(f"[bold]gradient[/] {mark} {report.summary()}")
 
     def on_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
-        """Move the bar on."""
-        if not self.out.is_terminal:
+        """Advance the progress bar."""
+        if not self.messages.is_terminal:
             return
         if self._bar is None:
             self._bar = self._start()
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items() if not name.endswith("_std"))
+        text = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items() if not name.endswith("_std"))
         if self._task is not None:
-            self._bar.update(self._task, completed=epoch, metrics=shown)
+            self._bar.update(self._task, completed=epoch, metrics=text)
         if epoch == self._epochs:
             self._stop()
 
     def on_end(self, outcome: Result | Exception) -> None:
-        """Take the bar away; what the run came to is shown by `results`, or as an error."""
+        """Remove the progress bar; `results` or an error message follows."""
         self._stop()
 
     def close(self) -> None:
-        """The same, however the run ended."""
+        """Remove the progress bar, however the run ended."""
         self._stop()
 
     def _start(self) -> Progress:
@@ -83,7 +90,7 @@ class Terminal:
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[metrics]}"),
         )
-        bar = Progress(*columns, console=self.out, transient=True)
+        bar = Progress(*columns, console=self.messages, transient=True)
         bar.start()
         self._task = bar.add_task("", total=self._epochs, metrics="")
         return bar
@@ -94,7 +101,7 @@ class Terminal:
             self._bar = None
 
     def results(self, result: Result) -> None:
-        """The gradient check by tensor, and the metrics of each part."""
+        """Print the gradient check by tensor, and the metrics of each part of the data."""
         from backproof.render.check_tables import table
 
         if result.report is not None:
@@ -106,7 +113,7 @@ class Terminal:
 
 
 def _trained(result: Result) -> str:
-    """`trained 50 epochs in 0.31 s`, and which epochs were kept by early stopping."""
+    """Return `trained 50 epochs in 0.31 s`, and the epochs whose parameters early stopping kept."""
     epochs = int(result.epochs.max())
     line = f"trained {describe.counted(epochs, 'epoch')} in {result.seconds:.2f} s"
     if (result.best_epochs < result.epochs).any():
@@ -116,19 +123,19 @@ def _trained(result: Result) -> str:
     return line + (f"; mean ± standard deviation of {members} seeds" if members > 1 else "")
 
 
-#: How a line of a diagnosis is shown, by how it begins.
+#: Styles of the lines of a diagnosis, by their first word.
 STYLES = {"diagnosis:": "bold", "right": "green", "given": "red", "written:": "red", "located": "cyan"}
 
 
-def show_diagnosis(out: Console, found: Diagnosis) -> None:
-    """What is wrong, in lines that fit the terminal; 100 characters where there is none."""
+def show_diagnosis(out: Console, diagnosis: Diagnosis) -> None:
+    """Print a diagnosis, in lines that fit the terminal, or 100 characters in a pipe."""
     from rich.text import Text
 
     width = min(out.width, 100) if out.is_terminal else 100
     style = ""
     out.print()
-    for line in found.message(width).splitlines():
-        # A line that goes on is indented further than its first one.
+    for line in diagnosis.message(width).splitlines():
+        # Continuation lines are indented further than the first line.
         if not line.startswith(" " * 4):
             style = next((style for start, style in STYLES.items() if line.strip().startswith(start)), "")
         if line.strip()[:1].isdigit():
@@ -137,19 +144,19 @@ def show_diagnosis(out: Console, found: Diagnosis) -> None:
 
 
 def metrics_table(summary: dict[str, float]) -> Any:
-    """Rows loss, accuracy, ...; a column for each part of the data."""
+    """Return a table with a row per metric and a column per part of the data."""
     from rich import box
     from rich.table import Table
 
     parts = list(dict.fromkeys(name.partition("/")[0] for name in summary))
     names = list(dict.fromkeys(n.partition("/")[2] for n in summary if not n.endswith("_std")))
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    shown.add_column("")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
     for part in parts:
-        shown.add_column(part, justify="right")
+        table.add_column(part, justify="right")
     for name in names:
-        shown.add_row(name, *(_number(summary, f"{part}/{name}") for part in parts))
-    return shown
+        table.add_row(name, *(_number(summary, f"{part}/{name}") for part in parts))
+    return table
 
 
 def _number(summary: dict[str, float], name: str) -> str:
@@ -160,7 +167,7 @@ def _number(summary: dict[str, float], name: str) -> str:
 
 
 def short_result(result: Result) -> str:
-    """`val/accuracy 0.9694  0.4 s`: a run in a few words."""
+    """Return `val/accuracy 0.9694  0.4 s`: the objective and the time of a run."""
     name, _ = result.objective
     spread = result.summary.get(f"{name}_std")
     more = f" ± {spread:.2g}" if spread is not None else ""
