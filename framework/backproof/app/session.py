@@ -67,9 +67,13 @@ class Session:
             self._data[key] = experiment.load()
         return chosen, experiment.prepare(self.plugins, self._data[key])
 
-    def prepare_run(self, config: Any) -> PreparedRun:
-        """Build a composed config and open its store. Raise for whatever is wrong with it."""
+    def prepare_run(self, config: Any, folder: Path) -> PreparedRun:
+        """Build a composed config and open its store, if its run can write into `folder`.
+
+        Raise for whatever is wrong with the config.
+        """
         chosen, prepared = self.prepare(config)
+        writable(folder)
         return PreparedRun(chosen, prepared, self.store(chosen.tracking, chosen.outputs))
 
     def cache(self, point: str, chosen: Settings, prepared: PreparedExperiment) -> None:

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from backproof.app.session import Session, get_session, writable
+from backproof.app.session import Session, get_session
 from backproof.app.ui_command import ui_command
 from backproof.experiment.run import run
 from backproof.render.terminal import Terminal, console
@@ -43,18 +43,17 @@ class PrepareRun(Callback):
                 known.hydra.runtime.output_dir = str(folder)
             HydraConfig.instance().set_config(known)
             session = get_session()
-            prepared = session.prepare_run(without_hydra(known))
-            writable(folder)
-            session.single_run = prepared
+            session.single_run = session.prepare_run(without_hydra(known), folder)
         except Exception as error:
             raise Rejected(error) from error
 
 
 def run_single(session: Session, config: Any) -> None:
     """Run what `PrepareRun` has prepared, and show it; prepare it now if the config has no such callback."""
-    single, session.single_run = session.single_run or session.prepare_run(config), None
-    hydra, out, tracking = HydraConfig.get(), console(), single.settings.tracking
+    hydra, out = HydraConfig.get(), console()
     folder = Path(hydra.runtime.output_dir)
+    single, session.single_run = session.single_run or session.prepare_run(config, folder), None
+    tracking = single.settings.tracking
     terminal, surroundings = Terminal(out), environment()
     with Recording(
         single.prepared, tracking, single.store, folder, hydra.overrides.task, terminal, surroundings
