@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
-from backproof.render.text import MISSING, duration, elide_middle, number, one_line, pad
+from backproof.render.text import MISSING, duration, elide_middle, number, one_line, pad, shorten
 from backproof.sweeps.recorded import (
     RecordedSweep,
     command_words,
@@ -36,6 +36,9 @@ FORMATS = (TABLE, TSV, CSV, JSON)
 LIMIT = 20
 #: Columns for parameters in a table on a terminal.
 KEYS = 6
+ERROR, SHORTEST_ERROR = "error", 16
+#: Names that are longer are elided where other columns need the room.
+NAME_WIDTH = 24
 
 
 def find_sweep(store: Store, given: str) -> RunRecord:
@@ -76,8 +79,11 @@ def list_runs(
         _write([_record(run, keys, parent) for run in listed], form)
         return
     terminal = sys.stdout.isatty()
-    columns = _columns(listed, keys[:KEYS] if terminal else keys, objective, recorded)
-    print("\n".join(_table(columns, shutil.get_terminal_size().columns if terminal else None)))
+    columns = columns_of(listed, keys[:KEYS] if terminal else keys, objective, recorded)
+    lines = table(columns, shutil.get_terminal_size().columns if terminal else None)
+    if terminal and "NO_COLOR" not in os.environ:
+        lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
+    print("\n".join(lines))
     if len(listed) < len(shown) and terminal:
         print(f"{len(shown) - len(listed)} more: --limit 0", file=sys.stderr)
 
@@ -230,7 +236,7 @@ class Column:
         return max(pad(cell)[1] for cell in (self.head, *self.cells))
 
 
-def _columns(
+def columns_of(
     shown: Sequence[RunRecord], keys: Sequence[str], objective: Objective, sweep: RecordedSweep | None
 ) -> list[Column]:
     """Return all columns in their order."""
@@ -263,35 +269,44 @@ def _columns(
         Column("took", [duration(run.seconds) for run in shown], 3),
     ]
     if any(run.error for run in shown):
-        columns.append(Column("error", [one_line(run.error.partition("\n")[0]) for run in shown], 99))
+        columns.append(Column(ERROR, [one_line(run.error.partition("\n")[0]) for run in shown], 99))
     return columns
 
 
-def _table(columns: Sequence[Column], room: int | None) -> list[str]:
-    """Return aligned lines, as wide as `room` at most: columns are left out by priority, then names elided."""
-    chosen = list(columns)
-    if room is not None:
-        chosen = [column for column in columns if column.priority == 0]
-        for column in sorted((column for column in columns if column.priority), key=lambda each: each.priority):
-            if column.head == "error" or _total([*chosen, column]) <= room:
-                chosen.append(column)
-        chosen.sort(key=columns.index)
-        excess = _total([column for column in chosen if column.head != "error"]) - room
-        if excess > 0:
-            chosen = [
-                Column("name", [elide_middle(cell, max(8, column.width - excess)) for cell in column.cells])
-                if column.head == "name"
-                else column
-                for column in chosen
-            ]
+def table(columns: Sequence[Column], room: int | None) -> list[str]:
+    """Return aligned lines, at most `room` wide: columns are left out by priority, then names are elided.
+
+    The column of errors takes the room that the others leave.
+    """
+    chosen = list(columns) if room is None else _fitting(columns, room)
     lines = [
         "  ".join(pad(cell, column.width)[0] for cell, column in zip(row, chosen, strict=True)).rstrip()
         for row in zip(*([column.head, *column.cells] for column in chosen), strict=True)
     ]
-    if room is None:
-        return lines
-    lines = [pad(line, room, cut=True)[0].rstrip() for line in lines]
-    return lines if "NO_COLOR" in os.environ else [f"\x1b[1m{lines[0]}\x1b[0m", *lines[1:]]
+    return lines if room is None else [pad(line, room, cut=True)[0].rstrip() for line in lines]
+
+
+def _fitting(columns: Sequence[Column], room: int) -> list[Column]:
+    """Return the columns that there is room for, with names elided in the middle."""
+    # A long name makes room for other columns, and takes what they leave.
+    known = {column.head: column for column in columns}
+    known["name"] = _elided(known["name"], max(NAME_WIDTH, room // 3))
+    chosen = [column for column in known.values() if column.priority == 0]
+    optional = [column for column in known.values() if column.priority]
+    for column in sorted(optional, key=lambda column: column.priority):
+        if _total([*chosen, column]) <= room:
+            chosen.append(column)
+        elif column.head == ERROR and (left := room - _total(chosen) - 2) >= SHORTEST_ERROR:
+            chosen.append(Column(ERROR, [shorten(cell, left) for cell in column.cells], column.priority))
+    width = known["name"].width + room - _total(chosen)
+    heads = [column.head for column in columns]
+    fitting = sorted(chosen, key=lambda column: heads.index(column.head))
+    name = next(column for column in columns if column.head == "name")
+    return [_elided(name, max(8, width)) if column.head == "name" else column for column in fitting]
+
+
+def _elided(column: Column, width: int) -> Column:
+    return Column(column.head, [elide_middle(cell, width) for cell in column.cells], column.priority)
 
 
 def _total(columns: Sequence[Column]) -> int:
