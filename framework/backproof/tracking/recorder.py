@@ -66,7 +66,7 @@ class Recording:
         self.prepared, self.tracking, self.store, self.folder = prepared, tracking, store, folder
         self.overrides, self.shown, self.surroundings = overrides, shown, surroundings
         self.run: RunWriter | None = None
-        self._checks = 0
+        self._errors: list[float | None] = []  # of fresh parameters, then of trained ones
         self._report: NetworkReport | None = None
         self._closed = False
 
@@ -113,15 +113,13 @@ class Recording:
         self.shown.on_start(prepared)
 
     def on_check(self, report: NetworkReport) -> None:
-        """Record a gradient check: at step 0 of fresh parameters, at step 1 of trained ones."""
+        """Record a gradient check: its verdict now, its error at the end of the run."""
+        self._errors.append(report.log10_error)
         if self.run is not None:
-            error = report.log10_error
-            self.run.metrics({} if error is None else {Metric.CHECK: error}, step=self._checks)
             self.run.tags({Tag.GRADCHECK: Verdict.PASSED if report.passed else Verdict.FAILED})
             if not report.passed and (self._report is None or self._report.passed):
                 self.run.rename(describe.wrong_name(self.name))
         self._report = report
-        self._checks += 1
         self.shown.on_check(report)
 
     def on_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
@@ -155,6 +153,12 @@ class Recording:
         """The name of the run, as long as its gradient is not found to be wrong."""
         return self.tracking.run_name or describe.run_name(self.prepared)
 
+    def _write_errors(self, run: RunWriter) -> None:
+        """Write the errors of the checks, last: MLflow lists metrics in the order of their first values."""
+        for step, error in enumerate(self._errors):
+            if error is not None:
+                run.metrics({Metric.CHECK: error}, step=step)
+
     def _check_page(self, report: NetworkReport) -> str:
         """Return the check as a page; with maps of every entry (Matplotlib) if a gradient is wrong."""
         experiment = self.prepared.experiment
@@ -175,6 +179,7 @@ class Recording:
         if isinstance(error, Pruned):
             error.run_id = self.run.id
         try:
+            self._write_errors(self.run)
             self.run.tags(_tags(error))
             self.run.folder(self.folder)
         except TrackingError as lost:
