@@ -1,7 +1,8 @@
-"""Floor 1: the gradient checker. It sees functions of theta only: values, and a gradient that someone derived."""
+"""The gradient checker. It sees functions of theta only: values, and a gradient that someone derived."""
 
+from backproof.gradcheck.check import check, check_hessian
 from backproof.gradcheck.compare import Part, check_parts
-from backproof.gradcheck.function import check, check_elementwise, check_hessian
+from backproof.gradcheck.elementwise import check_elementwise
 from backproof.gradcheck.hessian import Product, check_products, hessian_vector_product
 from backproof.gradcheck.options import CheckOptions
 from backproof.gradcheck.precision import compare_dtypes

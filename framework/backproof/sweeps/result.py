@@ -157,7 +157,7 @@ class RunResult:
             "seconds": record.seconds,
             "run_id": record.id,
             "folder": record.tags.get(Tag.FOLDER, ""),
-            "gradcheck": {Verdict.PASSED: True, Verdict.FAILED: False}.get(record.gradcheck),
+            "gradcheck": {Verdict.PASSED: True, Verdict.FAILED: False, Verdict.UNTESTED: Verdict.UNTESTED}.get(record.gradcheck),
         }
         status = PRUNED if record.pruned else _STATES.get(record.status, RUNNING)
         return cls(planned, status, values, record.error, record, members)

@@ -117,8 +117,8 @@ class Recording:
         if self.run is not None:
             error = report.log10_error
             self.run.metrics({} if error is None else {Metric.CHECK: error}, step=self._checks)
-            self.run.tags({Tag.GRADCHECK: Verdict.PASSED if report.passed else Verdict.FAILED})
-            if not report.passed and (self._report is None or self._report.passed):
+            self.run.tags({Tag.GRADCHECK: report.status})
+            if report.failed and (self._report is None or not self._report.failed):
                 self.run.rename(describe.wrong_name(self.name))
         self._report = report
         self._checks += 1
