@@ -88,8 +88,8 @@ def check_hessian(
     """Compare second derivatives.
 
     With `hessian` (a function of theta, or the matrix (P, P) at theta) each of its rows is compared with the
-    derivative of the gradient. Without it, Hessian-vector products of the gradient are compared with second derivatives of the
-    loss, tensor by tensor, and w·Hu with u·Hw. theta and errors as in `check`.
+    derivative of the gradient. Without it, Hessian-vector products of the gradient are compared with second
+    derivatives of the loss, tensor by tensor, and w·Hu with u·Hw. theta and errors as in `check`.
     """
     function = Function(f, theta, grad, args, kwargs)
     loss, gradient = function.at_theta()

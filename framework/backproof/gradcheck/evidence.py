@@ -126,6 +126,20 @@ def _errors(sample: Sample, found: Evidence) -> Array:
     return (off / usual).reshape(sample.index.shape)
 
 
+def _factor(sample: Sample, found: Evidence) -> list[str]:
+    """Whether all of the gradient is the same multiple of what is expected."""
+    got, expected = found.got[sample.rows], found.expected[sample.rows]
+    if not (np.isfinite(got).all() and np.isfinite(expected).all()):
+        return []
+    known = np.abs(expected) > 1e-6 * np.abs(expected).max(initial=0.0)
+    if known.sum() < 2 or (np.abs(got[~known]) > 1e-6 * np.abs(got).max()).any():
+        return []
+    ratios = got[known] / expected[known]
+    if np.ptp(ratios) > 1e-5 * np.abs(ratios).max():
+        return []
+    return [f"every entry is {ratios.mean():.6g} times what is expected"]
+
+
 def _note(sample: Sample, found: Evidence, rows: list[int], status: str) -> str:
     """What a reader should know: about kinks, and the reason that most of the entries of the status have."""
     notes: list[str] = []
@@ -138,6 +152,8 @@ def _note(sample: Sample, found: Evidence, rows: list[int], status: str) -> str:
             f"{len(kinked)} of {of} entries lie on a kink: any slope between those on its two sides is right there "
             f"(kink: {listed})"
         )
+    if status == FAILED:
+        notes += _factor(sample, found)
     wanted = (FAILED,) if status == FAILED else (UNTESTED,) if status == UNTESTED else (NOTHING, PASSED)
     reasons = Counter(
         found.notes[row]

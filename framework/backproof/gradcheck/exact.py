@@ -46,7 +46,8 @@ def circle_slope(lines: Lines, row: int, noise: float) -> tuple[float, float]:
                 values = lines.values(np.full(POINTS, row), r * turns) - lines.origin[row]
         except Exception:  # noqa: BLE001 - as above
             return best
-        means = [float(np.real((values[::k] * turns[::k].conj()).mean())) / r for k in (1, 2)]
+        terms: Array = np.real(values * turns.conj())
+        means = [float(terms[::k].mean()) / r for k in (1, 2)]
         # Halving the points shows what is left out, at the order of its square root.
         error = abs(means[0] - means[1]) + 4 * noise / r
         if error < best[1]:

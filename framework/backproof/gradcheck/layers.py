@@ -43,9 +43,9 @@ def check_layer(
     extra     further keyword arguments of forward, a copy at every call
     names     of the inputs; by default those of forward's parameters
 
-    Where a gradient is wrong and the layer is one of the usual ones (affine, ReLU, softmax and hinge loss, batch and
-    layer norm, dropout, convolution, max-pooling, RNN and LSTM step, attention, embedding), the report names the mistake
-    if it is a common one: the place, the right formula, and a small example in integers.
+    Where a gradient is wrong and the layer is one of the usual ones (affine, ReLU, softmax and hinge loss, batch
+    and layer norm, dropout, convolution, max-pooling, RNN and LSTM step, attention, embedding), the report names
+    the mistake if it is a common one: the place, the right formula, and a small example in integers.
     """
     layer = Layer(forward, backward, inputs, dict(extra or {}), names)
     settings, rng = Settings(oracle, tolerance, noise), np.random.default_rng(seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -56,7 +56,9 @@ class ParameterLines:
         groups: Sequence[tuple[Array, Array]] = (),
     ) -> None:
         self.value, self.theta, self.entries, self.groups = value, theta, entries, groups
-        self._dense: list[tuple[Array, Array]] = [(index, v) for index, vectors in groups for v in vectors]
+        self._dense: list[tuple[Array, Array]] = []
+        for index, vectors in groups:
+            self._dense += [(index, vector) for vector in vectors]
         count = len(entries) + len(self._dense)
         self.origin = np.full(count, np.real(value(theta.copy())))
         self.usual = usual_size(theta)
@@ -77,8 +79,8 @@ class ParameterLines:
             if row < axes:
                 point[self.entries[row]] += step
             else:
-                index, v = self._dense[row - axes]
-                point[index] += step * v
+                group: tuple[Array, Array] = self._dense[row - axes]
+                point[group[0]] += step * group[1]
             value = self.value(point)
             out[i] = value if t.dtype.kind == "c" else np.real(value)
         return out
@@ -116,15 +118,17 @@ class ElementwiseLines:
             return found if t.dtype.kind == "c" else np.real(found).astype(np.float64)
         # One of the points may lie outside of the domain: then each is evaluated by itself.
         except Exception:  # noqa: BLE001
-            single: list[complex] = [self._single(points[i : i + 1]) for i in range(len(points))]
-            return np.array(single, t.dtype)
+            single: Array = np.empty(len(points), t.dtype)
+            for i in range(len(points)):
+                single[i] = self._single(points[i : i + 1])
+            return single
 
     def _single(self, point: Array) -> complex:
         try:
-            value = np.asarray(self.f(point))[0]
+            value: Any = np.asarray(self.f(point))[0]
         except Exception:  # noqa: BLE001 - outside of the domain there is no value
             return float("nan")
-        return value if np.iscomplexobj(point) else float(np.real(value))
+        return complex(value) if point.dtype.kind == "c" else float(np.real(value))
 
     def moved(self, rng: np.random.Generator) -> ElementwiseLines:
         """Return the points moved by their last bits."""

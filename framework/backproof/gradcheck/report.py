@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from backproof.contracts import Array
+from backproof.gradcheck import text
 from backproof.gradcheck.preconditions import Precondition, Summary, summarised
 from backproof.gradcheck.taylor import TaylorTest
 
@@ -111,7 +112,7 @@ class Section:
         return self.status in (PASSED, NOTHING)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GradcheckReport:
     """All sections of a check."""
 
@@ -123,6 +124,18 @@ class GradcheckReport:
     def passed(self) -> bool:
         """Whether the status is `passed` or `nothing to check`. Raises ValueError for an empty report."""
         return self.status in (PASSED, NOTHING)
+
+    def __repr__(self) -> str:
+        """Return a short table: `print(check(f, theta))`, and what pytest shows of `assert check(f, theta)`."""
+        return text.text(self) if self.sections else f"{type(self).__name__}(())"
+
+    def _repr_html_(self) -> str:
+        """Return the table as notebooks show it."""
+        return text.fragment(self)
+
+    def to_html(self, title: str = "Gradient check") -> str:
+        """Return the report as an HTML page that needs nothing else."""
+        return text.page(self, title)
 
     def __bool__(self) -> bool:
         """Whether the check passed, so that `assert check(f, theta)` means what it says."""

@@ -74,9 +74,7 @@ class Tree:
     def _collect(self, node: Any, given: Any, what: str, found: list[Array]) -> None:
         if isinstance(node, Leaf):
             if isinstance(given, Mapping):
-                raise ValueError(
-                    f"f must return as its gradient an array, as theta is, got {describe(given)}"
-                )
+                raise ValueError(f"f must return as its gradient an array, as theta is, got {describe(given)}")
             found.append(_leaf_gradient(node, given, f"{what} of {node.name}").ravel())
         elif isinstance(node, dict):
             self._collect_mapping(cast("dict[str, Any]", node), given, what, found)

@@ -37,8 +37,8 @@ def check_vjp(
 ) -> GradcheckReport:
     """Compare `vjp(dout, *inputs)`, the gradient of Σ dout·f(*inputs) by each input, with its derivative.
 
-    `dout` has the form of the outputs: an array, or a tuple of arrays. The vjp returns one gradient, or a tuple with
-    one for each input that is not integer.
+    `dout` has the form of the outputs: an array, or a tuple of arrays. The vjp returns one gradient, or a tuple
+    with one for each input that is not integer.
 
         assert check_vjp(np.tanh, lambda dout, x: dout * (1 - np.tanh(x) ** 2), x)
     """
@@ -156,8 +156,8 @@ def hessian_rows(function: Function, hessian: Callable[[Any], Any] | Any, seed: 
 
 
 class Inputs:
-    """The inputs of a function of several arguments. Arrays of integers, and whatever is no number, are passed on and
-    not differentiated by."""
+    """The inputs of a function of several arguments. Arrays of integers, and whatever is no number, are passed on
+    and not differentiated by."""
 
     def __init__(self, f: Callable[..., Any], inputs: Sequence[Any], names: Sequence[str] | None) -> None:
         if not inputs:
@@ -209,9 +209,9 @@ class Outputs:
     def __init__(self, given: Any) -> None:
         self.several = isinstance(given, tuple | list)
         parts = cast("Sequence[Any]", given) if self.several else [given]
-        self.shapes = [numbers(part, "the output").shape for part in parts]
-        self.ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes]).tolist()
-        self.size = self.ends[-1]
+        self.shapes: list[tuple[int, ...]] = [numbers(part, "the output").shape for part in parts]
+        self.ends: list[int] = np.cumsum([int(np.prod(shape)) for shape in self.shapes]).tolist()
+        self.size: int = self.ends[-1]
 
     def flat(self, given: Any) -> Array:
         """Return the numbers of outputs of this form."""
@@ -239,12 +239,13 @@ class Outputs:
 def _rows(outputs: Outputs, seed: int) -> list[tuple[str, Array]]:
     """The weights of the outputs to check with: one at a time, and random sums where they are many."""
     rng, size = np.random.default_rng(seed), outputs.size
-    chosen = np.arange(size) if size <= MOST_ROWS else np.sort(rng.choice(size, SAMPLED, replace=False))
+    chosen: Array = np.arange(size) if size <= MOST_ROWS else np.sort(rng.choice(size, SAMPLED, replace=False))
     rows: list[tuple[str, Array]] = []
     for i in chosen.tolist():
         weights = np.zeros(size)
         weights[i] = 1
-        at = ", ".join(map(str, np.unravel_index(i, outputs.shapes[0]))) if len(outputs.shapes) == 1 else str(i)
+        place = [int(k) for k in np.unravel_index(i, outputs.shapes[0])] if len(outputs.shapes) == 1 else [i]
+        at = ", ".join(map(str, place))
         rows.append((f"J[{at}]" if at else "J", weights))
     if size > MOST_ROWS:
         rows += [(f"sum {k + 1} of outputs", rng.standard_normal(size)) for k in range(SAMPLED)]
@@ -266,7 +267,10 @@ def _row_result(
     def gradient(at: Any) -> Any:
         return tree.build(weights @ matrix(at))
 
-    function = Function(lambda at: outputs.weighted(f(at), weights), x, gradient)
+    def loss(at: Any) -> complex:
+        return outputs.weighted(f(at), weights)
+
+    function = Function(loss, x, gradient)
     results = check_function(function, settings, seed=seed).results
     result = next((each for each in results if each.status == "failed"), results[0])
     return dataclasses.replace(result, part="jacobian", tensor=name)
@@ -283,13 +287,12 @@ def _parameter_names(f: Callable[..., Any], count: int) -> list[str]:
 
 
 def _differentiable(value: Any) -> bool:
-    """Whether a value holds numbers to differentiate by: a number, or a nest of arrays of which one is not integer."""
+    """Whether a value holds numbers to differentiate by: a number, or a nest of arrays that are not integer."""
     if isinstance(value, np.ndarray):
-        return cast("Array", value).dtype.kind == "f"
+        return _is_float_array(cast("Array", value))
     if isinstance(value, dict):
         items = cast("dict[str, Any]", value)
-        arrays = [part for part in items.values() if isinstance(part, np.ndarray)]
-        return bool(arrays) and len(arrays) == len(items) and all(_differentiable(part) for part in arrays)
+        return bool(items) and all(_is_float_array(part) for part in items.values())
     if isinstance(value, bool | str) or value is None:
         return False
     if isinstance(value, int):
@@ -298,6 +301,10 @@ def _differentiable(value: Any) -> bool:
         parts = cast("Sequence[Any]", value)
         return bool(parts) and all(_differentiable(part) for part in parts)
     return isinstance(value, float) or hasattr(value, "__array__") or hasattr(value, "dtype")
+
+
+def _is_float_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and cast("Array", value).dtype.kind == "f"
 
 
 def _same_form(given: Any, theta: dict[str, Any]) -> bool:
