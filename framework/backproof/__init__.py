@@ -26,7 +26,15 @@ if TYPE_CHECKING:
         Trace,
         hyper,
     )
-    from backproof.gradcheck import check, check_elementwise, check_hessian
+    from backproof.gradcheck import (
+        check,
+        check_elementwise,
+        check_hessian,
+        check_jacobian,
+        check_jvp,
+        check_layer,
+        check_vjp,
+    )
 
 __version__ = "0.1.0"
 
@@ -47,6 +55,10 @@ __all__ = [
     "check",
     "check_elementwise",
     "check_hessian",
+    "check_jacobian",
+    "check_jvp",
+    "check_layer",
+    "check_vjp",
     "hyper",
 ]
 

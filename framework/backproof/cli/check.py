@@ -105,10 +105,10 @@ def _show(settings: Settings, prepared: PreparedExperiment, report: Any) -> None
         out.print(f"  {line}")
     for note in check_tables.notes(report):
         out.print(f"[dim]{note}[/]")
-    mark = "[green]✓[/]" if report.passed else "[bold red]✗[/]"
+    mark = check_tables.MARKS[report.status]
     out.print(f"[bold]gradient[/] {mark} {report.summary()}")
     if not report.passed:
         # Not markup: the text of a derivation may hold brackets.
-        out.print(report.failure_message(), markup=False)
+        out.print(report.failure_message() or report.untested_message(), markup=False)
         if report.diagnosis is not None:
             show_diagnosis(out, report.diagnosis)

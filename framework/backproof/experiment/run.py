@@ -151,11 +151,11 @@ class _Point:
         prepared, before = self.prepared, self.report
         report = prepared.check_setup.check(theta, moment, before, every_entry=self.every_entry)
         # A failure before training has been diagnosed already.
-        if before is None or before.passed:
+        if before is None or not before.failed:
             report = prepared.check_setup.with_diagnosis(report)
         self.report = report
         self.observer.on_check(report)
-        if not report.passed and prepared.experiment.gradcheck.on_failure == "stop":
+        if report.failed and prepared.experiment.gradcheck.on_failure == "stop":
             raise GradcheckFailedError(report)
 
     def add_epoch(self, epoch: int, metrics: dict[str, Array]) -> None:

@@ -1,4 +1,4 @@
-"""Floor 1: the comparison of a hand-derived gradient with an oracle, tensor by tensor, and its tolerance.
+"""The comparison of a hand-derived gradient with an oracle, tensor by tensor, and its tolerance.
 
 The measure is the relative error by norm, ‖got − expected‖ / max(‖got‖, ‖expected‖), for each tensor by itself: a
 sum over all parameters would let a large tensor hide a small one, and entry by entry any rounding of an entry
@@ -32,7 +32,7 @@ from backproof.gradcheck.norms import ROUNDINGS, ratio, relative, rms, worst_ent
 from backproof.gradcheck.options import CheckOptions
 from backproof.gradcheck.oracles import Oracle, central_differences, complex_step
 from backproof.gradcheck.preconditions import Precondition
-from backproof.gradcheck.report import FAILED, PASSED, UNTESTED, Section, TensorResult
+from backproof.gradcheck.report import FAILED, NOTHING, PASSED, UNTESTED, Section, TensorResult
 
 #: A tolerance above this would let mistakes pass; the tensor is then untested.
 MOST_TOLERANCE = 1e-3
@@ -372,7 +372,7 @@ class _Tensor:
         if not np.isfinite(error):
             tolerance, status, note = options.tolerance, FAILED, "a number is not finite"
         elif size == 0:
-            status, note = UNTESTED, "the gradient is zero here"
+            status, note = self._without_slope()
         elif rounding > MOST_TOLERANCE and error <= tolerance:
             status, note = UNTESTED, "the gradient is as small as its rounding here"
         elif error > tolerance:
@@ -391,6 +391,21 @@ class _Tensor:
             scale=self.scale,
             note=note,
         )
+
+    def _without_slope(self) -> tuple[str, str]:
+        """Return the status and note of a gradient of zero beside a derivative of zero: there is nothing to check
+        where the value stays the same bit for bit however the tensor moves."""
+        rng = np.random.default_rng(0)
+        index = self.index.ravel()
+        sizes = np.where(self.theta[index] == 0, 1, self.theta[index])
+        points = np.repeat(self.theta[None], 5, axis=0)
+        for row, step in zip(points[1:], (1e-6, 1e-2, 1.0, 10.0), strict=True):
+            row[index] += step * sizes * rng.standard_normal(len(index))
+        # One at a time: a product of several rows may be rounded another way.
+        values = [np.array(self.part.value(row[None])) for row in points]
+        if all(np.array_equal(value, values[0]) for value in values):
+            return NOTHING, f"the {self.part.name} does not depend on it"
+        return UNTESTED, "the gradient is zero here"
 
     def _with_worst(self, result: TensorResult, entries: Array, expected: Array) -> TensorResult:
         worst = worst_entry(self.index, entries, self.got[entries], expected)

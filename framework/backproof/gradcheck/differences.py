@@ -1,4 +1,4 @@
-"""Floor 1: central differences that choose their own steps and know how wrong they may be."""
+"""Central differences that choose their own steps and know how wrong they may be."""
 
 from __future__ import annotations
 

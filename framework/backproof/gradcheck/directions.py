@@ -1,4 +1,4 @@
-"""Floor 1: directions in the space of the parameters, a range at a time."""
+"""Directions in the space of the parameters, a range at a time."""
 
 from __future__ import annotations
 

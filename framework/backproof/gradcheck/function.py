@@ -1,227 +1,187 @@
-"""Floor 1: `check(f, theta)`, the gradient check of any function, for tests and notebooks."""
+"""A user's function of a nest of parameters as a function of one flat vector, guarded outside of its domain."""
 
 from __future__ import annotations
 
-import dataclasses
+import sys
+import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 
 from backproof.contracts import Array
-from backproof.gradcheck.compare import Part, check_parts
-from backproof.gradcheck.differences import differences, measured_noise, smallest
-from backproof.gradcheck.hessian import check_products
-from backproof.gradcheck.options import CheckOptions
-from backproof.gradcheck.oracles import Dense, Values, complex_step
-from backproof.gradcheck.report import ALONE, GradcheckReport, Section
-from backproof.gradcheck.taylor import taylor_test
+from backproof.gradcheck.trees import Tree, describe, numbers
 
-COMPLEX, CENTRAL, AUTO = "complex_step", "central_differences", "auto"
+#: Seconds after which a check says how far it is, and again after every such time.
+SILENT = 10.0
 
 
-def check(
-    f: Callable[[Any], tuple[Any, Any]],
-    theta: Any,
-    *,
-    oracle: str = AUTO,
-    options: CheckOptions | None = None,
-    seed: int = 0,
-) -> GradcheckReport:
-    """Compare the gradient that `f(theta) -> (loss, gradient)` returns with the derivative of its loss.
+class Function:
+    """f and its claimed gradient at flat points (P,).
 
-    theta is an array or list of any shape, a number, or a dict of these by name; the gradient must be of the same
-    form. `oracle` is complex_step (exact, `f` must take complex numbers), central_differences, or auto: the complex
-    step where `f` takes complex numbers and agrees with central differences along a random direction. f is given
-    float64 numbers, or complex128, in copies of its own.
-
-        report = check(f, theta)
-        assert report.passed, report.failure_message()
-
-    Raises ValueError or TypeError where theta cannot be differentiated at, where what f returns has another form
-    than (a number, a gradient like theta), and where f writes into its theta.
+    At theta itself what f raises is raised. At other points f may leave its domain: an exception or a point out of
+    `bounds` gives NaN there. Values are multiplied by `scale`, a power of two, so that sums of their squares
+    neither overflow nor underflow.
     """
-    if oracle not in (COMPLEX, CENTRAL, AUTO):
-        raise ValueError(f"oracle must be {COMPLEX}, {CENTRAL} or {AUTO}, got {oracle!r}")
-    function = _Function(f, theta)
-    flat, value = function.theta, function.value
-    # What f cannot do is said here, before an oracle calls it.
-    value(flat[None])
-    function.gradient(flat)
-    obstacle = None if oracle == CENTRAL else _no_complex(value, flat, seed)
-    if oracle == COMPLEX and obstacle:
-        raise ValueError(f"f cannot be checked by the complex step: {obstacle}; take oracle={CENTRAL!r}")
-    exact = oracle != CENTRAL and not obstacle
-    part = Part("loss", value, function.gradient, exact)
-    section = check_parts([part], flat, function.tensors, options or CheckOptions(), moment="given", seed=seed)
-    direction = np.random.default_rng(seed).normal(0, 1, flat.shape)
-    direction *= np.where(flat == 0, smallest(flat), np.abs(flat))
-    with np.errstate(all="ignore"):
-        remainders = taylor_test(
-            lambda at: float(value(at[None])[0]),
-            function.gradient(flat),
-            flat,
-            direction,
-            noise=measured_noise(value, flat),
-        )
-    return GradcheckReport((dataclasses.replace(section, taylor=remainders),))
 
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        theta: Any,
+        grad: Callable[..., Any] | None = None,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        bounds: tuple[Any, Any] | None = None,
+        max_calls: int | None = None,
+    ) -> None:
+        for name, function in (("f", f), ("grad", grad)):
+            if not callable(function) and not (name == "grad" and function is None):
+                raise TypeError(f"{name} must be a function, got {describe(function)}")
+        self.f, self.grad, self.args, self.kwargs = f, grad, tuple(args), dict(kwargs or {})
+        self.tree = Tree(theta)
+        self.theta, self.tensors = self.tree.theta, self.tree.tensors
+        self.low, self.high = self._bounds(bounds)
+        self.max_calls, self.calls, self.scale, self.planned = max_calls, 0, 1.0, 0
+        self._began = self._shown = time.monotonic()
+        self._error: Exception | None = None
 
-def check_elementwise(
-    f: Callable[[Array], Array], df: Callable[[Array], Array], at: Any, *, oracle: str = AUTO
-) -> GradcheckReport:
-    """Compare df(a) with the derivative of f(a), a function that works element by element, at the points `at`.
+    @property
+    def exhausted(self) -> bool:
+        """Whether `max_calls` has been reached."""
+        return self.max_calls is not None and self.calls >= self.max_calls
 
-    check_elementwise(np.tanh, lambda a: 1 - np.tanh(a) ** 2, np.linspace(-3, 3, 61)).raise_if_failed()
-    """
-    return check(lambda a: (np.sum(f(a)), df(a)), at, oracle=oracle)
+    def at_theta(self) -> tuple[float, Array]:
+        """Return the loss and the claimed gradient (P,) at theta. Raises what f raises, and ValueError or TypeError
+        where what it returns has another form than (a number, a gradient like theta)."""
+        loss, gradient = self._both(self.theta)
+        return float(np.real(loss)), gradient
 
+    def set_scale(self, loss: float, gradient: Array) -> None:
+        """Choose the scale for a loss and a gradient at theta."""
+        largest = float(np.abs(gradient[np.isfinite(gradient)]).max(initial=0.0)) or abs(loss)
+        if not largest or not np.isfinite(largest):
+            return
+        exponent = float(np.clip(-np.floor(np.log2(largest)), -1000, 1000))
+        if np.isfinite(loss) and loss:
+            exponent = min(exponent, 600 - float(np.log2(abs(loss))))
+        self.scale = 2.0 ** float(np.clip(exponent, -1000, 1000))
 
-def check_hessian(
-    f: Callable[[Any], tuple[Any, Any]], theta: Any, *, options: CheckOptions | None = None, seed: int = 0
-) -> GradcheckReport:
-    """Compare Hessian-vector products of the gradient that `f(theta) -> (loss, gradient)` returns with second
-    derivatives of its loss, tensor by tensor, and look whether they are symmetric (`check_products`).
+    def value(self, at: Array) -> complex:
+        """Return the scaled loss at a point (P,); NaN where it has none. Complex points may raise."""
+        real = np.real(at)
+        if self.exhausted or (real < self.low).any() or (real > self.high).any() or not np.isfinite(real).all():
+            return float("nan")
+        if at.dtype.kind == "c":
+            return self._loss(at) * self.scale
+        try:
+            return self._loss(at) * self.scale
+        # Nobody asked for this point: whatever f raises, it is outside of its domain.
+        except Exception as error:  # noqa: BLE001
+            self._error = error
+            return float("nan")
 
-    theta and errors as in `check`. The products are taken by the complex step of the gradient, where f takes
-    complex numbers, and by differences of it otherwise; the results say which.
-    """
-    function = _Function(f, theta)
-    flat, value = function.theta, function.value
-    value(flat[None])
-    results = check_products(
-        value,
-        function.gradient,
-        flat,
-        function.tensors,
-        options or CheckOptions(),
-        complex_values=not _no_complex(value, flat, seed),
-        seed=seed,
-    )
-    return GradcheckReport((Section(ALONE, tuple(results)),))
-
-
-class _Function:
-    """f as a function of one flat vector, with what it takes and returns looked at."""
-
-    def __init__(self, f: Callable[[Any], tuple[Any, Any]], theta: Any) -> None:
-        self.f, self.named = f, isinstance(theta, Mapping)
-        given = dict(cast("Mapping[str, Any]", theta)) if self.named else {"theta": theta}
-        arrays = {name: _real(each, name) for name, each in given.items()}
-        self.tensors: dict[str, Array] = {}
-        start = 0
-        for name, each in arrays.items():
-            self.tensors[name] = np.arange(start, start + each.size).reshape(each.shape)
-            start += each.size
-        if not start:
-            raise ValueError("theta holds no number: there is nothing to differentiate by")
-        #: (P,) float64
-        self.theta = np.concatenate([each.ravel() for each in arrays.values()])
-
-    def value(self, points: Array) -> Array:
-        """(S,) losses at points (S, P)."""
-        with warnings.catch_warnings():
-            # f computes its gradient too, which may drop an imaginary part that nobody asks for.
-            if points.dtype.kind == "c":
-                warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
-            return np.array([self._loss(self._call(at)[0]) for at in points])
+    def values(self, points: Array) -> Array:
+        """Return the scaled losses (S,) at points (S, P)."""
+        return np.array([self.value(np.array(point)) for point in points])
 
     def gradient(self, at: Array) -> Array:
-        """(P,) of the dtype that f returns."""
-        given = self._call(at)[1]
-        if self.named != isinstance(given, Mapping):
-            expected = f"a dict with {', '.join(self.tensors)}" if self.named else "an array, as theta is"
-            raise ValueError(f"f must return as its gradient {expected}, got {type(given).__name__}")
-        found = dict(cast("Mapping[str, Any]", given)) if self.named else {"theta": given}
-        if set(found) != set(self.tensors):
+        """Return the claimed gradient (P,), scaled, of the dtype that f returns."""
+        gradient = self._both(at)[1]
+        return gradient * gradient.dtype.type(self.scale) if self.scale != 1 else gradient
+
+    def _both(self, at: Array) -> tuple[complex, Array]:
+        given = self._call(self.f, at)
+        self.calls += 1
+        if self.grad is None:
+            loss, gradient = self._pair(given)
+        else:
+            loss, gradient = given, self._call(self.grad, at)
+        number = self._number(loss)
+        flat = self.tree.flat(gradient)
+        if flat.dtype.kind == "c" and at.dtype.kind != "c":
+            if np.imag(flat).any():
+                raise ValueError(f"the gradient must be real at real parameters, got {flat.dtype}")
+            flat = np.real(flat)
+        if flat.dtype.kind in "biu":
+            flat = flat.astype(np.float64)
+        return number, flat
+
+    def _loss(self, at: Array) -> complex:
+        self._progress()
+        self.calls += 1
+        with warnings.catch_warnings():
+            # f may compute its gradient too, which may drop an imaginary part or be undefined at such a point.
+            warnings.simplefilter("ignore")
+            given = self.f(self.tree.build(at), *self.args, **self.kwargs)
+        return self._number(self._pair(given)[0] if self.grad is None else given)
+
+    def _call(self, function: Callable[..., Any], at: Array) -> Any:
+        """Return what a function returns at a point, which it must leave as it is."""
+        given = self.tree.build(at)
+        result = function(given, *self.args, **self.kwargs)
+        after = self.tree.flat(given, "theta")
+        if not np.array_equal(after, at, equal_nan=True) and not self._rounded(at, after):
+            name, index = self._name(int(np.flatnonzero(after != at)[0]))
             raise ValueError(
-                f"the gradient must have the tensors {', '.join(self.tensors)}, got {', '.join(map(str, found))}"
+                f"f wrote into its parameters, at {name}{index}: it must leave them as they are; "
+                "let it work on a copy"
             )
-        flat: list[Array] = []
-        for name, index in self.tensors.items():
-            each = _array(found[name], f"the gradient of {name}")
-            if each.shape != index.shape:
-                raise ValueError(f"the gradient of {name} must have its shape {index.shape}, got {each.shape}")
-            if each.dtype.kind == "c" and at.dtype.kind != "c":
-                raise ValueError(f"the gradient of {name} must be real at real parameters, got {each.dtype}")
-            flat.append(each.ravel())
-        return np.concatenate(flat)
+        return result
 
-    def _call(self, at: Array) -> tuple[Any, Any]:
-        """What f returns at a point, which it must leave as it is."""
-        given = {name: np.array(at[index]) for name, index in self.tensors.items()}
-        result: Any = self.f(dict(given) if self.named else given["theta"])
-        for name, index in self.tensors.items():
-            if not np.array_equal(given[name], at[index], equal_nan=True):
-                place = np.argwhere(given[name] != at[index])[0].tolist()
-                raise ValueError(
-                    f"f wrote into its parameters, at {name}{place}: it must leave them as they are; "
-                    f"let it work on a copy"
-                )
-        if not isinstance(result, tuple | list) or len(cast("tuple[Any, ...]", result)) != 2:
-            raise TypeError(f"f must return (loss, gradient), got {_what(result)}")
-        loss, gradient = cast("tuple[Any, Any]", result)
-        return loss, gradient
+    def _rounded(self, at: Array, after: Array) -> bool:
+        """Whether the parameters differ because a library holds them in a narrower dtype."""
+        return bool(np.array_equal(self.tree.flat(self.tree.build(at), "theta"), after, equal_nan=True))
 
-    def _loss(self, loss: object) -> complex:
-        number = _array(loss, "the loss")
+    def _name(self, entry: int) -> tuple[str, list[int]]:
+        name = next(name for name, index in self.tensors.items() if entry in index)
+        return name, np.argwhere(self.tensors[name] == entry)[0].tolist()
+
+    def _pair(self, given: Any) -> tuple[Any, Any]:
+        if isinstance(given, tuple | list) and len(cast("tuple[Any, ...]", given)) == 2:
+            loss, gradient = cast("tuple[Any, Any]", given)
+            return loss, gradient
+        alone = None if isinstance(given, tuple | list) else numbers_or_none(given)
+        hint = ""
+        if alone is not None and alone.size == 1:
+            hint = ": it returns the loss alone; return both, or pass the gradient as grad="
+        raise TypeError(f"f must return (loss, gradient), got {describe(given)}{hint}")
+
+    def _number(self, loss: Any) -> complex:
+        number = numbers(loss, "the loss")
         if number.size != 1:
             raise ValueError(
                 f"the loss must be one number, got an array of shape {number.shape}: sum it, or take its mean"
             )
         return number.item()
 
+    def _bounds(self, bounds: tuple[Any, Any] | None) -> tuple[Array, Array]:
+        sides: list[Array] = []
+        for given, default in zip(bounds or (None, None), (-np.inf, np.inf), strict=True):
+            if given is None or np.isscalar(given):
+                sides.append(np.full(len(self.theta), default if given is None else given, dtype=np.float64))
+            else:
+                sides.append(self.tree.flat(given, "the bound").astype(np.float64))
+        if (self.theta < sides[0]).any() or (self.theta > sides[1]).any():
+            raise ValueError("theta is outside of bounds")
+        return sides[0], sides[1]
 
-def _real(given: Any, name: str) -> Array:
-    """A tensor of theta in float64."""
-    array = _array(given, name)
-    if array.dtype.kind == "c":
-        raise ValueError(
-            f"{name} must be real, got {array.dtype}: pass its real and imaginary parts as two tensors"
-        )
-    array = array.astype(np.float64)
-    if not np.isfinite(array).all():
-        place = np.argwhere(~np.isfinite(array))[0].tolist()
-        raise ValueError(f"{name}{place} is {array[tuple(place)]}: theta must be finite")
-    return array
+    def _progress(self) -> None:
+        now = time.monotonic()
+        if now - self._shown > SILENT:
+            self._shown = now
+            spent, done = now - self._began, max(self.calls, 1)
+            total = f" of about {self.planned:,}" if self.planned > done else ""
+            left = f", about {spent / done * (self.planned - done):.0f} s left" if total else ""
+            print(
+                f"gradient check: {done:,}{total} calls of f in {spent:.0f} s{left}; max_calls= limits them",
+                file=sys.stderr,
+            )
 
 
-def _array(given: Any, what: str) -> Array:
-    """Numbers as an array."""
+def numbers_or_none(given: Any) -> Array | None:
+    """Return numbers as an array, None for anything else."""
     try:
-        array: Array = np.asarray(given)
-    except ValueError as error:
-        raise ValueError(f"{what} must be numbers in a regular shape: {error}") from None
-    if array.dtype.kind not in "biufc":
-        raise TypeError(f"{what} must be numbers, got {_what(given)}")
-    return array
-
-
-def _what(given: Any) -> str:
-    """`NoneType`, `a tuple of 3`, `an array of shape (3,)`."""
-    if isinstance(given, np.ndarray):
-        return f"an array of shape {cast('Array', given).shape}"
-    if isinstance(given, tuple):
-        return f"a tuple of {len(cast('tuple[Any, ...]', given))}"
-    return type(given).__name__
-
-
-def _no_complex(value: Values, theta: Array, seed: int) -> str:
-    """Why the complex step does not work on the function; nothing where it does. One that drops the imaginary part,
-    as `abs` does, gives a wrong slope without a word: the slope is compared with central differences."""
-    along = Dense(np.arange(len(theta)), np.random.default_rng(seed).standard_normal((1, len(theta))))
-    try:
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            # NumPy warns where an imaginary part is dropped; the slope shows it as well.
-            warnings.simplefilter("ignore")
-            exact = float(complex_step(value, theta, along)[0][0])
-    # A function for real numbers may raise anything at all when it meets complex ones.
-    except Exception as error:  # noqa: BLE001
-        return f"with complex numbers it raises {type(error).__name__}: {error}"
-    with np.errstate(all="ignore"):
-        rough = differences(value, theta, along)
-    slope, off = float(rough.values[0]), float(rough.errors[0])
-    if abs(exact - slope) <= 10 * off + 1e-6 * abs(slope):
-        return ""
-    return f"it gives the slope {exact:.6g} along a direction in which central differences give {slope:.6g}"
+        return numbers(given, "")
+    except (ValueError, TypeError):
+        return None

@@ -1,4 +1,4 @@
-"""Floor 1: second derivatives: Hessian-vector products of a hand-derived gradient, and their check."""
+"""Second derivatives: Hessian-vector products of a hand-derived gradient, and their check."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from backproof.gradcheck.directions import Dense
 from backproof.gradcheck.norms import ROUNDINGS, ratio, rms
 from backproof.gradcheck.options import CheckOptions
 from backproof.gradcheck.oracles import STEP, Values, central_differences, complex_step
-from backproof.gradcheck.report import FAILED, PASSED, UNTESTED, TensorResult
+from backproof.gradcheck.report import FAILED, NOTHING, PASSED, UNTESTED, TensorResult
 
 #: Numbers that are this much apart, relative to the larger one, are not both derivatives of the same gradient.
 AGREE = 1e-5
@@ -149,7 +149,8 @@ def _compared(
     if not np.isfinite(error):
         status, note = FAILED, "a number is not finite"
     elif whole == 0:
-        tolerance, status, note = options.tolerance, UNTESTED, "the second derivative is zero here"
+        # The slopes of the loss are the same bit for bit along the line.
+        tolerance, status, note = options.tolerance, NOTHING, "the second derivative is zero here"
     elif error > tolerance:
         status = FAILED
     elif rounding > MOST_TOLERANCE:

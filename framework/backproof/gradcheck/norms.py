@@ -1,4 +1,4 @@
-"""Floor 1: how far a gradient is from another one."""
+"""How far a gradient is from another one."""
 
 from __future__ import annotations
 

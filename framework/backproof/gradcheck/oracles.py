@@ -1,4 +1,4 @@
-"""Floor 1: derivatives of a function from its values alone, for many points at once.
+"""Derivatives of a function from its values alone, for many points at once.
 
 A value function takes (S, P), S parameter vectors, and returns (S,).
 """

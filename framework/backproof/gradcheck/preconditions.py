@@ -1,4 +1,4 @@
-"""Floor 1: what must hold so that a gradient check can show a mistake, and whether it did."""
+"""What must hold so that a gradient check can show a mistake, and whether it did."""
 
 from __future__ import annotations
 

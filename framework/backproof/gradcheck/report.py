@@ -1,13 +1,16 @@
-"""Floor 1: what a gradient check found, as data. It is shown by `render` and stored as JSON."""
+"""The result of a gradient check, as data."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
 from backproof.contracts import Array
+from backproof.gradcheck import text
 from backproof.gradcheck.preconditions import Precondition, Summary, summarised
 from backproof.gradcheck.taylor import TaylorTest
 
@@ -22,7 +25,18 @@ LOWER = "float64 gradient"
 #: The moment of what is no gradient by the parameters: the pieces of a network, checked by themselves.
 ALONE = "by itself"
 
-PASSED, FAILED, UNTESTED = "passed", "failed", "untested"
+PASSED, FAILED, UNTESTED, NOTHING = "passed", "failed", "untested", "nothing to check"
+
+
+class UntestedWarning(UserWarning):
+    """A gradient could not be tested."""
+
+
+def combined(statuses: Iterable[str]) -> str:
+    """Return the status of a whole from those of its parts: one failure fails it, one untested part leaves it
+    untested, and it passes if the rest holds at least one part that passed."""
+    found = set(statuses)
+    return next((status for status in (FAILED, UNTESTED, PASSED, NOTHING) if status in found), NOTHING)
 
 
 @dataclass(frozen=True)
@@ -46,13 +60,15 @@ class TensorResult:
     directions: int  # random directions checked beside them
     relative_error: float  # ‖got − expected‖ / max(‖got‖, ‖expected‖)
     tolerance: float
-    status: str  # passed | failed | untested
+    status: str  # passed | failed | untested | nothing to check
     norm: float  # ‖expected‖, or its estimate from the directions
     scale: float  # ‖gradient‖ at shuffled parameters: the size of the terms that may cancel in it
     worst: Entry | None = None
     note: str = ""
     #: |got − expected| of each entry over the root mean square of the tensor's; where all were compared.
     errors: Array | None = dataclasses.field(default=None, compare=False, repr=False)
+    #: The smallest relative error that the check would have shown; None where it is the tolerance.
+    resolution: float | None = None
 
     @property
     def name(self) -> str:
@@ -86,22 +102,79 @@ class Section:
     preconditions: tuple[Precondition, ...] = ()
 
     @property
+    def status(self) -> str:
+        """The status of all its results together."""
+        return combined(result.status for result in self.results)
+
+    @property
     def passed(self) -> bool:
-        return all(result.status != FAILED for result in self.results)
+        """Whether nothing failed and nothing was left untested."""
+        return self.status in (PASSED, NOTHING)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GradcheckReport:
     """All sections of a check."""
 
     sections: tuple[Section, ...]
+    #: Known mistakes that give the gradients that are wrong, in words.
+    findings: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether no tensor failed. Raises ValueError for an empty report, which has shown nothing."""
+        """Whether the status is `passed` or `nothing to check`. Raises ValueError for an empty report."""
+        return self.status in (PASSED, NOTHING)
+
+    def __repr__(self) -> str:
+        """Return a short table: `print(check(f, theta))`, and what pytest shows of `assert check(f, theta)`."""
+        return text.text(self) if self.sections else f"{type(self).__name__}(())"
+
+    def _repr_html_(self) -> str:
+        """Return the table as notebooks show it."""
+        return text.fragment(self)
+
+    def to_html(self, title: str = "Gradient check") -> str:
+        """Return the report as an HTML page that needs nothing else."""
+        return text.page(self, title)
+
+    def __bool__(self) -> bool:
+        """Whether the check passed, so that `assert check(f, theta)` means what it says."""
+        return self.passed
+
+    @property
+    def failed(self) -> bool:
+        """Whether a gradient is wrong."""
+        return self.status == FAILED
+
+    @property
+    def status(self) -> str:
+        """`passed`, `failed`, `untested` or `nothing to check`.
+
+        A tensor that was untested at one point and passed at another has been tested. A report in which there
+        was nothing to check in any tensor has shown nothing: it is untested. Raises ValueError for an empty report.
+        """
         if not self.sections:
             raise ValueError("a report without a section has checked nothing")
-        return all(section.passed for section in self.sections)
+        points: dict[tuple[str, str], set[str]] = {}
+        for section in self.sections:
+            for result in section.results:
+                points.setdefault((result.part, result.tensor), set()).add(result.status)
+        found = {
+            PASSED if PASSED in each and FAILED not in each else combined(each) for each in points.values()
+        }
+        return UNTESTED if found == {NOTHING} else combined(found)
+
+    @property
+    def untested(self) -> list[tuple[Section, TensorResult]]:
+        """The results that are untested, or had nothing to check in a report that shows nothing else."""
+        passed = {(r.part, r.tensor) for s in self.sections for r in s.results if r.status == PASSED}
+        return [
+            (section, result)
+            for section in self.sections
+            for result in section.results
+            if (result.status == UNTESTED or (result.status == NOTHING and not passed))
+            and (result.part, result.tensor) not in passed
+        ]
 
     @property
     def preconditions(self) -> list[Summary]:
@@ -127,7 +200,7 @@ class GradcheckReport:
             result.relative_error
             for section in self.sections
             for result in section.results
-            if result.oracle != LOWER and result.status != UNTESTED
+            if result.oracle != LOWER and result.status not in (UNTESTED, NOTHING)
         ]
         return max(errors, default=0.0)
 
@@ -135,7 +208,7 @@ class GradcheckReport:
     def log10_error(self) -> float | None:
         """The largest relative error as a power of ten, within LOG10_BOUNDS; None where nothing was compared."""
         results = [result for section in self.sections for result in section.results]
-        if all(result.status == UNTESTED for result in results):
+        if all(result.status in (UNTESTED, NOTHING) for result in results):
             return None
         low, high = LOG10_BOUNDS
         error = self.max_relative_error
@@ -148,6 +221,7 @@ class GradcheckReport:
         return {
             "schema": SCHEMA,
             "passed": self.passed,
+            "status": self.status,
             "max_relative_error": _plain(self.max_relative_error),
             "preconditions": [vars(each) for each in self.preconditions],
             "sections": [
@@ -167,13 +241,20 @@ class GradcheckReport:
         """One line: `passed: 8 comparisons of 4 tensors, largest relative error 6.1e-16`."""
         results = [result for section in self.sections for result in section.results]
         tensors = {result.tensor for result in results}
-        if not self.passed:
+        if self.failed:
             wrong = {result.tensor: None for _, result in self.failures}
             return f"failed: {', '.join(wrong)} of {len(tensors)} tensors"
-        untested = sum(result.status == UNTESTED for result in results)
-        if untested == len(results):
+        if not results:
+            return "nothing to check"
+        compared = [result for result in results if result.status == PASSED]
+        if not compared:
             return f"untested: none of {len(results)} comparisons could show a mistake"
-        left = f" ({untested} untested)" if untested else ""
+        if self.status == UNTESTED:
+            unknown = {result.tensor: None for _, result in self.untested}
+            return f"untested: {', '.join(unknown)} of {len(tensors)} tensors; the rest passed"
+        counts = {status: sum(result.status == status for result in results) for status in (UNTESTED, NOTHING)}
+        shown = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        left = f" ({shown})" if shown else ""
         return (
             f"passed: {len(results)} comparisons{left} of {len(tensors)} tensors, "
             f"largest relative error {self.max_relative_error:.1e}"
@@ -207,9 +288,27 @@ class GradcheckReport:
                 )
             if result.note:
                 lines.append(f"    {result.note}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.findings])
 
-    def raise_if_failed(self) -> None:
-        """Raise AssertionError with the failure message; for tests."""
-        if not self.passed:
+    def untested_message(self) -> str:
+        """Return which tensors could not be tested, and why. Empty where none is left untested."""
+        lines = {
+            f"{result.tensor}: the gradient of the {result.part} is untested: {result.note or 'nothing shows it'}"
+            for _, result in self.untested
+            if self.status == UNTESTED
+        }
+        return "\n".join(sorted(lines))
+
+    def raise_if_failed(self, untested: str = "error") -> None:
+        """Raise AssertionError with the failure message if a gradient is wrong; for tests.
+
+        untested   what an untested gradient does: "error" raises as well, "warn" warns, "ok" is silent
+        """
+        if untested not in ("error", "warn", "ok"):
+            raise ValueError(f"untested must be error, warn or ok, got {untested!r}")
+        if self.failed:
             raise AssertionError(self.failure_message())
+        if self.status == UNTESTED and untested == "error":
+            raise AssertionError(self.untested_message())
+        if self.status == UNTESTED and untested == "warn":
+            warnings.warn(self.untested_message(), UntestedWarning, stacklevel=2)

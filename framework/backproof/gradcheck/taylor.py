@@ -1,4 +1,4 @@
-"""Floor 1: the Taylor remainder test, which looks at the order of convergence and needs no tolerance."""
+"""The Taylor remainder test, which looks at the order of convergence and needs no tolerance."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from backproof.netcheck.diagnosis import Diagnosis
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NetworkReport(GradcheckReport):
     """A gradient check of a network, with the diagnosis of what is wrong if one was made."""
 

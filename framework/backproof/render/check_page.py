@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from backproof.gradcheck import ALONE, Section, TensorResult
+from backproof.gradcheck.report import FAILED, NOTHING, PASSED, UNTESTED
 from backproof.gradcheck.taylor import TaylorTest
 from backproof.netcheck.report import NetworkReport
 from backproof.render.svg import Scale, drawing, element, label, line, path
@@ -18,6 +19,8 @@ from backproof.render.templates import render, verbatim
 TEMPLATES = Path(__file__).with_name("templates")
 #: Okabe and Ito's colours, which the colour-blind can distinguish too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+
+MARKS = {PASSED: "✓", FAILED: "✗", UNTESTED: "?", NOTHING: "–"}
 
 
 def page(report: NetworkReport, title: str, facts: Sequence[tuple[str, str]], *, maps: bool = True) -> str:
@@ -35,6 +38,7 @@ def page(report: NetworkReport, title: str, facts: Sequence[tuple[str, str]], *,
         title=title,
         style=verbatim(TEMPLATES, "check.css"),
         report=report,
+        mark=MARKS[report.status],
         facts=facts,
         diagnosis=diagnosis,
         formulas=[compared(right, given or "") for right, given in pairs],

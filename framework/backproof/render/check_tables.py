@@ -5,12 +5,26 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from backproof.gradcheck.report import ALONE, FAILED, PASSED, GradcheckReport, Section, TensorResult
+from backproof.gradcheck.report import (
+    ALONE,
+    FAILED,
+    NOTHING,
+    PASSED,
+    UNTESTED,
+    GradcheckReport,
+    Section,
+    TensorResult,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-MARKS = {PASSED: "[green]✓[/]", FAILED: "[bold red]✗[/]"}
+MARKS = {
+    PASSED: "[green]✓[/]",
+    FAILED: "[bold red]✗[/]",
+    UNTESTED: "[yellow]?[/]",
+    NOTHING: "[dim]–[/]",
+}
 
 
 def tables(report: GradcheckReport) -> list[Table]:
@@ -111,6 +125,6 @@ def _compared(result: TensorResult) -> str:
 def _cell(result: TensorResult | None, *, short: bool) -> str:
     if result is None:
         return "-"
-    if result.status in MARKS:
+    if result.status in (PASSED, FAILED):
         return f"{result.relative_error:.{0 if short else 1}e} {MARKS[result.status]}"
-    return "[dim]zero[/]" if result.norm == 0 else f"[yellow]{result.status}[/]"
+    return "[dim]zero[/]" if result.status == NOTHING or result.norm == 0 else f"[yellow]{result.status}[/]"

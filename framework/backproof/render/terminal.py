@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from backproof.experiment import describe
 from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.run import Result
+from backproof.gradcheck.report import UNTESTED
 from backproof.netcheck.report import NetworkReport
+from backproof.render import check_tables
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,8 +59,10 @@ class Terminal:
         """Print one line once the fresh parameters are checked; the table comes with the results."""
         self._stop()
         if len(report.sections) == 1:
-            mark = "[green]✓[/]" if report.passed else "[bold red]✗[/]"
+            mark = check_tables.MARKS[report.status]
             self.out.print(f"[bold]gradient[/] {mark} {report.summary()}")
+            if report.status == UNTESTED:
+                self.out.print(f"[yellow]warning [/] {report.untested_message()}")
 
     def on_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
         """Advance the progress bar."""

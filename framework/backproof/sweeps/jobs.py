@@ -19,6 +19,7 @@ from backproof.app.session import Session, get_session
 from backproof.contracts.errors import TrackingError
 from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.run import Result, run_stack
+from backproof.gradcheck.report import UNTESTED
 from backproof.nn.training import Pruned
 from backproof.render.terminal import console, short_result
 from backproof.sweeps import yaml_file
@@ -162,7 +163,8 @@ def _told(recording: Recording, outcome: Result | Exception) -> dict[str, Any]:
         return told | {"metrics": outcome.metrics, "pruned": True, "seconds": ""}
     if isinstance(outcome, Exception):
         return told | {"error": f"{type(outcome).__name__}: {str(outcome).partition(chr(10))[0]}"}
-    passed = None if outcome.report is None else outcome.report.passed
+    report = outcome.report
+    passed = None if report is None else UNTESTED if report.status == UNTESTED else report.passed
     return told | {"metrics": outcome.summary, "seconds": outcome.seconds, "gradcheck": passed}
 
 

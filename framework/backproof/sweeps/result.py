@@ -30,6 +30,12 @@ from backproof.tracking.schema import Artifact, Metric, Status, Tag, Verdict
 TOP = 10
 DONE, FAILED, PRUNED, NOT_RUN = "done", "failed", "pruned", "not run"
 STOPPED, RUNNING = "stopped", "running"
+#: What a point holds of the verdict on its gradients.
+_CHECKED: dict[str, bool | str] = {
+    Verdict.FAILED: False,
+    Verdict.UNTESTED: Verdict.UNTESTED,
+    Verdict.PASSED: True,
+}
 _STATES = {Status.FINISHED: DONE, Status.FAILED: FAILED, Status.KILLED: STOPPED}
 
 
@@ -157,7 +163,7 @@ class RunResult:
             "seconds": record.seconds,
             "run_id": record.id,
             "folder": record.tags.get(Tag.FOLDER, ""),
-            "gradcheck": {Verdict.PASSED: True, Verdict.FAILED: False}.get(record.gradcheck),
+            "gradcheck": _CHECKED.get(record.gradcheck),
         }
         status = PRUNED if record.pruned else _STATES.get(record.status, RUNNING)
         return cls(planned, status, values, record.error, record, members)
@@ -276,7 +282,8 @@ class Point:
     def gradcheck(self) -> str:
         """The worst verdict among its runs."""
         verdicts = {run.values.get("gradcheck", None) for run in self.done}
-        return Verdict.FAILED if False in verdicts else Verdict.PASSED if True in verdicts else Verdict.SKIPPED
+        worst_first = (Verdict.FAILED, Verdict.UNTESTED, Verdict.PASSED)
+        return next((verdict for verdict in worst_first if _CHECKED[verdict] in verdicts), Verdict.SKIPPED)
 
     @property
     def seconds(self) -> float:

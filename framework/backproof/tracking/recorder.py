@@ -116,8 +116,8 @@ class Recording:
         """Record a gradient check: its verdict now, its error at the end of the run."""
         self._errors.append(report.log10_error)
         if self.run is not None:
-            self.run.tags({Tag.GRADCHECK: Verdict.PASSED if report.passed else Verdict.FAILED})
-            if not report.passed and (self._report is None or self._report.passed):
+            self.run.tags({Tag.GRADCHECK: report.status})
+            if report.failed and (self._report is None or not self._report.failed):
                 self.run.rename(describe.wrong_name(self.name))
         self._report = report
         self.shown.on_check(report)

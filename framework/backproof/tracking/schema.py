@@ -62,6 +62,7 @@ class Verdict:
 
     PASSED = "passed"
     FAILED = "failed"
+    UNTESTED = "untested"
     SKIPPED = "skipped"
 
 

@@ -1,0 +1,375 @@
+"""The verdict on each slope: what the oracles say, how wrong each may be, and what follows from all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from backproof.contracts import Array
+from backproof.gradcheck.exact import circle_slope, complex_slopes
+from backproof.gradcheck.ladder import FIRST, SAFETY, Ladder, Slopes
+from backproof.gradcheck.lines import EPS, Lines
+from backproof.gradcheck.report import FAILED, NOTHING, PASSED, UNTESTED
+
+AUTO, COMPLEX, CENTRAL = "auto", "complex_step", "central_differences"
+NAMES = {COMPLEX: "complex step", CENTRAL: "central differences"}
+#: Relative error that a slope may have beyond rounding.
+TOLERANCE = 1e-12
+#: An oracle that knows a slope no better than this, relative to its size, decides nothing.
+COARSEST = 2e-2
+#: Differences that are this good need no further steps.
+ENOUGH = 1e-7
+#: The accuracy that the values of an iterative function are believed to have: a smaller error may be theirs.
+ITERATIVE = 1e-2
+#: A rough gradient widens its own tolerance by no more than this.
+ROUGHEST = 1e-6
+#: Moves within the last bits of theta that show how rough a slope is, and the weight of what they show.
+MOVES, ROUGH = 4, 10.0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Slopes (S,) that someone derived."""
+
+    slopes: Array
+    #: What rounding in the gradient's own dtype may do to them.
+    rounding: Array
+    #: The usual size of such slopes, for those that are nearly zero.
+    usual: Array
+    #: The lines and the slopes where theta has moved by its last bits.
+    moved: Callable[[np.random.Generator], tuple[Lines, Array]]
+    #: Whether the number of iterations in f depends on theta.
+    iterates: Callable[[], bool]
+    #: The relative errors of the slope of a line at other points, as far as they can be had.
+    elsewhere: Callable[[int], list[float]] = field(default=lambda row: [])
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user asks for."""
+
+    oracle: str = AUTO
+    tolerance: float | None = None
+    noise: float | None = None
+
+
+@dataclass
+class Evidence:
+    """What is known of S slopes; arrays (S,)."""
+
+    got: Array
+    expected: Array
+    allowed: Array  # absolute
+    size: Array  # what errors are relative to
+    resolution: Array  # the relative error that would have shown
+    status: list[str]
+    oracle: list[str]
+    notes: list[str]
+    low: Array  # the slopes at a kink; NaN elsewhere
+    high: Array
+    bend: Array  # 1 where the slope jumps up at a kink, -1 where down, 0 elsewhere
+    why_not_complex: str = ""
+
+
+def judge(lines: Lines, claim: Claim, noise: Array, settings: Settings) -> Evidence:
+    """Return the verdict on each line. `noise` (S,) is that of the values."""
+    with np.errstate(all="ignore"):
+        return _Judge(lines, claim, noise, settings).evidence()
+
+
+class _Judge:
+    def __init__(self, lines: Lines, claim: Claim, noise: Array, settings: Settings) -> None:
+        self.lines, self.claim, self.settings = lines, claim, settings
+        self.noise = noise if settings.noise is None else np.maximum(noise, settings.noise)
+        self.got, S = claim.slopes, len(claim.slopes)
+        self.exact, self.why = np.full(S, np.nan), ""
+        if settings.oracle != CENTRAL:
+            self.exact, self.why = complex_slopes(lines)
+        self.rounding = TOLERANCE * np.abs(self.got) + claim.rounding
+        self.rough: dict[int, tuple[float, float]] = {}
+        self.found = Evidence(
+            self.got,
+            np.full(S, np.nan),
+            np.zeros(S),
+            np.ones(S),
+            np.full(S, np.inf),
+            [UNTESTED] * S,
+            [NAMES[CENTRAL]] * S,
+            [""] * S,
+            np.full(S, np.nan),
+            np.full(S, np.nan),
+            np.zeros(S),
+            self.why,
+        )
+        self._iterates: bool | None = None
+
+    def evidence(self) -> Evidence:
+        """Look at every line, closer where the first steps do not settle it."""
+        if self.settings.oracle == COMPLEX:
+            if self.why:
+                raise ValueError(
+                    f"f cannot be checked by the complex step: {self.why}; take oracle={CENTRAL!r}"
+                )
+            for row in range(len(self.got)):
+                self._by_complex_step_alone(row)
+            return self.found
+        rows = np.arange(len(self.got))
+        ladder = Ladder.of(self.lines, self.noise, self.lines.sizes)
+        for steps in (FIRST, slice(FIRST.stop, FIRST.stop + 3)):
+            ladder.climb(rows, steps)
+            rows = rows[~self._settled(ladder, rows)]
+            if not len(rows):
+                return self.found
+        ladder.climb(rows)
+        self._look_further(ladder, rows)
+        slopes = ladder.slopes(rows)
+        kinked, low, high, bends = slopes.kinks()
+        values, errors = slopes.best()
+        contradicted, exact_contradicted = (
+            slopes.contradict(self.got[rows]),
+            slopes.contradict(self.exact[rows]),
+        )
+        confirmed = slopes.confirm(self.exact[rows])
+        means, spreads = slopes.spread()
+        for i, row in enumerate(rows.tolist()):
+            self._size(row, values[i], errors[i], slopes, i)
+            if not np.isfinite(self.got[row]):
+                self._set(row, FAILED, values[i], 0.0, "a number is not finite")
+            elif self._constant(row, slopes, i):
+                continue
+            elif kinked[i]:
+                self.found.bend[row] = bends[i]
+                self._at_kink(row, float(low[i]), float(high[i]))
+            elif not np.isfinite(slopes.values[i]).any():
+                self._set(row, UNTESTED, np.nan, np.inf, "f can be evaluated at theta alone, not beside it")
+            else:
+                line = _Line(
+                    row,
+                    float(values[i]),
+                    float(errors[i]),
+                    bool(contradicted[i]),
+                    (float(means[i]), float(spreads[i])),
+                )
+                if self._complex_step_holds(line, bool(confirmed[i]), bool(exact_contradicted[i])):
+                    self._by_both(line, confirmed=bool(confirmed[i]))
+                else:
+                    self._by_differences(line)
+        return self.found
+
+    def _settled(self, ladder: Ladder, rows: Array) -> Array:
+        """Return which lines are settled: all oracles agree with the claim, and the differences are fine enough."""
+        slopes = ladder.slopes(rows)
+        values, errors = slopes.best()
+        got, exact = self.got[rows], self.exact[rows]
+        size = np.where(np.isfinite(got), np.maximum(np.abs(got), np.abs(values)), 0.0)
+        kinked = slopes.kinks()[0]
+        fine = (errors <= ENOUGH * size) & (size > 0) & ~kinked
+        agree = np.abs(got - values) <= errors + self.rounding[rows]
+        known = np.isfinite(exact)
+        exact_agrees = (np.abs(exact - values) <= SAFETY * errors + self.rounding[rows]) & (
+            np.abs(got - exact) <= self.rounding[rows]
+        )
+        done = fine & agree & (~known | exact_agrees)
+        for i in np.flatnonzero(done):
+            row = int(rows[i])
+            self._size(row, values[i], errors[i], slopes, int(i))
+            by = COMPLEX if known[i] else CENTRAL
+            allowed = self.rounding[row] + (0.0 if known[i] else errors[i])
+            self._set(row, PASSED, exact[i] if known[i] else values[i], allowed, "", by, errors[i])
+        return done
+
+    def _look_further(self, ladder: Ladder, rows: Array) -> None:
+        """Give parameters that are far smaller than the others wider steps where their own show nothing."""
+        sizes = ladder.sizes[rows]
+        _, errors = ladder.slopes(rows).best()
+        size = np.maximum(np.abs(self.got[rows]), self.claim.usual[rows])
+        far = np.where(errors > COARSEST / 4 * size, 0.3, 1e-3)
+        poor = rows[(errors > ENOUGH * size) & (sizes < far * self.lines.usual)]
+        if not len(poor):
+            return
+        wider_sizes = ladder.sizes.copy()
+        wider_sizes[poor] = self.lines.usual
+        wide = Ladder.of(self.lines, self.noise, wider_sizes)
+        wide.climb(poor)
+        _, wider = wide.slopes(poor).best()
+        _, own = ladder.slopes(poor).best()
+        better = poor[wider < own]
+        for name in ("sizes", "h", "plus", "minus"):
+            getattr(ladder, name)[better] = getattr(wide, name)[better]
+
+    def _size(self, row: int, value: float, error: float, slopes: Slopes, i: int) -> None:
+        """Set what errors on this line are relative to: the slope, or where it is nearly zero the usual one, or a
+        part of how much the values vary."""
+        varies = np.nanmax(np.abs(np.concatenate([slopes.right[i], slopes.left[i]])), initial=0.0)
+        known = abs(value) if np.isfinite(value) and error <= COARSEST * abs(value) else 0.0
+        floor = 1e-3 * varies if np.isfinite(varies) else 0.0
+        self.found.size[row] = max(abs(self.got[row]), known, self.claim.usual[row]) or floor or 1.0
+
+    def _set(
+        self,
+        row: int,
+        status: str,
+        expected: float,
+        allowed: float,
+        note: str = "",
+        oracle: str = CENTRAL,
+        unseen: float = 0.0,
+    ) -> None:
+        """Set a verdict. `unseen` is an error that the oracle itself may have without showing it."""
+        found = self.found
+        found.status[row], found.notes[row], found.oracle[row] = status, note, NAMES[oracle]
+        found.expected[row], found.allowed[row] = expected, allowed
+        found.resolution[row] = (allowed + unseen) / found.size[row]
+
+    def _constant(self, row: int, slopes: Slopes, i: int) -> bool:
+        """Set the verdict where the values are the same bit for bit at every step and the claim is zero."""
+        sides = np.concatenate([slopes.right[i], slopes.left[i]])
+        sides = sides[np.isfinite(sides)]
+        if self.got[row] != 0 or not len(sides) or sides.any():
+            return False
+        t = np.array([1.0, -1.0, 10.0, -10.0, 1e3]) * self.lines.sizes[row]
+        values = self.lines.values(np.full(len(t), row), t)
+        same = values[np.isfinite(values)] == self.lines.origin[row]
+        if same.all():
+            self._set(row, NOTHING, 0.0, 0.0, "f does not depend on it")
+        else:
+            self._set(row, PASSED, 0.0, 0.0, "f is constant here")
+        return True
+
+    def _at_kink(self, row: int, low: float, high: float) -> None:
+        self.found.low[row], self.found.high[row] = low, high
+        got, slack = float(self.got[row]), float(self.rounding[row])
+        right = low - slack <= got <= high + slack
+        nearest = min(max(got, low), high)
+        self.found.size[row] = max(abs(low), abs(high), abs(got))
+        self._set(row, PASSED if right else FAILED, nearest, slack, f"kink: {low:.6g} … {high:.6g}")
+
+    def _complex_step_holds(self, line: _Line, confirmed: bool, contradicted: bool) -> bool:
+        """Return whether the differences bear the complex step out."""
+        exact = float(self.exact[line.row])
+        if not np.isfinite(exact):
+            return False
+        near = abs(exact - line.value) <= SAFETY * line.error + 100 * EPS * abs(exact)
+        return not contradicted and (near or confirmed)
+
+    def _by_both(self, line: _Line, *, confirmed: bool) -> None:
+        """The verdict where the complex step and the differences agree."""
+        row, got, exact = line.row, float(self.got[line.row]), float(self.exact[line.row])
+        self.found.size[row] = size = max(float(self.found.size[row]), abs(exact))
+        unseen = min(line.error, 1e-4 * size) if confirmed else line.error
+        allowed = float(self.rounding[row]) + self._asked(size)
+        if abs(got - exact) > allowed:
+            allowed += self._roughness(row)
+        off = abs(got - exact)
+        circle, error = float("nan"), float("inf")
+        if unseen > COARSEST * size or (off > allowed and abs(got - line.value) <= line.error):
+            circle, error = circle_slope(self.lines, row, float(self.noise[row]))
+            if abs(circle - exact) <= error:
+                unseen = min(unseen, error)
+        if off <= allowed:
+            fine = allowed + unseen <= self._coarsest() * size
+            note = "" if fine else self._coarse(allowed + unseen, size)
+            self._set(row, PASSED if fine else UNTESTED, exact, allowed, note, COMPLEX, unseen)
+        elif abs(got - line.value) <= line.error + allowed and not (off > 2 * error and unseen <= error):
+            # The differences cannot tell the two apart, and no circle bears the complex step out.
+            fine = line.error + allowed <= self._coarsest() * size
+            note = "" if fine else self._coarse(line.error, size)
+            self._set(row, PASSED if fine else UNTESTED, exact, line.error + allowed, note, COMPLEX)
+        else:
+            self._reject(line, exact, allowed, COMPLEX)
+
+    def _by_differences(self, line: _Line) -> None:
+        """The verdict where there is no complex step, or the differences contradict it."""
+        row, got = line.row, float(self.got[line.row])
+        size = self.found.size[row]
+        extra = float(self.rounding[row]) + self._asked(size)
+        allowed = line.error + extra
+        if abs(got - line.value) > allowed:
+            allowed += self._roughness(row)
+        if abs(got - line.value) <= allowed:
+            fine = allowed <= self._coarsest() * size
+            note = "" if fine else self._coarse(allowed, size)
+            self._set(row, PASSED if fine else UNTESTED, line.value, allowed, note)
+            return
+        if line.contradicted:
+            self._reject(line, line.value, allowed, CENTRAL)
+            return
+        mean, spread = line.spread
+        if abs(got - mean) <= spread + extra <= self._coarsest() * size:
+            self._set(row, PASSED, mean, spread + extra)
+        else:
+            self._set(row, UNTESTED, line.value, allowed, self._coarse(abs(got - line.value), size))
+
+    def _reject(self, line: _Line, expected: float, allowed: float, oracle: str) -> None:
+        """Fail the claim, unless its error may be that of values which are accurate to so much only."""
+        row, got = line.row, float(self.got[line.row])
+        size = self.found.size[row]
+        error = abs(got - expected) / size
+        if error <= 0.2 and self._is_iterative():
+            accuracy = f"f looks accurate to about {error:.0e}: its number of iterations depends on theta"
+            if error <= ITERATIVE:
+                self._set(row, PASSED, expected, ITERATIVE * size, accuracy, oracle)
+                return
+            others = self.claim.elsewhere(row)
+            if not others or not all(0.5 * error <= other <= 2 * error for other in others):
+                self._set(row, UNTESTED, expected, allowed, f"{accuracy}; give noise= or tolerance=", oracle)
+                return
+        self._set(row, FAILED, expected, allowed, "", oracle)
+
+    def _by_complex_step_alone(self, row: int) -> None:
+        """The verdict by the complex step, on which the user insists."""
+        exact, got = float(self.exact[row]), float(self.got[row])
+        self.found.size[row] = max(abs(exact), abs(got), self.claim.usual[row]) or 1.0
+        allowed = float(self.rounding[row]) + self._asked(self.found.size[row])
+        if abs(got - exact) > allowed:
+            allowed += self._roughness(row)
+        if not np.isfinite(got) or not np.isfinite(exact):
+            self._set(row, FAILED, exact, allowed, "a number is not finite", COMPLEX)
+        elif got == exact == 0:
+            self._set(row, UNTESTED, exact, allowed, "the gradient is zero here", COMPLEX)
+        else:
+            self._set(row, PASSED if abs(got - exact) <= allowed else FAILED, exact, allowed, "", COMPLEX)
+
+    def _roughness(self, row: int) -> float:
+        """Return how far the slope moves when theta moves by its last bits."""
+        if not self.rough:
+            rng = np.random.default_rng(0)
+            exact, got = np.zeros(len(self.got)), np.zeros(len(self.got))
+            for _ in range(MOVES):
+                lines, slopes = self.claim.moved(rng)
+                got = np.fmax(got, np.abs(slopes - self.got))
+                if np.isfinite(self.exact).any():
+                    exact = np.fmax(exact, np.abs(complex_slopes(lines)[0] - self.exact))
+            self.rough = dict(enumerate(zip(exact.tolist(), got.tolist(), strict=True)))
+        exact, got = self.rough[row]
+        return ROUGH * exact + min(ROUGH * got, ROUGHEST * float(self.found.size[row]))
+
+    def _is_iterative(self) -> bool:
+        if self._iterates is None:
+            self._iterates = self.claim.iterates()
+        return self._iterates
+
+    def _asked(self, size: float) -> float:
+        return (self.settings.tolerance or 0.0) * size
+
+    def _coarsest(self) -> float:
+        return max(COARSEST, 2 * (self.settings.tolerance or 0.0))
+
+    def _coarse(self, error: float, size: float) -> str:
+        return (
+            f"the differences of f know the slope to {error / size:.0e} of its size only; "
+            "if f is noisy, give noise= or tolerance="
+        )
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What the differences say of one line."""
+
+    row: int
+    value: float
+    error: float
+    contradicted: bool
+    spread: tuple[float, float]

@@ -1,0 +1,157 @@
+"""Central differences over thirteen decades of step sizes, what they agree on, and the kinks that they meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from backproof.contracts import Array
+from backproof.gradcheck.lines import EPS, Lines
+
+#: Step sizes relative to the size of the parameters, from one to the next a factor of 4.
+STEPS = 2.0 ** np.arange(-3, -48, -2)
+#: The steps that a smooth function needs.
+FIRST = slice(1, 5)
+#: The weight of the rounding of f in an extrapolated difference.
+WEIGHT = 1.5
+#: Truncation is estimated as this many times what the last extrapolation changed.
+SAFETY = 3.0
+#: A wrong slope is off by the same amount, within this, at three steps that span a factor of 64 or more.
+PERSISTENT = 0.1
+WINDOWS = ((0, 2, 4), (0, 2, 3), (0, 1, 3))
+#: A jump of the slope that stays within this as the step shrinks is a kink.
+STEADY = 0.2
+
+
+@dataclass
+class Ladder:
+    """Values on S lines at plus and minus K steps, and the slopes that follow from them."""
+
+    lines: Lines
+    noise: Array  # (S,) of the values
+    sizes: Array  # (S,)
+    h: Array  # (S, K)
+    plus: Array
+    minus: Array
+
+    @classmethod
+    def of(cls, lines: Lines, noise: Array, sizes: Array) -> Ladder:
+        """Return a ladder on which nothing has been evaluated."""
+        shape = len(sizes), len(STEPS)
+        return cls(lines, noise, sizes, sizes[:, None] * STEPS, *(np.full(shape, np.nan) for _ in range(2)))
+
+    def climb(self, rows: Array, steps: slice = slice(None)) -> None:
+        """Evaluate the lines `rows` at those of the steps that have not been evaluated."""
+        for k in range(*steps.indices(len(STEPS))):
+            left = rows[np.isnan(self.plus[rows, k]) & np.isnan(self.minus[rows, k])]
+            if len(left):
+                self.plus[left, k] = self.lines.values(left, self.h[left, k])
+                self.minus[left, k] = self.lines.values(left, -self.h[left, k])
+
+    def slopes(self, rows: Array) -> Slopes:
+        """Return the slopes of some lines at every step."""
+        f0, h = self.lines.origin[rows, None], self.h[rows]
+        right, left = (self.plus[rows] - f0) / h, (f0 - self.minus[rows]) / h
+        central = (right + left) / 2
+        # At the edge of the domain there is one side only, and differences of first order.
+        alone = np.isnan(central).all(1, keepdims=True)
+        side = np.where(np.isfinite(right).any(1, keepdims=True), right, left)
+        D = np.where(alone, side, central)
+        first, second = np.where(alone, 4.0, 16.0), np.where(alone, 16.0, 256.0)
+        A = (first * D[:, 1:] - D[:, :-1]) / (first - 1)
+        B = (second * A[:, 1:] - A[:, :-1]) / (second - 1)
+        values, truncation = np.full_like(D, np.nan), np.full_like(D, np.inf)
+        values[:, 0] = D[:, 0]
+        values[:, 1:], truncation[:, 1:] = A, np.abs(A - D[:, 1:])
+        better = np.isfinite(B)
+        values[:, 2:] = np.where(better, B, values[:, 2:])
+        truncation[:, 2:] = np.where(better, np.abs(B - A[:, 1:]), truncation[:, 2:])
+        noise = self.noise[rows, None]
+        rounding = WEIGHT * noise / h + EPS * self.sizes[rows, None] / h * np.abs(values)
+        return Slopes(h, values, truncation, rounding, right, left, D, noise)
+
+
+@dataclass
+class Slopes:
+    """Slopes (S, K) at every step, extrapolated from the wider ones, and how wrong they may be."""
+
+    h: Array
+    values: Array
+    truncation: Array
+    rounding: Array
+    right: Array  # one-sided slopes
+    left: Array
+    plain: Array  # not extrapolated
+    noise: Array  # (S, 1)
+
+    def best(self) -> tuple[Array, Array]:
+        """Return the slope of each line and its error: from the step where it is least. Two neighbouring steps must
+        agree, since the least of many errors is a lucky one."""
+        values = self.values
+        apart = np.full_like(values, np.inf)
+        gap = np.abs(np.diff(values, axis=1))
+        apart[:, 1:] = np.where(np.isfinite(gap), gap, np.inf)
+        apart[:, :-1] = np.minimum(apart[:, :-1], np.where(np.isfinite(gap), gap, np.inf))
+        errors = SAFETY * self.truncation + self.rounding + apart
+        errors = np.where(np.isfinite(values) & np.isfinite(errors), errors, np.inf)
+        at = errors.argmin(1)
+        each = np.arange(len(values))
+        return values[each, at], errors[each, at]
+
+    def spread(self) -> tuple[Array, Array]:
+        """Return the mean of the four neighbouring slopes that agree best, and twice their spread."""
+        count = self.values.shape[1] - 3
+        runs = np.stack([self.values[:, i : i + count] for i in range(4)])
+        apart = runs.max(0) - runs.min(0) + self.rounding[:, 3:]
+        apart = np.where(np.isfinite(apart), apart, np.inf)
+        at, each = apart.argmin(1), np.arange(len(self.values))
+        return runs.mean(0)[each, at], 2 * apart[each, at]
+
+    def contradict(self, slope: Array) -> Array:
+        """Return where a slope (S,) is off by the same amount at three steps that are far apart, and by more than
+        rounding."""
+        off = self.values - slope[:, None]
+        usable = np.isfinite(off) & (np.abs(off) > SAFETY * self.rounding)
+        found = np.zeros(len(off), dtype=bool)
+        K = off.shape[1]
+        with np.errstate(all="ignore"):
+            for window in WINDOWS:
+                last = K - window[-1]
+                runs = np.stack([off[:, i : i + last] for i in window])
+                same = runs.max(0) - runs.min(0) <= PERSISTENT * np.abs(runs).min(0)
+                every = np.stack([usable[:, i : i + last] for i in window]).all(0)
+                found |= (same & every).any(1)
+        return found
+
+    def confirm(self, slope: Array, within: float = 1e-4) -> Array:
+        """Return where two neighbouring steps give the slope (S,), within a fraction of it."""
+        size = np.abs(slope)[:, None]
+        near = (np.abs(self.plain - slope[:, None]) <= within * size) & (size > 0)
+        return np.any(near[:, 1:] & near[:, :-1], axis=1)
+
+    def kinks(self) -> tuple[Array, Array, Array, Array]:
+        """Return where a line has a kink at t = 0, the lowest and highest slope that a gradient may have there, and
+        whether the slope jumps up (1) or down (-1).
+
+        The jump between the one-sided slopes of a smooth function shrinks with the step; that of a kink stays.
+        """
+        jump = self.right - self.left
+        size = np.nanmax(np.where(np.isfinite(jump), np.abs(jump), 0), axis=1)
+        low, high, bend = (np.zeros(len(jump)) for _ in range(3))
+        found = np.zeros(len(jump), dtype=bool)
+        for row in np.flatnonzero(size > 0):
+            # The narrowest steps at which the jump would be seen above the noise.
+            typical = float(np.nanmedian(np.abs(jump[row])))
+            sure = np.isfinite(jump[row]) & (20 * self.noise[row, 0] / self.h[row] <= typical)
+            steps = np.flatnonzero(sure)[-3:]
+            if len(steps) < 3:
+                continue
+            jumps = jump[row, steps]
+            if not (np.ptp(jumps) <= STEADY * np.abs(jumps).min() and np.abs(jumps).min() > 0):
+                continue
+            sides = np.stack([self.right[row, steps], self.left[row, steps]])
+            slack = float(np.ptp(sides, axis=1).max()) + 4 * self.noise[row, 0] / self.h[row, steps[0]]
+            found[row], low[row], high[row] = True, sides.min() - slack, sides.max() + slack
+            bend[row] = np.sign(jumps[-1])
+        return found, low, high, bend
