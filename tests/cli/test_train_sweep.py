@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from backproof.cli.main import main
 
@@ -29,9 +30,18 @@ class TestSweep:
             assert child.data.tags["backproof.sweep"] == parent.info.run_id
             assert len(client().get_metric_history(child.info.run_id, "train/loss")) >= 3
         assert len({r.data.tags["backproof.config_hash"] for r in children}) == 18
+        points = {}
+        for child in children:
+            point = child.data.params["activation"], child.data.params["optimizer"]
+            points.setdefault(point, {})[child.info.run_id] = child.data.metrics["val/accuracy"]
+        means = {point: np.mean([*values.values()]) for point, values in points.items()}
+        assert parent.data.metrics["best/val/accuracy"] == pytest.approx(max(means.values()), rel=1e-12)
+        # The model that is kept is of the best point, of the seed that is nearest to the mean.
         best = parent.data.tags["backproof.best_run"]
-        top = max(r.data.metrics["val/accuracy"] for r in children)
-        assert parent.data.metrics["best/val/accuracy"] == top
+        (point,) = [point for point, values in points.items() if best in values]
+        assert means[point] == pytest.approx(max(means.values()), rel=1e-12)
+        distances = {run: abs(value - means[point]) for run, value in points[point].items()}
+        assert distances[best] == pytest.approx(min(distances.values()), abs=1e-12)
         logged = [r.info.run_id for r in children if r.outputs and r.outputs.model_outputs]
         assert logged == [best]
 

@@ -89,7 +89,7 @@ class Study:
                 storage=storage,
                 study_name=STUDY,
                 load_if_exists=True,
-                directions=directions,
+                directions=[optuna.study.StudyDirection[direction.upper()] for direction in directions],
                 sampler=_sampler(options, options.seed),
                 pruner=pruner(options.pruner),
             )
