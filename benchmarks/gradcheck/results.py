@@ -139,7 +139,12 @@ def _verdicts(checkers: Sequence[Checker], trial: Trial, naming: Naming, times: 
             cells += [_accepts(trial, tally, dtype=dtype), _rejects(trial, tally, dtype=dtype)]
         named = _share(*_total(naming.singles.values())) if each.name == OURS else "–"
         rows.append([*cells, named, f"{1e3 * times[each.name]:.1f} ms"])
-    return _markdown(rows)
+    untested = [
+        f"{name} left {tally.untested_right} right and {tally.untested_wrong} wrong gradients untested."
+        for name, tally in trial.tallies.items()
+        if tally.untested_right or tally.untested_wrong
+    ]
+    return "\n\n".join([_markdown(rows), *untested])
 
 
 def _where(checkers: Sequence[Checker], trial: Trial) -> str:

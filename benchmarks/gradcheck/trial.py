@@ -21,6 +21,9 @@ class Tally:
 
     rejected: Counter[Key] = field(default_factory=Counter[Key])
     accepted: Counter[tuple[str, Key]] = field(default_factory=Counter[tuple[str, Key]])
+    #: How many right and how many wrong gradients it could not judge.
+    untested_right: int = 0
+    untested_wrong: int = 0
     #: What it got wrong, in words.
     errors: list[str] = field(default_factory=list[str])
 
@@ -44,7 +47,9 @@ def trial(checkers: Sequence[Checker], rights: int, wrongs: int, every: int = 1)
         key = _key(problem)
         found.right[key] += 1
         for name, check in checks.items():
-            if not check(problem.given(None)):
+            accepted = check(problem.given(None))
+            found.tallies[name].untested_right += accepted is None
+            if accepted is False:
                 found.tallies[name].rejected[key] += 1
                 found.tallies[name].errors.append(f"rejected the right gradient: {problem.label}")
     for problem in _counted(problems(wrongs, 1, every), "networks with mistakes"):
@@ -56,7 +61,9 @@ def trial(checkers: Sequence[Checker], rights: int, wrongs: int, every: int = 1)
             key = mistake, _key(problem)
             found.wrong[key] += 1
             for name, check in checks.items():
-                if check(problem.given(rule)):
+                accepted = check(problem.given(rule))
+                found.tallies[name].untested_wrong += accepted is None
+                if accepted:
                     found.tallies[name].accepted[key] += 1
                     off = f"off by {gap:.1e} of the gradient's norm"
                     found.tallies[name].errors.append(f"accepted: {mistake}: {problem.label}: {off}")

@@ -118,7 +118,7 @@ class GradcheckReport:
 
     sections: tuple[Section, ...]
     #: Known mistakes that give the gradients that are wrong, in words.
-    findings: tuple[str, ...] = ()
+    findings: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
 
     @property
     def passed(self) -> bool:

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from backproof.contracts import Activation, Array, Penalty
+from backproof.contracts import Array, Penalty
 from backproof.data import with_ones
 from backproof.gradcheck import ALONE, CheckOptions, Part, Section, TensorResult, check_parts, check_products
+from backproof.gradcheck.report import PASSED, UNTESTED
 from backproof.netcheck.kinks import describe_slope, one_sided_slopes, samples_on_kinks
 from backproof.netcheck.samples import draw_rows
 from backproof.nn.derivation import build_pass
@@ -23,6 +24,8 @@ USUAL, LARGE = np.linspace(-6.01, 6.02, 101), np.array([-31.7, -15.3, -9.1, 9.3,
 KINK_OFFSETS = (-1e-3, -1e-6, 1e-6, 1e-3)
 #: Standard deviations of the logits at which a loss is checked.
 LOGIT_SCALES = (0.1, 1.0, 10.0)
+#: The slopes of φ at its kinks as one tensor, and what the slopes on the two sides are off by.
+ON_KINKS, SIDE_ERROR = "φ'(a) on kinks", 1e-5
 
 
 class ComponentChecks:
@@ -52,7 +55,7 @@ class ComponentChecks:
         points = {
             "φ'(a)": np.concatenate([_without_kinks(USUAL, kinks), large]),
             "φ'(a) beside kinks": np.ravel(kinks[:, None] + np.array(KINK_OFFSETS)),
-            "φ'(a) on kinks": kinks,
+            ON_KINKS: kinks,
         }
         points = {name: values for name, values in points.items() if len(values)}
 
@@ -63,9 +66,24 @@ class ComponentChecks:
             return dphi(activation, a)
 
         section = self._check_function("activation", value, gradient, points, activation.complex_step)
-        slopes = gradient(kinks) if len(kinks) else ()
-        notes = tuple(_convention(activation, kink, slope) for kink, slope in zip(kinks, slopes, strict=True))
-        return dataclasses.replace(section, notes=notes)
+        slopes = gradient(kinks) if len(kinks) else kinks
+        sides = [one_sided_slopes(activation, kink) for kink in kinks]
+        between = [
+            low - SIDE_ERROR <= slope <= high + SIDE_ERROR
+            for slope, (low, high) in zip(slopes, sides, strict=True)
+        ]
+        notes = tuple(
+            describe_slope(kink, slope, *side, between=inside)
+            for kink, slope, side, inside in zip(kinks, slopes, sides, between, strict=True)
+        )
+        # A slope of zero has no size to compare with, but the slopes on the two sides of its kink bound it.
+        results = tuple(
+            dataclasses.replace(result, status=PASSED, note="between the slopes on the two sides")
+            if result.tensor == ON_KINKS and result.status == UNTESTED and all(between)
+            else result
+            for result in section.results
+        )
+        return dataclasses.replace(section, results=results, notes=notes)
 
     def check_loss(self) -> Section:
         """Check ∂Err/∂z of `gradient` at random logits of several scales."""
@@ -216,12 +234,6 @@ def _merged(sections: Iterable[Section]) -> Section:
         notes=tuple(dict.fromkeys(note for section in sections for note in section.notes)),
         preconditions=tuple(condition for section in sections for condition in section.preconditions),
     )
-
-
-def _convention(activation: Activation, kink: float, slope: float) -> str:
-    """Return `φ'(0) = 0, between the slopes on its two sides, 0 and 1`."""
-    low, high = one_sided_slopes(activation, kink)
-    return describe_slope(kink, slope, low, high, between=low - 1e-5 <= slope <= high + 1e-5)
 
 
 def _with_location(result: TensorResult, points: Array) -> TensorResult:
