@@ -16,10 +16,10 @@ ROOT = Path(__file__).parents[2]
 FORMS = {
     "activation": ("py", "np.add(slope, 1, slope)", "np.add(slope, 2, slope)"),
     "loss": ("py", "cached_scalar(1 / z.shape[1]", "cached_scalar(2 / z.shape[1]"),
-    "optimizer": ("py", "like(lr, grad)", "like(1.001 * lr, grad)"),
+    "optimizer": ("py", "as_dtype_of(lr, grad)", "as_dtype_of(1.001 * lr, grad)"),
     "schedule": ("py", "** self.power", "** (self.power + 1)"),
     "initializer": ("py", "limit = self.gain", "limit = 1.05 * self.gain"),
-    "penalty": ("py", "like(self.eps, work) ** 2", "like(self.eps, work)"),
+    "penalty": ("py", "as_dtype_of(self.eps, work) ** 2", "as_dtype_of(self.eps, work)"),
     "metric": ("py", "axis=-1) == y", "axis=-1) <= y"),
     "dataset": ("py", "np.pi * y", "3 * y"),
     "space": ("py", "range(1, depth + 1)", "range(1, depth)"),
@@ -154,9 +154,15 @@ def test_bad_input_is_one_block_and_writes_nothing(workdir, capsys, name):
     assert all(Path(each).read_text() == "mine" for each in there)
 
 
-@pytest.mark.parametrize("arguments", [[], ["activation"], ["activation", "bent", "--directory", "x"]])
-def test_missing_arguments_show_how_it_is_used(workdir, capsys, arguments):
-    with pytest.raises(SystemExit) as ended:
-        main(["new", *arguments])
-    assert ended.value.code == 2
-    assert "usage: backproof new" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "new needs KIND"),
+        (["activation"], "new needs NAME"),
+        (["activation", "bent", "--directory", "x"], "new has no option '--directory', did you mean --dir?"),
+    ],
+)
+def test_missing_arguments_show_how_it_is_used(workdir, capsys, arguments, problem):
+    assert main(["new", *arguments]) == 2
+    assert capsys.readouterr().err == f"backproof: {problem}\n`backproof new --help` shows how it is used\n"
+    assert not list(workdir.iterdir())

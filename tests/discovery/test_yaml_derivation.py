@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from backproof.discovery.yaml_derivation import derivation_of
 from backproof.experiment.run import GradcheckFailedError
-from backproof.formulas import FormulaError
+from backproof.formulas.errors import FormulaError
 
 from tests.helpers.experiments import experiment, run
 from tests.helpers.formulas import CS446, REG, TRACE, yaml_of

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from backproof.formulas import FormulaError, Rule, evaluate
+from backproof.formulas import evaluate
+from backproof.formulas.errors import FormulaError
 from backproof.formulas.indices import axes_of, tensors_of
+from backproof.formulas.rule import Rule
 from hypothesis import assume, given
 from hypothesis import strategies as st
 

@@ -1,7 +1,8 @@
 """Wrong index formulas are refused before anything is computed, with the position in the text."""
 
 import pytest
-from backproof.formulas import FormulaError, FormulasError, Rule
+from backproof.formulas.errors import FormulaError, FormulasError
+from backproof.formulas.rule import Rule
 
 from tests.helpers.formulas import CS446, only, refused
 

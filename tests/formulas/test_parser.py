@@ -1,7 +1,7 @@
 """Any text is parsed or refused with a position; trees print as on paper."""
 
 import pytest
-from backproof.formulas import FormulaError
+from backproof.formulas.errors import FormulaError
 from backproof.formulas.parser import parse
 from backproof.formulas.tree import Entry, Sum, children, free, to_text
 from hypothesis import assume, given

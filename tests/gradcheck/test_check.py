@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from backproof import check
 from backproof.gradcheck import (
     CheckOptions,
     GradcheckReport,
     Part,
-    check,
     check_parts,
     compare_dtypes,
     taylor_test,

@@ -6,7 +6,8 @@ import random
 import numpy as np
 import pytest
 from backproof.discovery.registry import registry
-from backproof.formulas import FormulasError, Rule
+from backproof.formulas.errors import FormulasError
+from backproof.formulas.rule import Rule
 from backproof.nn.derivation import member_trace
 from backproof.nn.mlp import MLP, Pass
 from hypothesis import strategies as st

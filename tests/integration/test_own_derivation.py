@@ -6,7 +6,7 @@ import sys
 import pytest
 from backproof.contracts.errors import InvalidValue, PluginError
 from backproof.discovery.registry import PluginWarning, registry
-from backproof.formulas import FormulaError
+from backproof.formulas.errors import FormulaError
 
 from tests.helpers.formulas import CS446, REG, yaml_of
 

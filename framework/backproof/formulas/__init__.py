@@ -6,14 +6,3 @@
 NumPy, and `rule` holds the formulas of a network. Nothing is evaluated as Python: a formula is parsed into a tree
 of the few elements that it may contain.
 """
-
-from backproof.formulas.errors import FormulaError, FormulasError
-from backproof.formulas.rule import Formula, FormulaDerivation, Rule
-
-__all__ = [
-    "Formula",
-    "FormulaDerivation",
-    "FormulaError",
-    "FormulasError",
-    "Rule",
-]

@@ -36,8 +36,8 @@ def test_it_keeps_the_contract_of_its_kind():
 def create(plugins: Registry, kind: str, name: str, folder: Path, *, code: bool = False) -> tuple[Path, Path]:
     """Write FOLDER/KIND/NAME.py and its test beside it; a derivation is index formulas, unless `code`.
 
-    Raises PluginError for a kind that there is not and for a name that cannot be one, or is taken; FileExistsError
-    for files that are there, which stay as they are; OSError where a file cannot be written.
+    Raise PluginError for an unknown kind, for a name that is taken or cannot be a plugin's, and for files that
+    exist or cannot be written; nothing is overwritten.
     """
     _check(plugins, kind, name)
     formulas = TEMPLATES / f"{kind}.yaml.txt"
@@ -46,7 +46,9 @@ def create(plugins: Registry, kind: str, name: str, folder: Path, *, code: bool 
     test = file.parent / f"test_{kind}_{name}.py"
     for each in (file.with_suffix(".py"), file.with_suffix(".yaml"), test):
         if each.exists():
-            raise FileExistsError(f"{each} is there already; nothing was written. Choose another name or --dir")
+            raise PluginError(
+                f"{each} is there already; nothing was written\nChoose another name, or another folder: --dir DIR"
+            )
     values = {
         "kind": kind,
         "name": name,
