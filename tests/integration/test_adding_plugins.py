@@ -80,8 +80,9 @@ def test_a_file_in_a_directory_trains_and_is_listed(folder):
     assert "arctan" in backproof("plugins").stdout
     assert "activation.stretch = 1.0" in backproof("plugins", "activation").stdout
     assert "arctan" in backproof("train", "--help").stdout
-    line = {"COMP_LINE": "backproof train activation=arc", "COMP_POINT": "30"}
-    assert backproof("-sc", "query=bash", env=line).stdout.split() == ["activation=arctan"]
+    # What the script of `backproof completion bash` asks.
+    question = {"_BACKPROOF_COMPLETE": "bash_complete", "COMP_WORDS": "backproof train activation=arc"}
+    assert backproof(env=question).stdout.split() == ["plain,activation=arctan"]
     assert "8 of 8 checks" in backproof("verify", "activation", "arctan").stdout
     assert "activation.stretch: got -1.0, expected > 0" in (
         backproof("train", "activation=arctan", "activation.stretch=-1", code=2).stderr
