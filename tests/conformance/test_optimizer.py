@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from backproof.conformance import optimizer as conformance
-from backproof.conformance.base import Check, ConformanceError
+from backproof.conformance.harness import Check
 from backproof.contracts import Array, Optimizer, as_dtype_of, hyper
+from backproof.contracts.errors import ConformanceError
 from backproof.discovery.registry import registry
 
 REG = registry()

@@ -6,8 +6,8 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from backproof.conformance import activation as conformance
-from backproof.conformance.base import ConformanceError
 from backproof.contracts import Activation
+from backproof.contracts.errors import ConformanceError
 from backproof.discovery.registry import registry
 from hypothesis import given
 from scipy import special

@@ -16,10 +16,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.datasets as sk
-from backproof.conformance.base import ConformanceError
 from backproof.conformance.dataset import CHECKS
 from backproof.contracts import CLASSIFICATION, MULTILABEL, REGRESSION, Dataset, DatasetLoader, hyper
-from backproof.contracts.errors import InvalidValue
+from backproof.contracts.errors import ConformanceError, InvalidValue
 from backproof.data import validate
 from omegaconf import OmegaConf
 from sklearn.utils import Bunch

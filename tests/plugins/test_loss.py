@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from backproof.conformance import loss as conformance
-from backproof.conformance.base import Check
+from backproof.conformance.harness import Check
 from backproof.contracts import CLASSIFICATION, MULTILABEL, REGRESSION, Array, Loss
 from backproof.discovery.registry import registry
 from hypothesis import given

@@ -9,8 +9,8 @@ import pytest
 from backproof.conformance import metric as metric_conformance
 from backproof.conformance import optimizer as conformance
 from backproof.conformance import schedule as schedule_conformance
-from backproof.conformance.base import ConformanceError
 from backproof.contracts import Metric, Optimizer, Schedule
+from backproof.contracts.errors import ConformanceError
 from backproof.discovery.registry import registry
 
 REG = registry()

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from backproof.conformance import penalty as conformance
-from backproof.conformance.base import Check, ConformanceError
+from backproof.conformance.harness import Check
 from backproof.contracts import Array, Penalty, hyper
+from backproof.contracts.errors import ConformanceError
 from backproof.discovery.registry import registry
 from sklearn.linear_model import ElasticNet, Lasso, Ridge
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from backproof.conformance import schedule as conformance
-from backproof.conformance.base import Check, ConformanceError
+from backproof.conformance.harness import Check
 from backproof.contracts import Schedule
+from backproof.contracts.errors import ConformanceError
 from backproof.discovery.registry import registry
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,44 +1,37 @@
-"""What every activation must keep: φ and φ' fit together, at kinks too, in any dtype and in a stack."""
+"""The checks of activations: φ and φ' agree, also at kinks, in every dtype and in a stack."""
 
 from __future__ import annotations
+
+import functools
 
 import numpy as np
 
 from backproof.conformance import numeric
-from backproof.conformance.base import Check, ConformanceError, require
-from backproof.contracts import Activation, Array, Plugin
+from backproof.conformance.harness import Checks, require_finite, require_slopes, require_untouched
+from backproof.contracts import Activation, Array
+from backproof.contracts.errors import require
+from backproof.experiment.stackable import DTYPES, require_members_alone
 
-#: Usual pre-activations, odd in number and none of them a likely kink.
+CHECKS = Checks(Activation)
+#: Usual pre-activations, odd in number; none of them is a likely kink.
 USUAL = np.linspace(-6.01, 6.02, 211)
-#: Dense enough to land on every likely kink, and between them.
+#: Dense enough to contain every likely kink, and points between them.
 GRID = np.linspace(-10, 10, 20_001)
 LARGE = np.array([-1e4, -700.3, -90.1, -31.7, 31.9, 90.3, 700.9, 1e4])
-#: A jump, in parts of the greatest slope.
+#: The smallest jump of a slope that counts as a kink, as a fraction of the greatest slope.
 JUMP = 1e-4
 
 
-def _activation(plugin: Plugin) -> Activation:
-    if not isinstance(plugin, Activation):
-        raise ConformanceError(f"expected an Activation, got {type(plugin).__name__}")
-    return plugin
-
-
 def value(activation: Activation, a: Array) -> Array:
-    """φ(a) in an array of its own, NaN where `forward` writes nothing."""
+    """Return φ(a) in a new array, NaN where `forward` writes nothing."""
     out = np.full_like(a, np.nan)
     activation.forward(a.copy(), out)
     return out
 
 
 def slope(activation: Activation, a: Array) -> Array:
-    """φ'(a) as `backward` has it."""
+    """Return φ'(a) by `backward`."""
     return _backward(activation, a, value(activation, a), np.ones_like(a))
-
-
-def derivative(activation: Activation, a: Array) -> Array:
-    """φ'(a) from φ alone, by the complex step, or by central differences where φ has no complex form."""
-    by = numeric.complex_step if activation.complex_step else numeric.central
-    return by(lambda a: value(activation, a), a)
 
 
 def _backward(activation: Activation, a: Array, h: Array, grad: Array) -> Array:
@@ -47,8 +40,20 @@ def _backward(activation: Activation, a: Array, h: Array, grad: Array) -> Array:
     return grad
 
 
+def _results(activation: Activation, a: Array) -> dict[str, Array]:
+    """Return φ(a), and φ'(a) unless a is complex, by their names."""
+    results = {"φ": value(activation, a)}
+    return results if a.dtype.kind == "c" else results | {"φ'": slope(activation, a)}
+
+
+def _derivative(activation: Activation, a: Array) -> tuple[Array, Array]:
+    """Return φ'(a) from φ alone, and its error; by central differences where φ has no complex form."""
+    oracle = numeric.complex_step if activation.complex_step else numeric.central
+    return oracle(lambda a: value(activation, a), a)
+
+
 def _off_kinks(activation: Activation, a: Array) -> Array:
-    """Those of a that are no kink; further from one than the differences reach, where these are used."""
+    """Return those of a that are no kinks; where differences are used, those that are far enough from one."""
     reach = 1e-10 if activation.complex_step else 2e-3
     near = np.zeros(a.shape, dtype=bool)
     for kink in activation.kinks:
@@ -57,39 +62,38 @@ def _off_kinks(activation: Activation, a: Array) -> Array:
 
 
 def _large(activation: Activation) -> Array:
-    """Those of LARGE where φ has to be finite: on a side where it does not grow exponentially."""
+    """Return those of LARGE where φ must be finite: on a side where it does not grow exponentially."""
     with np.errstate(all="ignore"):
         below, above = np.abs(value(activation, np.array([-40.0, 40.0]))) > 1e12
     return LARGE[~np.where(LARGE < 0, below, above)]
 
 
 def _steepest(activation: Activation) -> float:
-    """The greatest slope of φ at usual numbers: what an error of φ' is small or large beside."""
-    return float(np.abs(derivative(activation, USUAL)).max())
+    """Return the greatest slope of φ at usual numbers, the scale for errors of φ'."""
+    return float(np.abs(_derivative(activation, USUAL)[0]).max())
 
 
-def check_derivative(plugin: Plugin) -> None:
-    """Backward multiplies by the derivative of forward, at usual and at large numbers and beside kinks."""
-    activation = _activation(plugin)
+def _dtypes(activation: Activation) -> tuple[type[np.inexact], ...]:
+    return (*DTYPES, np.complex128) if activation.complex_step else DTYPES
+
+
+@CHECKS.add
+def check_derivative(activation: Activation) -> None:
+    """Backward multiplies by the derivative of forward, at usual and at large numbers and next to kinks."""
     tolerance = 1e-12 if activation.complex_step else 1e-8
     large = _large(activation)
     beside = [kink + side for kink in activation.kinks for side in (-1e-6, -1e-9, 1e-9, 1e-6)]
-    usual = np.concatenate([USUAL, GRID, beside])
-    # Where a large number gives no number, check_large says so.
-    for a in (_off_kinks(activation, usual), large[np.isfinite(value(activation, large))]):
-        got, expected = slope(activation, a), derivative(activation, a)
-        allowed = tolerance * (_steepest(activation) + np.abs(expected))
-        wrong = np.flatnonzero(~(np.abs(got - expected) <= allowed))
-        if len(wrong):
-            at = wrong[np.argmax(np.nan_to_num(np.abs(got - expected)[wrong], nan=np.inf))]
-            raise ConformanceError(
-                f"φ'({a[at]:g}): backward gives {got[at]:.15g}, φ has the slope {expected[at]:.15g}"
-            )
+    usual = _off_kinks(activation, np.concatenate([USUAL, GRID, beside]))
+    # A large number at which φ is not finite is reported by check_large.
+    for a in (usual, large[np.isfinite(value(activation, large))]):
+        expected, errors = _derivative(activation, a)
+        allowed = tolerance * (_steepest(activation) + np.abs(expected)) + errors
+        require_slopes(slope(activation, a), expected, allowed, "φ", lambda j, a=a: f"φ'({a[j]:g})")
 
 
-def check_multiplies(plugin: Plugin) -> None:
-    """Backward multiplies what is in `grad`, a NaN or a zero too, and nothing else is in it afterwards."""
-    activation = _activation(plugin)
+@CHECKS.add
+def check_multiplies(activation: Activation) -> None:
+    """Backward multiplies what is in `grad`, also a NaN or a zero, and writes nothing else into it."""
     weights = np.random.default_rng(0).standard_normal(USUAL.shape)
     weights[::7] = 0
     grad = _backward(activation, USUAL, value(activation, USUAL), weights.copy())
@@ -100,34 +104,29 @@ def check_multiplies(plugin: Plugin) -> None:
     require(np.isnan(grad).all(), "backward must leave NaN in `grad` as NaN, also where φ' is 0")
 
 
-def check_inputs(plugin: Plugin) -> None:
+@CHECKS.add
+def check_inputs(activation: Activation) -> None:
     """`a` and `h` are left as they are."""
-    activation = _activation(plugin)
-    for dtype in (np.float32, np.float64, *([np.complex128] if activation.complex_step else [])):
+    for dtype in _dtypes(activation):
         a = USUAL.astype(dtype)
-        h, work = np.empty_like(a), (np.empty_like(a), np.empty_like(a))
-        activation.forward(a, h)
-        require(np.array_equal(a, USUAL.astype(dtype)), f"forward must leave `a` as it is in {a.dtype}")
-        if a.dtype.kind == "c":
-            continue  # backward is never given complex numbers
-        kept = h.copy()
-        activation.backward(a, h, np.ones_like(a), work)
-        same = np.array_equal(a, USUAL.astype(dtype)) and np.array_equal(h, kept)
-        require(same, f"backward must leave `a` and `h` as they are in {a.dtype}")
+        h, grad, work = np.empty_like(a), np.ones_like(a), (np.empty_like(a), np.empty_like(a))
+        require_untouched(f"forward in {a.dtype}", activation.forward, a, h, a=a)
+        if a.dtype.kind != "c":  # backward is never given complex numbers
+            require_untouched(f"backward in {a.dtype}", activation.backward, a, h, grad, work, a=a, h=h)
 
 
-def check_kinks(plugin: Plugin) -> None:
+@CHECKS.add
+def check_kinks(activation: Activation) -> None:
     """At a declared kink the slope jumps, and backward gives a subgradient; nowhere else does it jump."""
-    activation = _activation(plugin)
     size = JUMP * _steepest(activation)
     for kink in activation.kinks:
         _check_kink(activation, kink, size)
     torn = numeric.jumps(lambda a: value(activation, a), GRID, size)
     require(not len(torn), f"φ must be continuous, but it jumps or is NaN near {torn[:1]}")
-    for place in numeric.jumps(lambda a: slope(activation, a), GRID, size):
+    for point in numeric.jumps(lambda a: slope(activation, a), GRID, size):
         require(
-            any(abs(place - kink) < 1e-6 for kink in activation.kinks),
-            f"φ' jumps or is NaN near {place:.9g}, which is not among the declared kinks {activation.kinks}",
+            any(abs(point - kink) < 1e-6 for kink in activation.kinks),
+            f"φ' jumps or is NaN near {point:.9g}, which is not among the declared kinks {activation.kinks}",
         )
 
 
@@ -138,26 +137,26 @@ def _check_kink(activation: Activation, kink: float, size: float) -> None:
         abs(left - right) > size,
         f"{kink:g} is declared a kink, but the slope of φ is {left:g} before it and {right:g} after",
     )
-    own = float(slope(activation, at)[0])
-    # The differences know the slopes to about 1e-8.
+    convention = float(slope(activation, at)[0])
+    # The one-sided slopes are known to about 1e-8.
     require(
-        min(left, right) - size / 100 <= own <= max(left, right) + size / 100,
-        f"φ'({kink:g}) = {own:g} is no subgradient: it must lie between {left:g} and {right:g}",
+        min(left, right) - size / 100 <= convention <= max(left, right) + size / 100,
+        f"φ'({kink:g}) = {convention:g} is no subgradient: it must lie between {left:g} and {right:g}",
     )
     if activation.complex_step:
-        branch = float(derivative(activation, at)[0])
+        branch = float(_derivative(activation, at)[0][0])
         require(
-            abs(own - branch) <= 1e-12 * max(abs(left), abs(right)),
-            f"at the kink {kink:g} backward takes {own:g} but forward's branch for complex numbers {branch:g}",
+            abs(convention - branch) <= 1e-12 * max(abs(left), abs(right)),
+            f"at the kink {kink:g} backward takes {convention:g}, but forward takes {branch:g} for complex numbers",
         )
 
 
-def check_dtypes(plugin: Plugin) -> None:
-    """Float32 and float64 (and complex128) fill `out`, with the same numbers to rounding."""
-    activation = _activation(plugin)
+@CHECKS.add
+def check_dtypes(activation: Activation) -> None:
+    """Every dtype fills `out`, with the numbers of float64 up to rounding."""
     a = _off_kinks(activation, USUAL)
     high, slopes = value(activation, a), slope(activation, a)
-    # What a rounding of `a` to float32 may change in φ and φ', and some roundings of these.
+    # What rounding `a` to float32 may change in φ and φ', and a few roundings of these.
     eps, size = float(np.finfo(np.float32).eps), float(np.abs(a).max())
     bend = float(np.abs(np.diff(slopes) / np.diff(a)).max())
     off = np.abs(value(activation, a.astype(np.float32)) - high).max()
@@ -171,34 +170,31 @@ def check_dtypes(plugin: Plugin) -> None:
         off = np.abs(value(activation, a + 0j) - high).max()
         require(
             off <= 1e-13 * np.abs(high).max(),
-            "φ of a complex number with no imaginary part must be φ of the real one, all over `out`",
+            "φ of a complex number without an imaginary part must be φ of the real one, all over `out`",
         )
 
 
-def check_large(plugin: Plugin) -> None:
+@CHECKS.add
+def check_large(activation: Activation) -> None:
     """Large numbers overflow nowhere: φ and φ' are finite, without a warning."""
-    activation = _activation(plugin)
-    for dtype in (np.float32, np.float64):
+    results = functools.partial(_results, activation)
+    for dtype in _dtypes(activation):
         a = _large(activation).astype(dtype)
-        require(np.isfinite(value(activation, a)).all(), f"φ must be finite up to ±1e4 in {dtype.__name__}")
-        require(np.isfinite(slope(activation, a)).all(), f"φ' must be finite up to ±1e4 in {dtype.__name__}")
-    if activation.complex_step:
-        whole = value(activation, _large(activation) + 1e-30j)
-        require(np.isfinite(whole).all(), "φ must be finite up to ±1e4 in complex128")
+        require_finite(f"up to ±1e4 in {a.dtype}", results, a + 1e-30j if a.dtype.kind == "c" else a)
 
 
-def check_nan(plugin: Plugin) -> None:
-    """NaN stays NaN, so that a run that has diverged is seen."""
-    activation = _activation(plugin)
-    for dtype in (np.float32, np.float64, *([np.complex128] if activation.complex_step else [])):
+@CHECKS.add
+def check_nan(activation: Activation) -> None:
+    """NaN stays NaN, so that a run that has diverged is noticed."""
+    for dtype in _dtypes(activation):
         with np.errstate(invalid="ignore"):
             out = value(activation, np.array([np.nan, 1.0], dtype=dtype))
         require(np.isnan(out[0]) and not np.isnan(out[1]), f"φ(NaN) must be NaN and φ(1) not, got {out}")
 
 
-def check_layout(plugin: Plugin) -> None:
-    """The same bits in a stack and alone, in arrays that have gaps, and in parts."""
-    activation = _activation(plugin)
+@CHECKS.add
+def check_layout(activation: Activation) -> None:
+    """The bits are the same in a stack and alone, and in arrays that are parts of larger ones."""
     # Sizes that fill no vector register evenly, so that members begin and end inside one.
     for R, H, B, dtype in (
         (3, 5, 8, np.float64),
@@ -213,23 +209,9 @@ def check_layout(plugin: Plugin) -> None:
         h = with_row[:, :-1]
         activation.forward(a.copy(), h)
         require(np.array_equal(h, whole), "φ differs when `out` is a part of a larger array")
-        got = _backward(activation, a, h, np.ones_like(a))
-        require(np.array_equal(got, slopes), "φ' differs when `h` is a part of a larger array")
-        require((with_row[:, -1] == 1).all(), "what lies beside `out` or `h` in memory must be left as it is")
-        for r in range(R):
-            own = a[r : r + 1]
-            same = np.array_equal(value(activation, own)[0], whole[r])
-            same = same and np.array_equal(slope(activation, own)[0], slopes[r])
-            require(same, f"member {r} of a stack of shape {a.shape} differs from the same numbers alone")
-
-
-CHECKS: tuple[Check, ...] = (
-    check_derivative,
-    check_multiplies,
-    check_inputs,
-    check_kinks,
-    check_dtypes,
-    check_large,
-    check_nan,
-    check_layout,
-)
+        grad = _backward(activation, a, h, np.ones_like(a))
+        require(np.array_equal(grad, slopes), "φ' differs when `h` is a part of a larger array")
+        require(
+            (with_row[:, -1] == 1).all(), "forward and backward must write nothing outside of `out` and `h`"
+        )
+        require_members_alone(functools.partial(_results, activation), [a], where=f", of shape {a.shape}")

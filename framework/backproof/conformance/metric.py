@@ -1,4 +1,4 @@
-"""What every metric must keep, for each task it is for and each form of predictions that it reads."""
+"""The checks of metrics, for each task and each form of predictions that a metric is for."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backproof.conformance.base import Check, ConformanceError, require
-from backproof.contracts import CLASSIFICATION, MULTILABEL, REGRESSION, TASKS, Array, Metric, Plugin
+from backproof.conformance.harness import Checks, feature_major, require_untouched
+from backproof.contracts import CLASSIFICATION, MULTILABEL, REGRESSION, TASKS, Array, Metric
+from backproof.contracts.errors import ConformanceError, require
+from backproof.experiment.stackable import require_members_alone
 
+CHECKS = Checks(Metric)
 N, R = 40, 3
 #: Classes, labels or targets. A metric may refuse the smaller number with a ValueError.
 FEW, MANY = {CLASSIFICATION: 2, MULTILABEL: 1, REGRESSION: 1}, 4
@@ -20,8 +23,7 @@ READS = ("probability", "score", "value")
 
 @dataclass(frozen=True)
 class _Case:
-    """Targets of one task, and predictions (R, N, K) of members that are better and worse, in memory (R, K, N)
-    as the network's are."""
+    """Targets of one task, and predictions (R, N, K) of better and worse members, in memory (R, K, N)."""
 
     metric: Metric
     task: str
@@ -35,24 +37,17 @@ class _Case:
         return f"{self.task} from a {self.reads}, K = {self.K}"
 
     def __call__(self, prediction: Array, y: Array | None = None) -> Array:
-        """The metric's values, which must come without a warning."""
+        """Return the metric's values, which must come without a warning."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 return np.asarray(self.metric(prediction, self.y if y is None else y))
         except Warning as warning:
-            raise ConformanceError(f"{self}: a metric must not warn: {warning}") from None
+            raise ConformanceError(f"a metric must not warn: {warning}") from None
 
-
-def _metric(plugin: Plugin) -> Metric:
-    if not isinstance(plugin, Metric):
-        raise ConformanceError(f"expected a Metric, got {type(plugin).__name__}")
-    return plugin
-
-
-def _feature_major(array: Array) -> Array:
-    """The numbers (R, N, K) in memory (R, K, N)."""
-    return np.ascontiguousarray(array.swapaxes(1, 2)).swapaxes(1, 2)
+    def results(self, prediction: Array) -> dict[str, Array]:
+        """Return the metric's values by name, for the comparison of members."""
+        return {"the metric": self(prediction)}
 
 
 def _case(metric: Metric, task: str, reads: str, K: int) -> _Case:
@@ -72,12 +67,11 @@ def _case(metric: Metric, task: str, reads: str, K: int) -> _Case:
     elif reads == "score":
         # A class or label is chosen by a score above that of the others, or above 0.
         members, truth = 3 * (members - 0.5), 3 * (truth - 0.5)
-    return _Case(metric, task, reads, K, y, _feature_major(members), truth[None])
+    return _Case(metric, task, reads, K, y, feature_major(members), truth[None])
 
 
-def _cases(plugin: Plugin) -> Iterator[_Case]:
-    """Each task with each form of predictions, with many classes, labels or targets and with few."""
-    metric = _metric(plugin)
+def _cases(metric: Metric) -> Iterator[_Case]:
+    """Yield each task with each form of predictions, with many classes, labels or targets and with few."""
     for task in metric.tasks:
         forms = ("value",) if task == REGRESSION else ("probability", "score")
         readable = [form for form in forms if form in metric.reads]
@@ -92,9 +86,9 @@ def _cases(plugin: Plugin) -> Iterator[_Case]:
             yield few
 
 
-def check_tasks(plugin: Plugin) -> None:
-    """It names its tasks, those it is the default for among them, and predictions of these tasks that it reads."""
-    metric = _metric(plugin)
+@CHECKS.add
+def check_tasks(metric: Metric) -> None:
+    """It names its tasks, its default tasks among them, and reads predictions of these tasks."""
     require(
         metric.tasks and set(metric.tasks) <= set(TASKS), f"tasks must be some of {TASKS}, got {metric.tasks}"
     )
@@ -105,88 +99,70 @@ def check_tasks(plugin: Plugin) -> None:
     require(
         metric.reads and set(metric.reads) <= set(READS), f"reads must be some of {READS}, got {metric.reads}"
     )
-    covered = {case.task for case in _cases(plugin)}
+    covered = {case.task for case in _cases(metric)}
     require(covered == set(metric.tasks), f"it is for {metric.tasks}, but reads {metric.reads}")
 
 
-def check_members(plugin: Plugin) -> None:
+@CHECKS.add_for(_cases)
+def check_members(case: _Case) -> None:
     """(R,) numbers, each that of the member alone; predictions and targets are left as they are."""
-    for case in _cases(plugin):
-        before = case.members.copy(), case.y.copy()
-        values = case(case.members)
-        require(values.shape == (R,), f"{case}: expected shape ({R},), got {values.shape}")
-        require(
-            values.dtype.kind == "f" and np.isfinite(values).all(),
-            f"{case}: expected finite floats, got {values}",
-        )
-        for r in range(R):
-            alone = case(case.members[r : r + 1])[0]
-            require(alone == values[r], f"{case}: member {r} has {values[r]} in a stack and {alone} alone")
-        same = np.array_equal(before[0], case.members) and np.array_equal(before[1], case.y)
-        require(same, f"{case}: predictions or targets were changed")
+    require_untouched("the metric", case, case.members, prediction=case.members, y=case.y)
+    values = case(case.members)
+    require(values.shape == (R,), f"expected shape ({R},), got {values.shape}")
+    require(values.dtype.kind == "f" and np.isfinite(values).all(), f"expected finite floats, got {values}")
+    require_members_alone(case.results, [case.members])
 
 
-def check_direction(plugin: Plugin) -> None:
-    """Nothing scores better than the truth, and what is wrong scores worse, as `greater_is_better` says."""
-    for case in _cases(plugin):
-        sign = 1 if case.metric.greater_is_better else -1
-        best, noisy = float(case(case.truth)[0]), case(case.members)
-        # Of every sample, what is true of the one before it; of labels and values, the opposite.
-        wrong = np.roll(case.truth, 1, axis=1)
-        if case.task != CLASSIFICATION:
-            wrong = 1 - case.truth if case.reads == "probability" else -case.truth
-        worst = float(case(wrong)[0])
-        direction = f"greater_is_better={case.metric.greater_is_better}"
-        require(
-            (sign * best >= sign * noisy - 1e-12).all(),
-            f"{case}: the truth has {best:.4g}, and with noise it is {noisy}, {direction}",
-        )
-        require(
-            sign * best > sign * worst,
-            f"{case}: the truth has {best:.4g} and what is wrong {worst:.4g}, {direction}",
-        )
+@CHECKS.add_for(_cases)
+def check_direction(case: _Case) -> None:
+    """Nothing scores better than the truth, and wrong predictions score worse, as `greater_is_better` says."""
+    sign = 1 if case.metric.greater_is_better else -1
+    best, noisy = float(case(case.truth)[0]), case(case.members)
+    # The truth about the sample before; of labels and values, the opposite.
+    wrong = np.roll(case.truth, 1, axis=1)
+    if case.task != CLASSIFICATION:
+        wrong = 1 - case.truth if case.reads == "probability" else -case.truth
+    worst = float(case(wrong)[0])
+    direction = f"greater_is_better={case.metric.greater_is_better}"
+    require(
+        (sign * best >= sign * noisy - 1e-12).all(),
+        f"the truth has {best:.4g}, and with noise it is {noisy}, {direction}",
+    )
+    require(
+        sign * best > sign * worst, f"the truth has {best:.4g} and wrong predictions {worst:.4g}, {direction}"
+    )
 
 
-def check_order(plugin: Plugin) -> None:
-    """Neither the order of the samples matters, nor how the predictions lie in memory."""
+@CHECKS.add_for(_cases)
+def check_order(case: _Case) -> None:
+    """Neither the order of the samples matters nor the layout of the predictions in memory."""
     order = np.random.default_rng(1).permutation(N)
-    for case in _cases(plugin):
-        values = case(case.members)
-        for name, other in (
-            ("in another order", case(case.members[:, order], case.y[order])),
-            ("contiguous in memory", case(np.ascontiguousarray(case.members))),
-        ):
-            require(
-                np.allclose(values, other, rtol=1e-12, atol=1e-14),
-                f"{case}: the same samples {name} have {other} instead of {values}",
-            )
+    values = case(case.members)
+    for how, other in (
+        ("in another order", case(case.members[:, order], case.y[order])),
+        ("contiguous in memory", case(np.ascontiguousarray(case.members))),
+    ):
+        require(
+            np.allclose(values, other, rtol=1e-12, atol=1e-14),
+            f"the same samples {how} have {other} instead of {values}",
+        )
 
 
-def check_small(plugin: Plugin) -> None:
-    """A part of the data may be one sample, or lack a class: (R,) numbers then, or NaN, and no warning."""
-    for case in _cases(plugin):
-        for y in (case.y[:1], case.y[:2], np.zeros_like(case.y[:5]), np.ones_like(case.y[:5])):
-            values = case(case.members[:, : len(y)], y)
-            require(
-                values.shape == (R,) and not np.isinf(values).any(),
-                f"{case}: expected ({R},) numbers or NaN on targets {y.tolist()}, got {values}",
-            )
+@CHECKS.add_for(_cases)
+def check_small(case: _Case) -> None:
+    """A part of the data may be one sample, or lack a class: the result is (R,) numbers or NaN, and no warning."""
+    for y in (case.y[:1], case.y[:2], np.zeros_like(case.y[:5]), np.ones_like(case.y[:5])):
+        values = case(case.members[:, : len(y)], y)
+        require(
+            values.shape == (R,) and not np.isinf(values).any(),
+            f"expected ({R},) numbers or NaN on targets {y.tolist()}, got {values}",
+        )
 
 
-def check_large(plugin: Plugin) -> None:
-    """Scores and values of size 1e200 overflow without a warning, and are not taken for NaN."""
-    for case in _cases(plugin):
-        if case.reads != "probability":
-            large = dataclasses.replace(case, members=case.members * 1e200)
-            values = large(large.members)
-            require(not np.isnan(values).any(), f"{case}: predictions of size 1e200 must not give {values}")
-
-
-CHECKS: tuple[Check, ...] = (
-    check_tasks,
-    check_members,
-    check_direction,
-    check_order,
-    check_small,
-    check_large,
-)
+@CHECKS.add_for(_cases)
+def check_large(case: _Case) -> None:
+    """Scores and values of size 1e200 overflow without a warning, and do not give NaN."""
+    if case.reads != "probability":
+        large = dataclasses.replace(case, members=case.members * 1e200)
+        values = large(large.members)
+        require(not np.isnan(values).any(), f"predictions of size 1e200 must not give {values}")

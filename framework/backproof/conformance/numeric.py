@@ -7,38 +7,47 @@ from collections.abc import Callable
 import numpy as np
 
 from backproof.contracts import Array
+from backproof.gradcheck.differences import PER_VALUE
+from backproof.gradcheck.ladder import Ladder
+from backproof.gradcheck.lines import EPS, ElementwiseLines
+from backproof.gradcheck.oracles import STEP
 
 Function = Callable[[Array], Array]
 
 
-def complex_step(f: Function, x: Array) -> Array:
-    """f'(x) = Im f(x + ih) / h, h = 1e-30 (Squire & Trapp 1998): exact to rounding, nothing is subtracted.
+def complex_step(f: Function, x: Array) -> tuple[Array, Array]:
+    """Return f'(x) = Im f(x + ih) / h and its error, 0: nothing is subtracted and nothing truncated.
 
     f takes complex128 arrays and branches on the real part; the step therefore never crosses a kink.
     """
-    return np.imag(f(x + 1e-30j)) / 1e-30
+    return np.imag(f(x + 1j * STEP)) / STEP, np.zeros_like(x)
 
 
-def central(f: Function, x: Array, h: float = 1e-3) -> Array:
-    """f'(x) by central differences of steps h and h/2, extrapolated (Richardson): the error is O(h⁴) and
-    eps |f(x)| / h, about 1e-12 for a smooth f of order 1. Wrong within h of a kink."""
-    wide, narrow = (_difference(f, x - step, x + step) for step in (h, h / 2))
-    return (4 * narrow - wide) / 3
+def central(f: Function, x: Array) -> tuple[Array, Array]:
+    """Return f'(x) by central differences, each at the steps that suit it, and its error."""
+    lines = ElementwiseLines(f, x)
+    ladder = Ladder.of(lines, PER_VALUE * EPS * np.abs(lines.origin), lines.sizes)
+    rows = np.arange(len(x))
+    with np.errstate(all="ignore"):
+        ladder.climb(rows)
+        return ladder.slopes(rows).best()
 
 
 def one_sided(f: Function, x: Array, h: float) -> Array:
-    """The slope of f on the right of x, or on the left for h < 0: the parabola through f at x, x + h and
-    x + 2h. The error is O(h²) and eps |f(x)| / |h|."""
+    """Return the slope of f on the right of x, or on the left for h < 0: of the parabola at x, x + h and x + 2h.
+
+    The error is O(h²) and eps |f(x)| / |h|.
+    """
     return 2 * _difference(f, x, x + h) - _difference(f, x, x + 2 * h)
 
 
 def jumps(f: Function, grid: Array, size: float) -> Array:
-    """Where f jumps by more than `size`, or is NaN, between neighbours of a sorted grid; by halving."""
+    """Return where f jumps by more than `size`, or is NaN, between neighbours of a sorted grid; by bisection."""
     low, high = grid[:-1], grid[1:]
     for _ in range(64):
         left, right = f(low), f(high)
-        found = ~(np.abs(right - left) <= size)  # NaN is found
-        low, high, left, right = low[found], high[found], left[found], right[found]
+        jump = ~(np.abs(right - left) <= size)  # NaN counts as a jump
+        low, high, left, right = low[jump], high[jump], left[jump], right[jump]
         if not len(low) or (high - low).max() < 1e-9:
             break
         middle = (low + high) / 2

@@ -1,22 +1,37 @@
-"""Runs the conformance checks of a kind on a plugin, with each of its example hyperparameters."""
+"""Run the conformance checks of a plugin, with each of its example hyperparameters."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 
-from backproof.conformance.base import Check, Outcome
+from backproof.conformance.harness import Check
 from backproof.discovery.entry import Entry
 
 
-def checks(kind: str) -> tuple[Check, ...]:
-    """The checks that every plugin of a kind must pass."""
+@dataclass(frozen=True)
+class Outcome:
+    """The result of one check on one plugin with one set of hyperparameters."""
+
+    check: str
+    params: dict[str, object]
+    error: str | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the check raised nothing."""
+        return self.error is None
+
+
+def checks(kind: str) -> Sequence[Check]:
+    """Return the checks that every plugin of a kind must pass."""
     return import_module(f"backproof.conformance.{kind}").CHECKS
 
 
 def outcomes(entry: Entry) -> Iterator[Outcome]:
-    """The outcome of every check on every example of a plugin. A warning counts as an error."""
+    """Yield the outcome of every check on every example of a plugin. A warning counts as an error."""
     for params in entry.cls.examples():
         for check in checks(entry.kind):
             error = None
@@ -24,7 +39,7 @@ def outcomes(entry: Entry) -> Iterator[Outcome]:
                 with warnings.catch_warnings():
                     warnings.simplefilter("error")
                     check(entry.cls(**params))
-            # A plugin under test may raise anything; it is reported as what it is.
+            # A plugin under test may raise anything; it is reported as it is.
             except Exception as raised:  # noqa: BLE001
                 error = f"{type(raised).__name__}: {raised}"
             yield Outcome(check.__name__, dict(params), error)

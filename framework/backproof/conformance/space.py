@@ -1,4 +1,4 @@
-"""What every search space must keep, at the ends of its ranges, for all choices, and at random points between."""
+"""The checks of search spaces: at the ends of their ranges, for all choices, and at random points between."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from backproof.conformance.base import Check, ConformanceError, require
-from backproof.contracts import KINDS, Plugin, Space
+from backproof.conformance.harness import Checks
+from backproof.contracts import KINDS, Space
+from backproof.contracts.errors import require
 from backproof.discovery.registry import registry
 from backproof.sweeps.suggest import Domain, Interval, Suggestions, explore, point
 
-#: Points between the ends.
+CHECKS = Checks(Space)
+#: Random points between the ends.
 DRAWN = 40
-
-
-def _space(plugin: Plugin) -> Space:
-    if not isinstance(plugin, Space):
-        raise ConformanceError(f"expected a Space, got {type(plugin).__name__}")
-    return plugin
 
 
 def _points(space: Space) -> Iterator[tuple[list[str], Suggestions]]:
@@ -42,15 +38,16 @@ def _points(space: Space) -> Iterator[tuple[list[str], Suggestions]]:
         yield point(space, take)
 
 
-def check_returns(plugin: Plugin) -> None:
-    """A mapping from keys of the config to plain values, for whatever is suggested, and something is."""
-    for overrides, _ in _points(_space(plugin)):
+@CHECKS.add
+def check_returns(space: Space) -> None:
+    """It returns a mapping from keys of the config to plain values, not an empty one, for any suggestions."""
+    for overrides, _ in _points(space):
         require(overrides, "overrides() must name at least one key, it returned an empty mapping")
 
 
-def check_repeatable(plugin: Plugin) -> None:
+@CHECKS.add
+def check_repeatable(space: Space) -> None:
     """The same suggestions make the same point, so that it can be run again."""
-    space = _space(plugin)
     for overrides, asked in _points(space):
         again, _ = point(space, lambda name, domain, asked=asked: asked.values[name])
         require(
@@ -59,10 +56,11 @@ def check_repeatable(plugin: Plugin) -> None:
         )
 
 
-def check_names(plugin: Plugin) -> None:
+@CHECKS.add
+def check_names(space: Space) -> None:
     """A name stands for one range, or for one list of choices, in all points."""
     known: dict[str, Domain] = {}
-    for _, asked in _points(_space(plugin)):
+    for _, asked in _points(space):
         for name, domain in asked.domains.items():
             require(
                 known.setdefault(name, domain) == domain,
@@ -70,17 +68,14 @@ def check_names(plugin: Plugin) -> None:
             )
 
 
-def check_plugins(plugin: Plugin) -> None:
-    """Plugins that it chooses are installed, and have the hyperparameters that it gives them."""
-    for overrides, _ in _points(_space(plugin)):
-        given = dict(each.split("=", 1) for each in overrides)
-        for key in given:
+@CHECKS.add
+def check_plugins(space: Space) -> None:
+    """The plugins that it chooses are installed, and have the hyperparameters that it sets."""
+    for overrides, _ in _points(space):
+        values = dict(override.split("=", 1) for override in overrides)
+        for key in values:
             kind, _, name = key.partition(".")
-            if kind not in KINDS or kind not in given or not name:
+            if kind not in KINDS or kind not in values or not name:
                 continue
-            cls = registry().get(kind, given[kind])
-            fields = [each.name for each in dataclasses.fields(cls)]
-            require(name in fields, f"{kind} {given[kind]!r} has no hyperparameter {name!r}, it has {fields}")
-
-
-CHECKS: tuple[Check, ...] = (check_returns, check_repeatable, check_names, check_plugins)
+            fields = [field.name for field in dataclasses.fields(registry().get(kind, values[kind]))]
+            require(name in fields, f"{kind} {values[kind]!r} has no hyperparameter {name!r}, it has {fields}")

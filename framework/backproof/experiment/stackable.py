@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from backproof.contracts import Array, Optimizer, Penalty, Plugin
 from backproof.contracts.errors import ConformanceError, InvalidValue, require
@@ -20,6 +21,7 @@ from backproof.contracts.fields import type_hints
 from backproof.experiment.experiment import PreparedExperiment
 
 AnyPlugin = TypeVar("AnyPlugin", bound=Plugin)
+Results = Callable[..., Mapping[str, Array]]
 
 #: Members of the stacks that the checks evaluate, and the dtypes they run in.
 R = 3
@@ -89,22 +91,15 @@ def check_rates_of_a_stack(plugin: Plugin) -> None:
     stacked, members = with_member_values(optimizer)
     for dtype in DTYPES:
         theta, grads = descent_problem(dtype)
-        try:
-            with_rates, _ = descend(optimizer, theta, grads, lr=rates)
-            with_arrays, _ = descend(stacked, theta, grads, lr=rates)
-        except (TypeError, ValueError) as error:
-            raise ConformanceError(f"numbers may be (R, 1) arrays, but with them: {error}") from error
-        for r, rate in enumerate(rates[:, 0]):
-            member = theta[r : r + 1], grads[:, r : r + 1], float(rate)
-            alone, _ = descend(optimizer, *member)
-            require(
-                np.array_equal(with_rates[r], alone[0]),
-                f"with (R, 1) rates member {r} differs from the run alone",
-            )
-            alone, _ = descend(members[r], *member)
-            require(
-                np.array_equal(with_arrays[r], alone[0]),
-                f"with (R, 1) hyperparameters member {r} differs ({np.dtype(dtype)})",
+        for what, whole, alone in (
+            ("rates", optimizer, [optimizer] * R),
+            ("hyperparameters", stacked, members),
+        ):
+            require_members_alone(
+                functools.partial(_with_arrays, whole, descent_results),
+                (theta, grads, rates),
+                [functools.partial(descent_results, member) for member in alone],
+                f" with (R, 1) {what} ({np.dtype(dtype)})",
             )
 
 
@@ -112,14 +107,40 @@ def check_per_member(plugin: Plugin) -> None:
     """A number may be an (R, 1) array: each member gets, bit for bit, what its own number gives it alone."""
     stacked, members = with_member_values(require_kind(plugin, Penalty))
     for dtype in DTYPES:
-        try:
-            for name, r in penalty_differences(dtype, stacked, members):
-                raise ConformanceError(
-                    f"{name} of member {r} with (R, 1) numbers must equal what its own number gives alone "
-                    f"({np.dtype(dtype)})"
-                )
-        except (TypeError, ValueError) as error:
-            raise ConformanceError(f"numbers may be (R, 1) arrays, but with them: {error}") from error
+        require_members_alone(
+            functools.partial(_with_arrays, stacked, penalty_results),
+            (random_parameters(dtype), random_parameters(dtype, seed=1)),
+            [functools.partial(penalty_results, member) for member in members],
+            f" with (R, 1) numbers ({np.dtype(dtype)})",
+        )
+
+
+def require_members_alone(
+    stack: Results, arrays: Sequence[Array], alone: Sequence[Results] = (), where: str = ""
+) -> None:
+    """Raise ConformanceError if a member of a stack differs in a bit from the same member computed alone.
+
+    stack   computes the named results of the stack from arrays with one row per member
+    alone   computes those of each member from its rows; the same as `stack` if it is left out
+    """
+    whole = stack(*arrays)
+    for r in range(len(arrays[0])):
+        single = (alone[r] if alone else stack)(*(array[r : r + 1] for array in arrays))
+        for name, result in single.items():
+            member = whole[name][r]
+            require(
+                member.dtype == result.dtype and np.array_equal(member, result[0]),
+                f"{name} of member {r} must be the same, bit for bit, in a stack and alone{where}"
+                + (f", got {member} and {result[0]}" if member.ndim == 0 else ""),
+            )
+
+
+def _with_arrays(plugin: Plugin, results: Results, *arrays: Array) -> Mapping[str, Array]:
+    """Return the results of a plugin whose numbers are (R, 1) arrays."""
+    try:
+        return results(plugin, *arrays)
+    except (TypeError, ValueError) as error:
+        raise ConformanceError(f"numbers may be (R, 1) arrays, but with them: {error}") from error
 
 
 def require_kind(plugin: Plugin, kind: type[AnyPlugin]) -> AnyPlugin:
@@ -150,9 +171,10 @@ def with_member_values(plugin: AnyPlugin) -> tuple[AnyPlugin, list[AnyPlugin]]:
 
 
 def descent_problem(dtype: Any = np.float64, P: int = 11, T: int = 6) -> tuple[Array, Array]:
-    """Return random parameters (R, P), and the gradients (T, R, P) of T steps."""
+    """Return random parameters (R, P), and the gradients (R, T, P) of T steps."""
     rng = np.random.default_rng(0)
-    return rng.standard_normal((R, P)).astype(dtype), rng.standard_normal((T, R, P)).astype(dtype)
+    theta, grads = rng.standard_normal((R, P)), rng.standard_normal((T, R, P))
+    return theta.astype(dtype), grads.swapaxes(0, 1).astype(dtype)
 
 
 def initial_state(optimizer: Optimizer, theta: Array) -> tuple[Array, ...]:
@@ -163,14 +185,14 @@ def initial_state(optimizer: Optimizer, theta: Array) -> tuple[Array, ...]:
 def descend(
     optimizer: Optimizer, theta: Array, grads: Array, lr: Any = None, cuts: tuple[int, ...] = ()
 ) -> tuple[Array, tuple[Array, ...]]:
-    """Return theta and state after one step per gradient of `grads` (T, R, P), made in blocks cut at these columns.
+    """Return theta and state after one step per gradient of `grads` (R, T, P), made in blocks cut at these columns.
 
     The work array is full of NaN, so that reading it before writing shows.
     """
     theta = theta.copy()
     state = initial_state(optimizer, theta)
     rate = optimizer.lr if lr is None else lr
-    for t, grad in enumerate(grads, start=1):
+    for t, grad in enumerate(grads.swapaxes(0, 1), start=1):
         for start, stop in itertools.pairwise((0, *cuts, theta.shape[1])):
             block = np.ascontiguousarray(theta[:, start:stop])
             slots = tuple(np.ascontiguousarray(slot[:, start:stop]) for slot in state)
@@ -181,6 +203,11 @@ def descend(
     return theta, state
 
 
+def descent_results(optimizer: Optimizer, theta: Array, grads: Array, lr: Array) -> dict[str, Array]:
+    """Return theta after the steps of `descend`, with rates (R, 1); one member has a plain number."""
+    return {"theta": descend(optimizer, theta, grads, lr=lr if len(lr) > 1 else lr.item())[0]}
+
+
 def random_parameters(
     dtype: type[np.floating] = np.float64, rows: int = R, columns: int = 20, seed: int = 0
 ) -> Array:
@@ -189,7 +216,7 @@ def random_parameters(
     return (rng.standard_normal((rows, columns)) * np.logspace(-2, 1, columns)).astype(dtype)
 
 
-def penalty_mask(dtype: type[np.floating] = np.float64, columns: int = 20) -> Array:
+def penalty_mask(dtype: DTypeLike = np.float64, columns: int = 20) -> Array:
     """Return a mask (columns,) that leaves out every third parameter."""
     return (np.arange(columns) % 3 != 0).astype(dtype)
 
@@ -201,16 +228,10 @@ def penalty_gradient(penalty: Penalty, theta: Array, mask: Array, grad: Array | 
     return grad
 
 
-def penalty_differences(
-    dtype: type[np.floating], stacked: Penalty, members: Sequence[Penalty]
-) -> Iterator[tuple[str, int]]:
-    """Yield (method, member) wherever a member of the stack differs from the same member alone."""
-    theta, mask, before = random_parameters(dtype), penalty_mask(dtype), random_parameters(dtype, seed=1)
-    value, grad = stacked.value(theta, mask), penalty_gradient(stacked, theta, mask, before)
-    for r, member in enumerate(members):
-        row = slice(r, r + 1)
-        alone = member.value(theta[row], mask)
-        if value.dtype != alone.dtype or value[r] != alone[0]:
-            yield "value", r
-        if not np.array_equal(grad[row], penalty_gradient(member, theta[row], mask, before[row])):
-            yield "gradient", r
+def penalty_results(penalty: Penalty, theta: Array, before: Array) -> dict[str, Array]:
+    """Return value and gradient of a penalty at theta (R, P); the gradient is added to `before`."""
+    mask = penalty_mask(theta.dtype)
+    return {
+        "value": penalty.value(theta, mask),
+        "gradient": penalty_gradient(penalty, theta, mask, before),
+    }
