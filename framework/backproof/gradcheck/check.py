@@ -22,8 +22,8 @@ from backproof.gradcheck.taylor import taylor_test
 
 #: Parameters up to which every entry is compared; calls of f that an entry needs when nothing is unusual.
 EVERY_ENTRY, PER_ENTRY = 3000, 9
-#: Calls for what is asked of all parameters together.
-OVERHEAD = 150
+#: Calls for what is asked of all parameters together, and for a closer look at one entry.
+OVERHEAD, CLOSER = 110, 50
 #: Random directions and single entries of each tensor beyond.
 DIRECTIONS, ENTRIES = 8, 12
 #: Random directions over the entries that lie on kinks.
@@ -128,10 +128,12 @@ class _Check:
     def _sampled(self) -> tuple[list[Sample], Array, list[tuple[Array, Array]]]:
         """Which entries and directions of each tensor are compared: every entry, unless there are too many."""
         P, most = len(self.theta), self.function.max_calls
-        every = P <= EVERY_ENTRY and (most is None or self.function.calls + PER_ENTRY * P + OVERHEAD <= most)
+        every = P <= EVERY_ENTRY and (
+            most is None or self.function.calls + PER_ENTRY * P + OVERHEAD + CLOSER <= most
+        )
         directions, single = DIRECTIONS, ENTRIES
         if not every and most is not None:
-            room = (most - self.function.calls - OVERHEAD) // (PER_ENTRY * len(self.tensors))
+            room = (most - self.function.calls - OVERHEAD - CLOSER) // (PER_ENTRY * len(self.tensors))
             directions = int(np.clip(room, 2, DIRECTIONS))
             single = int(np.clip(room - directions, 0, ENTRIES))
         samples: list[Sample] = []
@@ -203,8 +205,9 @@ class _Check:
 
     def _iterates(self) -> bool:
         rng = np.random.default_rng(1)
-        moves = [1 + size * rng.uniform(-1, 1, len(self.theta)) for size in (0.1, 0.3, 0.3, 1.0, 1.0, 3.0)]
-        points = [self.theta * move for move in (1.0, 0.1, *moves)]
+        sizes = (0.1, 0.3, 0.3, 1.0, 1.0, 1.0, 3.0, 3.0, 10.0)
+        moves = [1 + size * rng.uniform(-1, 1, len(self.theta)) for size in sizes]
+        points = [self.theta * move for move in (1.0, 0.1, 0.01, *moves)]
         return iterates(self.function.value, [*points, rng.permutation(self.theta)])
 
     def _elsewhere(self, lines: ParameterLines, row: int) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from backproof.contracts import Array
 from backproof.gradcheck.judge import Evidence
 from backproof.gradcheck.norms import ratio, rms
 from backproof.gradcheck.report import FAILED, NOTHING, PASSED, UNTESTED, Entry, TensorResult, combined
+
+NUMBER = re.compile(r"[-+\d.e]+")
 
 
 @dataclass(frozen=True)
@@ -155,12 +158,13 @@ def _note(sample: Sample, found: Evidence, rows: list[int], status: str) -> str:
     if status == FAILED:
         notes += _factor(sample, found)
     wanted = (FAILED,) if status == FAILED else (UNTESTED,) if status == UNTESTED else (NOTHING, PASSED)
-    reasons = Counter(
-        found.notes[row]
-        for row in rows
-        if found.status[row] in wanted and found.notes[row] and (row not in kinked or status == FAILED)
-    )
+    # Reasons that differ in their numbers are the same reason.
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if found.status[row] in wanted and found.notes[row] and (row not in kinked or status == FAILED):
+            reasons.setdefault(NUMBER.sub("", found.notes[row]), []).append(found.notes[row])
     if reasons:
-        reason, count = reasons.most_common(1)[0]
+        same = max(reasons.values(), key=len)
+        reason, count = same[0], len(same)
         notes.append(reason if count == len(rows) or count == 1 else f"{count} of {len(rows)}: {reason}")
     return "; ".join(notes)

@@ -71,7 +71,7 @@ class Function:
         """Return the scaled loss at a point (P,); NaN where it has none. Complex points may raise."""
         real = np.real(at)
         if self.exhausted or (real < self.low).any() or (real > self.high).any() or not np.isfinite(real).all():
-            return float("nan")
+            return complex(np.nan, np.nan)
         if at.dtype.kind == "c":
             return self._loss(at) * self.scale
         try:
@@ -79,7 +79,7 @@ class Function:
         # Nobody asked for this point: whatever f raises, it is outside of its domain.
         except Exception as error:  # noqa: BLE001
             self._error = error
-            return float("nan")
+            return complex(np.nan, np.nan)
 
     def values(self, points: Array) -> Array:
         """Return the scaled losses (S,) at points (S, P)."""

@@ -17,10 +17,21 @@ AUTO, COMPLEX, CENTRAL = "auto", "complex_step", "central_differences"
 NAMES = {COMPLEX: "complex step", CENTRAL: "central differences"}
 #: Relative error that a slope may have beyond rounding.
 TOLERANCE = 1e-12
+#: A parameter below this part of the usual size may be moved by the usual size, if its own shows too little.
+SMALL = 0.5
 #: An oracle that knows a slope no better than this, relative to its size, decides nothing.
 COARSEST = 2e-2
+#: A function that is constant within this part of the size of a parameter has a slope of zero there.
+FLAT = 2.0**-7
+#: Points that must bear out the complex step, for it to be believed where the slope is below the rounding of f, and
+#: the errors of differences, in roundings of f, that are taken for rounding.
+FEWEST_SETTLED, NEAR_ROUNDING = 5, 1e4
 #: Differences that are this good need no further steps.
 ENOUGH = 1e-7
+#: Two neighbouring differences that agree with the complex step this closely, relative to it, confirm it.
+CONFIRMED = 1e-4
+#: A complex step that is further off than this, relative to the slope, is no derivative.
+DROPPED = 1e-6
 #: The accuracy that the values of an iterative function are believed to have: a smaller error may be theirs.
 ITERATIVE = 1e-2
 #: A rough gradient widens its own tolerance by no more than this.
@@ -89,6 +100,7 @@ class _Judge:
             self.exact, self.why = complex_slopes(lines)
         self.rounding = TOLERANCE * np.abs(self.got) + claim.rounding
         self.rough: dict[int, tuple[float, float]] = {}
+        self.settled: set[int] = set()
         self.found = Evidence(
             self.got,
             np.full(S, np.nan),
@@ -122,16 +134,21 @@ class _Judge:
             rows = rows[~self._settled(ladder, rows)]
             if not len(rows):
                 return self.found
-        ladder.climb(rows)
+        # The furthest off first, in case that the calls of f are limited.
+        values, errors = ladder.slopes(rows).best()
+        off = np.nan_to_num(np.abs(self.got[rows] - values) / np.where(errors > 0, errors, 1.0), nan=np.inf)
+        rows = rows[np.argsort(-off, kind="stable")]
+        for some in [rows] if self.lines.together else rows[:, None]:
+            ladder.climb(some)
         self._look_further(ladder, rows)
         slopes = ladder.slopes(rows)
         kinked, low, high, bends = slopes.kinks()
         values, errors = slopes.best()
-        contradicted, exact_contradicted = (
-            slopes.contradict(self.got[rows]),
-            slopes.contradict(self.exact[rows]),
-        )
-        confirmed = slopes.confirm(self.exact[rows])
+        contradicted = slopes.contradict(self.got[rows])
+        agreement = slopes.agreement(self.exact[rows])
+        # Differences over many periods of an oscillation are near zero, far from a slope that narrow ones confirm.
+        most = np.where(agreement <= CONFIRMED, 10 * CONFIRMED * np.abs(self.exact[rows]), np.inf)
+        exact_contradicted = slopes.contradict(self.exact[rows], most)
         means, spreads = slopes.spread()
         for i, row in enumerate(rows.tolist()):
             self._size(row, values[i], errors[i], slopes, i)
@@ -152,8 +169,8 @@ class _Judge:
                     bool(contradicted[i]),
                     (float(means[i]), float(spreads[i])),
                 )
-                if self._complex_step_holds(line, bool(confirmed[i]), bool(exact_contradicted[i])):
-                    self._by_both(line, confirmed=bool(confirmed[i]))
+                if self._complex_step_holds(line, float(agreement[i]), bool(exact_contradicted[i])):
+                    self._by_both(line, float(agreement[i]))
                 else:
                     self._by_differences(line)
         return self.found
@@ -171,13 +188,17 @@ class _Judge:
         exact_agrees = (np.abs(exact - values) <= SAFETY * errors + self.rounding[rows]) & (
             np.abs(got - exact) <= self.rounding[rows]
         )
-        done = fine & agree & (~known | exact_agrees)
+        # Where f drops the imaginary part, differences that are as fine as this settle it alone.
+        dropped = np.abs(exact - values) > DROPPED * size + 10 * errors
+        done = fine & agree & (~known | exact_agrees | dropped)
+        both = known & exact_agrees
         for i in np.flatnonzero(done):
             row = int(rows[i])
+            self.settled.add(row)
             self._size(row, values[i], errors[i], slopes, int(i))
-            by = COMPLEX if known[i] else CENTRAL
-            allowed = self.rounding[row] + (0.0 if known[i] else errors[i])
-            self._set(row, PASSED, exact[i] if known[i] else values[i], allowed, "", by, errors[i])
+            by = COMPLEX if both[i] else CENTRAL
+            allowed = self.rounding[row] + (0.0 if both[i] else errors[i])
+            self._set(row, PASSED, exact[i] if both[i] else values[i], allowed, "", by, errors[i])
         return done
 
     def _look_further(self, ladder: Ladder, rows: Array) -> None:
@@ -185,8 +206,7 @@ class _Judge:
         sizes = ladder.sizes[rows]
         _, errors = ladder.slopes(rows).best()
         size = np.maximum(np.abs(self.got[rows]), self.claim.usual[rows])
-        far = np.where(errors > COARSEST / 4 * size, 0.3, 1e-3)
-        poor = rows[(errors > ENOUGH * size) & (sizes < far * self.lines.usual)]
+        poor = rows[(errors > ENOUGH * size) & (sizes < SMALL * self.lines.usual)]
         if not len(poor):
             return
         wider_sizes = ladder.sizes.copy()
@@ -224,11 +244,18 @@ class _Judge:
         found.resolution[row] = (allowed + unseen) / found.size[row]
 
     def _constant(self, row: int, slopes: Slopes, i: int) -> bool:
-        """Set the verdict where the values are the same bit for bit at every step and the claim is zero."""
-        sides = np.concatenate([slopes.right[i], slopes.left[i]])
-        sides = sides[np.isfinite(sides)]
-        if self.got[row] != 0 or not len(sides) or sides.any():
+        """Set the verdict where the claim is zero and the values are the same bit for bit at every step, or at all
+        steps up to those at which a slope of the usual size would show."""
+        near = slopes.h[i] <= FLAT * self.lines.sizes[row]
+        sides = np.stack([slopes.right[i], slopes.left[i]])
+        if self.got[row] != 0 or not np.isfinite(sides[:, near]).any() or np.nan_to_num(sides[:, near]).any():
             return False
+        if np.nan_to_num(sides).any():
+            usual = float(self.claim.usual[row])
+            shows = COARSEST * usual * FLAT * float(self.lines.sizes[row]) > float(self.noise[row])
+            if not usual or shows:
+                self._set(row, PASSED, 0.0, 0.0, "f is constant here")
+            return not usual or shows
         t = np.array([1.0, -1.0, 10.0, -10.0, 1e3]) * self.lines.sizes[row]
         values = self.lines.values(np.full(len(t), row), t)
         same = values[np.isfinite(values)] == self.lines.origin[row]
@@ -246,19 +273,23 @@ class _Judge:
         self.found.size[row] = max(abs(low), abs(high), abs(got))
         self._set(row, PASSED if right else FAILED, nearest, slack, f"kink: {low:.6g} … {high:.6g}")
 
-    def _complex_step_holds(self, line: _Line, confirmed: bool, contradicted: bool) -> bool:
+    def _complex_step_holds(self, line: _Line, agreement: float, contradicted: bool) -> bool:
         """Return whether the differences bear the complex step out."""
-        exact = float(self.exact[line.row])
-        if not np.isfinite(exact):
+        if not np.isfinite(self.exact[line.row]):
             return False
-        near = abs(exact - line.value) <= SAFETY * line.error + 100 * EPS * abs(exact)
-        return not contradicted and (near or confirmed)
+        return not contradicted and (self._near(line) or agreement <= CONFIRMED)
 
-    def _by_both(self, line: _Line, *, confirmed: bool) -> None:
+    def _near(self, line: _Line) -> bool:
+        exact = float(self.exact[line.row])
+        return abs(exact - line.value) <= SAFETY * line.error + 100 * EPS * abs(exact)
+
+    def _by_both(self, line: _Line, agreement: float) -> None:
         """The verdict where the complex step and the differences agree."""
         row, got, exact = line.row, float(self.got[line.row]), float(self.exact[line.row])
         self.found.size[row] = size = max(float(self.found.size[row]), abs(exact))
-        unseen = min(line.error, 1e-4 * size) if confirmed else line.error
+        unseen = line.error if self._near(line) else SAFETY * agreement * size
+        if agreement <= CONFIRMED:
+            unseen = min(unseen, SAFETY * agreement * size)
         allowed = float(self.rounding[row]) + self._asked(size)
         if abs(got - exact) > allowed:
             allowed += self._roughness(row)
@@ -269,6 +300,10 @@ class _Judge:
             if abs(circle - exact) <= error:
                 unseen = min(unseen, error)
         if off <= allowed:
+            if allowed + unseen > self._coarsest() * size and self._below_rounding(line):
+                note = "the slope is below the rounding of f, where the complex step alone shows it"
+                self._set(row, PASSED, exact, allowed, note, COMPLEX)
+                return
             fine = allowed + unseen <= self._coarsest() * size
             note = "" if fine else self._coarse(allowed + unseen, size)
             self._set(row, PASSED if fine else UNTESTED, exact, allowed, note, COMPLEX, unseen)
@@ -280,6 +315,17 @@ class _Judge:
         else:
             self._reject(line, exact, allowed, COMPLEX)
 
+    def _below_rounding(self, line: _Line) -> bool:
+        """Return whether the differences of an elementwise function are as good as the rounding of f lets them be,
+        and the complex step was right at the points at which they show more."""
+        row = line.row
+        if not self.lines.together or not self._near(line):
+            return False
+        settled = [i for i, status in enumerate(self.found.status) if status == PASSED and i in self.settled]
+        by_complex = [i for i in settled if self.found.oracle[i] == NAMES[COMPLEX]]
+        right = len(by_complex) >= FEWEST_SETTLED and len(by_complex) == len(settled)
+        return right and line.error * float(self.lines.sizes[row]) <= NEAR_ROUNDING * float(self.noise[row])
+
     def _by_differences(self, line: _Line) -> None:
         """The verdict where there is no complex step, or the differences contradict it."""
         row, got = line.row, float(self.got[line.row])
@@ -287,7 +333,7 @@ class _Judge:
         extra = float(self.rounding[row]) + self._asked(size)
         allowed = line.error + extra
         if abs(got - line.value) > allowed:
-            allowed += self._roughness(row)
+            allowed += self._roughness(row, complex_step=False)
         if abs(got - line.value) <= allowed:
             fine = allowed <= self._coarsest() * size
             note = "" if fine else self._coarse(allowed, size)
@@ -332,8 +378,9 @@ class _Judge:
         else:
             self._set(row, PASSED if abs(got - exact) <= allowed else FAILED, exact, allowed, "", COMPLEX)
 
-    def _roughness(self, row: int) -> float:
-        """Return how far the slope moves when theta moves by its last bits."""
+    def _roughness(self, row: int, *, complex_step: bool = True) -> float:
+        """Return how far the slope moves when theta moves by its last bits: the claimed one, and the one by the
+        complex step where that works."""
         if not self.rough:
             rng = np.random.default_rng(0)
             exact, got = np.zeros(len(self.got)), np.zeros(len(self.got))
@@ -344,7 +391,9 @@ class _Judge:
                     exact = np.fmax(exact, np.abs(complex_slopes(lines)[0] - self.exact))
             self.rough = dict(enumerate(zip(exact.tolist(), got.tolist(), strict=True)))
         exact, got = self.rough[row]
-        return ROUGH * exact + min(ROUGH * got, ROUGHEST * float(self.found.size[row]))
+        return (ROUGH * exact if complex_step else 0.0) + min(
+            ROUGH * got, ROUGHEST * float(self.found.size[row])
+        )
 
     def _is_iterative(self) -> bool:
         if self._iterates is None:

@@ -108,11 +108,13 @@ class Slopes:
         at, each = apart.argmin(1), np.arange(len(self.values))
         return runs.mean(0)[each, at], 2 * apart[each, at]
 
-    def contradict(self, slope: Array) -> Array:
+    def contradict(self, slope: Array, most: Array | None = None) -> Array:
         """Return where a slope (S,) is off by the same amount at three steps that are far apart, and by more than
-        rounding."""
+        rounding, but by no more than `most` (S,)."""
         off = self.values - slope[:, None]
         usable = np.isfinite(off) & (np.abs(off) > SAFETY * self.rounding)
+        if most is not None:
+            usable &= np.abs(off) <= most[:, None]
         found = np.zeros(len(off), dtype=bool)
         K = off.shape[1]
         with np.errstate(all="ignore"):
@@ -124,11 +126,12 @@ class Slopes:
                 found |= (same & every).any(1)
         return found
 
-    def confirm(self, slope: Array, within: float = 1e-4) -> Array:
-        """Return where two neighbouring steps give the slope (S,), within a fraction of it."""
-        size = np.abs(slope)[:, None]
-        near = (np.abs(self.plain - slope[:, None]) <= within * size) & (size > 0)
-        return np.any(near[:, 1:] & near[:, :-1], axis=1)
+    def agreement(self, slope: Array) -> Array:
+        """Return how closely two neighbouring steps give the slope (S,), relative to it; infinity where it is 0."""
+        with np.errstate(all="ignore"):
+            off = np.fmin(np.abs(self.plain - slope[:, None]), np.abs(self.values - slope[:, None]))
+            off = np.nan_to_num((off + self.rounding) / np.abs(slope)[:, None], nan=np.inf)
+        return np.maximum(off[:, 1:], off[:, :-1]).min(axis=1)
 
     def kinks(self) -> tuple[Array, Array, Array, Array]:
         """Return where a line has a kink at t = 0, the lowest and highest slope that a gradient may have there, and
@@ -144,14 +147,26 @@ class Slopes:
             # The narrowest steps at which the jump would be seen above the noise.
             typical = float(np.nanmedian(np.abs(jump[row])))
             sure = np.isfinite(jump[row]) & (20 * self.noise[row, 0] / self.h[row] <= typical)
-            steps = np.flatnonzero(sure)[-3:]
+            steps = np.flatnonzero(sure)
             if len(steps) < 3:
                 continue
-            jumps = jump[row, steps]
+            jumps = jump[row, steps[-3:]]
             if not (np.ptp(jumps) <= STEADY * np.abs(jumps).min() and np.abs(jumps).min() > 0):
                 continue
-            sides = np.stack([self.right[row, steps], self.left[row, steps]])
-            slack = float(np.ptp(sides, axis=1).max()) + 4 * self.noise[row, 0] / self.h[row, steps[0]]
-            found[row], low[row], high[row] = True, sides.min() - slack, sides.max() + slack
+            found[row] = True
+            low[row], high[row] = self._sides(row, steps)
             bend[row] = np.sign(jumps[-1])
         return found, low, high, bend
+
+    def _sides(self, row: int, steps: Array) -> tuple[float, float]:
+        """Return the slopes on the two sides of a kink, the lower one less and the higher one plus their error.
+
+        They are taken from the three neighbouring steps at which they are known best.
+        """
+        best = (np.inf, np.nan, np.nan)
+        for i in range(len(steps) - 2):
+            sides = np.stack([self.right[row, steps[i : i + 3]], self.left[row, steps[i : i + 3]]])
+            error = float(np.ptp(sides, axis=1).max()) + 4 * self.noise[row, 0] / self.h[row, steps[i + 2]]
+            if error < best[0]:
+                best = error, float(sides[:, -1].min()) - error, float(sides[:, -1].max()) + error
+        return best[1], best[2]

@@ -17,6 +17,9 @@ LAST_BITS = 4 * EPS
 class Lines(Protocol):
     """S lines θ + t v. The oracles ask for nothing but values along them."""
 
+    #: Whether one call of f evaluates many lines.
+    together: bool
+
     @property
     def origin(self) -> Array:
         """The values (S,) at t = 0."""
@@ -47,6 +50,8 @@ class ParameterLines:
     value    of one parameter vector
     groups   (index (n,), vectors (G, n)): directions that move the entries `index` alone
     """
+
+    together = False
 
     def __init__(
         self,
@@ -103,6 +108,8 @@ class ParameterLines:
 
 class ElementwiseLines:
     """A line through each point of a function that works element by element: one call evaluates all of them."""
+
+    together = True
 
     def __init__(self, f: Callable[[Array], Array], at: Array) -> None:
         self.f, self.at = f, at

@@ -1,0 +1,272 @@
+"""The verdicts of `check` on functions that other rules judge wrongly."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+from backproof import check, check_hessian
+from backproof.gradcheck.report import UntestedWarning
+
+from tests.gradcheck.kinds import DECIDED
+
+SEEDS = range(4)
+
+
+def changed(f, change):
+    """Return f with the largest tensor of its gradient changed."""
+
+    def wrong(theta):
+        loss, gradient = f(theta)
+        if not isinstance(gradient, dict):
+            return loss, change(np.array(gradient, dtype=float))
+        return loss, {**gradient, "b": change(np.array(gradient["b"], dtype=float))}
+
+    return wrong
+
+
+def largest_by(factor):
+    def change(gradient):
+        gradient.ravel()[np.argmax(np.abs(gradient))] *= factor
+        return gradient
+
+    return change
+
+
+MISTAKES = {
+    "2 %": largest_by(1.02),
+    "one sign": largest_by(-1.0),
+    "one entry zero": largest_by(0.0),
+    "doubled": lambda g: 2 * g,
+    "zeros": lambda g: 0 * g,
+}
+
+
+@pytest.mark.parametrize("kind", DECIDED)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_right_gradient_passes_and_its_resolution_is_stated(kind, seed):
+    make, resolution = DECIDED[kind]
+    f, theta = make(np.random.default_rng(seed))
+    report = check(f, theta)
+    assert report, str(report)
+    for result in report.sections[0].results:
+        assert result.resolution is not None
+        assert result.resolution <= resolution, str(report)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("kind", DECIDED)
+def test_a_mistake_fails(kind, mistake):
+    f, theta = DECIDED[kind][0](np.random.default_rng(1))
+    before = copy.deepcopy(theta)
+    report = check(changed(f, MISTAKES[mistake]), theta)
+    assert report.status == "failed", str(report)
+    np.testing.assert_equal(theta, before)
+
+
+@pytest.mark.parametrize("weight", [1e-5, 1e-6, 1e-7])
+def test_a_lost_term_that_drops_the_imaginary_part_is_found(weight):
+    t = np.random.default_rng(0).normal(size=6)
+    assert check(lambda t: (np.sum(t**2) + weight * np.linalg.norm(t) ** 2, 2 * t), t).failed
+
+
+class TestKinks:
+    @pytest.mark.parametrize("slope", [-1.0, -0.3, 0.0, 0.5, 1.0])
+    def test_any_slope_between_the_sides_passes_and_is_said(self, slope):
+        def f(t):
+            return np.sum(np.abs(t)), np.where(np.real(t) == 0, slope, np.sign(np.real(t)))
+
+        report = check(f, np.array([0.0, 1.0, -2.0]))
+        assert report.passed, str(report)
+        assert "kink: -1 … 1" in str(report)
+
+    @pytest.mark.parametrize("slope", [-1.1, 1.01, 3.0])
+    def test_a_slope_outside_fails(self, slope):
+        def f(t):
+            return np.sum(np.abs(t)), np.where(np.real(t) == 0, slope, np.sign(np.real(t)))
+
+        assert check(f, np.array([0.0, 1.0, -2.0])).failed
+
+    def test_entries_within_bounds_one_by_one_can_be_wrong_together(self):
+        """At a tie of a maximum the entries of the gradient add up to one."""
+
+        def f(share):
+            return lambda t: (np.max(np.real(t)), share * (np.real(t) == np.max(np.real(t))))
+
+        t = np.array([1.0, 1.0, 0.2])
+        assert check(f(0.5), t).passed
+        assert check(f(1.0), t).failed
+        assert check(f(0.0), t).failed
+
+    def test_sorted_in_a_group_lasso_at_zero(self):
+        def f(t):
+            norm = np.linalg.norm(t)
+            return norm, t / norm if norm else np.zeros(3)
+
+        assert check(f, np.zeros(3)).passed
+        assert check(lambda t: (np.linalg.norm(t), np.full(3, 2.0)), np.zeros(3)).failed
+
+
+class TestStatus:
+    def test_untested_is_not_passed(self):
+        def f(t):
+            return np.float16(np.sum(np.real(t) ** 2)), 2 * np.real(t)
+
+        report = check(f, np.random.default_rng(0).normal(size=5))
+        assert report.status == "untested"
+        assert not report
+        assert not report.passed
+        with pytest.raises(AssertionError, match="noise="):
+            report.raise_if_failed()
+        with pytest.warns(UntestedWarning, match="noise="):
+            report.raise_if_failed(untested="warn")
+        report.raise_if_failed(untested="ok")
+        with pytest.raises(ValueError, match="error, warn or ok, got 'never'"):
+            report.raise_if_failed(untested="never")
+
+    def test_an_assertion_shows_the_table(self):
+        report = check(lambda t: (np.sum(t**2), 3 * t), np.array([1.0, 2.0]))
+        with pytest.raises(AssertionError) as caught:
+            assert report
+        assert "gradient check: failed" in str(caught.value)
+        assert "every entry is 1.5 times what is expected" in str(report)
+
+    def test_nothing_to_check_beside_something_passes(self):
+        def f(t):
+            return np.sum(t["w"] ** 2), {"w": 2 * t["w"], "unused": np.zeros(2)}
+
+        report = check(f, {"w": np.array([1.0, 2.0]), "unused": np.ones(2)})
+        assert [r.status for r in report.sections[0].results] == ["passed", "nothing to check"]
+        assert report
+
+    def test_nothing_but_nothing_to_check_is_untested(self):
+        report = check(lambda t: (3.0, np.zeros(2)), np.ones(2))
+        assert report.status == "untested"
+        assert not report
+
+    def test_a_gradient_that_ignores_theta_is_told_so(self):
+        report = check(lambda t: (3.0, np.ones(2)), np.ones(2))
+        assert report.failed
+        assert "f does not change with theta" in report.failure_message()
+
+
+class TestArguments:
+    def test_an_explicit_oracle_is_obeyed_where_the_other_contradicts_it(self):
+        f, theta = DECIDED["sin(1e6 t)"][0](np.random.default_rng(0))
+        assert check(f, theta, oracle="complex_step").passed
+        with pytest.raises(ValueError, match="oracle must be"):
+            check(f, theta, oracle="newton")
+
+    def test_gradient_as_a_second_function_with_arguments(self):
+        def loss(t, a, *, power):
+            return np.sum(a * t**power)
+
+        def grad(t, a, *, power):
+            return a * power * t ** (power - 1)
+
+        theta, a = np.array([1.0, -2.0]), np.array([3.0, 0.5])
+        assert check(loss, theta, grad=grad, args=(a,), kwargs={"power": 3})
+        assert check(lambda t, a: np.sum(a * t**3), theta, grad=lambda t, a: 2 * a * t**2, args=(a,)).failed
+
+    def test_bounds_are_kept(self):
+        seen = []
+
+        def f(t):
+            seen.append(float(np.real(t[0])))
+            return np.sum(np.sqrt(t)), 0.5 / np.sqrt(t)
+
+        assert check(f, np.array([1.0]), bounds=(0.99, 1.5))
+        assert min(seen) >= 0.99
+        with pytest.raises(ValueError, match="outside of bounds"):
+            check(f, np.array([2.0]), bounds=(0.0, 1.5))
+
+    @pytest.mark.parametrize("P", [50, 2000])
+    def test_calls_are_limited_and_directions_take_the_place_of_entries(self, P):
+        calls = []
+
+        def f(t):
+            calls.append(None)
+            return np.sum(t**2), 2 * t
+
+        report = check(f, np.linspace(1, 2, P), max_calls=300)
+        assert report.passed, str(report)
+        assert len(calls) <= 300
+        wrong = check(lambda t: (np.sum(t**2), 2 * t * (1 + 1e-3)), np.linspace(1, 2, P), max_calls=300)
+        assert wrong.failed
+
+    def test_a_tolerance_and_a_noise_that_are_given(self):
+        t = np.array([1.0, 2.0])
+        assert check(lambda t: (np.sum(t**2), 2.001 * t), t).failed
+        assert check(lambda t: (np.sum(t**2), 2.001 * t), t, tolerance=1e-2).passed
+        rng = np.random.default_rng(0)
+
+        def noisy(t):
+            return np.sum(np.real(t) ** 2) + 1e-6 * np.sin(1e12 * np.real(t).sum()), 2 * np.real(t)
+
+        assert check(noisy, rng.normal(size=3), noise=1e-6).passed
+
+    def test_the_last_bits_may_differ_where_that_is_allowed(self):
+        rng = np.random.default_rng(0)
+
+        def f(t):
+            return np.sum(t**2) * (1 + 2.2e-16 * rng.integers(0, 3)), 2 * t
+
+        statuses = {check(f, np.array([1.0, 3.0])).status for _ in range(8)}
+        assert "failed" in statuses
+        assert all(check(f, np.array([1.0, 3.0]), nondet_tol=1e-14).passed for _ in range(8))
+
+    @pytest.mark.parametrize("dtype", [bool, int, np.int8])
+    def test_a_gradient_of_integers(self, dtype):
+        def f(t):
+            return np.sum(np.maximum(np.real(t), 0)), (np.real(t) > 0).astype(dtype)
+
+        assert check(f, np.array([-1.0, 0.5, 2.0]))
+
+    def test_long_work_says_how_far_it_is(self, monkeypatch, capsys):
+        import backproof.gradcheck.function as function
+
+        monkeypatch.setattr(function, "SILENT", -1.0)
+        check(lambda t: (np.sum(t**2), 2 * t), np.ones(3))
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert "calls of f" in shown.err
+        assert "max_calls=" in shown.err
+
+
+def test_where_f_can_be_evaluated_at_theta_alone_it_is_untested():
+    def f(t):
+        if not np.array_equal(t, [1.0, 2.0]):
+            raise ValueError("not in the table")
+        return 5.0, np.array([2.0, 4.0])
+
+    report = check(f, np.array([1.0, 2.0]))
+    assert report.status == "untested"
+    assert "at theta alone" in str(report)
+
+
+def test_what_f_raises_at_theta_is_raised():
+    def f(t):
+        return math.log(-1), t
+
+    with pytest.raises(ValueError, match=r"math domain error|expected a positive input"):
+        check(f, np.array([1.0]))
+
+
+class TestHessian:
+    def test_a_matrix_is_compared_row_by_row(self):
+        A = np.array([[2.0, 1.0, 0.0], [1.0, 3.0, 0.5], [0.0, 0.5, 1.0]])
+
+        def f(t):
+            return 0.5 * t @ A @ t + np.sum(t**3), A @ t + 3 * t**2
+
+        theta = np.array([0.3, -1.0, 2.0])
+        assert check_hessian(f, theta, hessian=lambda t: A + np.diag(6 * t))
+        wrong = check_hessian(f, theta, hessian=lambda t: A + np.diag(3 * t))
+        assert wrong.failed
+        assert "J[0]" in str(wrong)
+
+    def test_a_small_term_that_drops_the_imaginary_part(self):
+        def f(t):
+            return np.sum(t**4) + 1e-6 * np.linalg.norm(t) ** 2, 4 * t**3 + 2e-6 * np.real(t)
+
+        assert check_hessian(f, np.array([0.4, -1.2, 0.7]), grad=None).status == "passed"
