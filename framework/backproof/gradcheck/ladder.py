@@ -143,7 +143,7 @@ class Slopes:
         size = np.nanmax(np.where(np.isfinite(jump), np.abs(jump), 0), axis=1)
         low, high, bend = (np.zeros(len(jump)) for _ in range(3))
         found = np.zeros(len(jump), dtype=bool)
-        for row in np.flatnonzero(size > 0):
+        for row in np.flatnonzero(size > 0).tolist():
             # The narrowest steps at which the jump would be seen above the noise.
             typical = float(np.nanmedian(np.abs(jump[row])))
             sure = np.isfinite(jump[row]) & (20 * self.noise[row, 0] / self.h[row] <= typical)
