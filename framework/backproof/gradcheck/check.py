@@ -180,7 +180,7 @@ class _Check:
             near = lines.moved(rng)
             return near, near.along(self._gradient(near.theta))
 
-        return Claim(along, rounding, usual, moved, self._iterates, lambda row: self._elsewhere(lines, row))
+        return Claim(along, rounding, usual, moved, self._iterates)
 
     def _usual(self, lines: ParameterLines) -> Array:
         """The usual size of a slope along each line: that of its tensor by the root mean square, or, where the
@@ -209,20 +209,6 @@ class _Check:
         moves = [1 + size * rng.uniform(-1, 1, len(self.theta)) for size in sizes]
         points = [self.theta * move for move in (1.0, 0.1, 0.01, *moves)]
         return iterates(self.function.value, [*points, rng.permutation(self.theta)])
-
-    def _elsewhere(self, lines: ParameterLines, row: int) -> list[float]:
-        """The relative errors of the slope of a line at three points nearby."""
-        rng = np.random.default_rng(2)
-        errors: list[float] = []
-        for _ in range(3):
-            theta = self.theta * (1 + 0.1 * rng.uniform(-1, 1, len(self.theta)))
-            near = ParameterLines(self.function.value, theta, lines.entries, lines.groups)
-            got = near.along(self._gradient(theta))[row]
-            ladder = Ladder.of(near, np.full(len(near.sizes), self._noise()), near.sizes)
-            ladder.climb(np.array([row]))
-            value = ladder.slopes(np.array([row])).best()[0][0]
-            errors.append(abs(got - value) / (max(abs(got), abs(value)) or 1.0))
-        return [error for error in errors if np.isfinite(error)]
 
     def _across_kinks(self, found: Evidence, entries: Array, noise: Array) -> None:
         """Look along random directions over the entries that lie on kinks: at a tie of a maximum each entry may be

@@ -20,6 +20,8 @@ SAFETY = 3.0
 #: A wrong slope is off by the same amount, within this, at three steps that span a factor of 64 or more.
 PERSISTENT = 0.1
 WINDOWS = ((0, 2, 4), (0, 2, 3), (0, 1, 3))
+#: Wide steps, and how closely, and at how many of them, a mistake shows as it does at narrow steps.
+WIDE, ALIKE, MOST_WIDE = slice(1, 6), 0.3, 4
 #: A jump of the slope that stays within this as the step shrinks is a kink.
 STEADY = 0.2
 
@@ -125,6 +127,11 @@ class Slopes:
                 every = np.stack([usable[:, i : i + last] for i in window]).all(0)
                 found |= (same & every).any(1)
         return found
+
+    def off_at_wide_steps(self, slope: Array, value: Array) -> Array:
+        """Return where a slope (S,) is off at most of the wide steps by as much as from the best value (S,)."""
+        off, error = self.values[:, WIDE] - slope[:, None], (value - slope)[:, None]
+        return (np.abs(off - error) <= ALIKE * np.abs(error)).sum(axis=1) >= MOST_WIDE
 
     def agreement(self, slope: Array) -> Array:
         """Return how closely two neighbouring steps give the slope (S,), relative to it; infinity where it is 0."""

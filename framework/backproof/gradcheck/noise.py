@@ -79,7 +79,7 @@ class _Counter:
         return {code: count for code, count in most.items() if count > 1}
 
 
-def iterates(call: Callable[[Array], object], points: list[Array]) -> bool:
+def iterates(call: Callable[[Array], Any], points: list[Array]) -> bool:
     """Return whether the number of iterations that a function needs depends on where it is evaluated.
 
     Solvers, quadrature and fixed points stop when they are accurate enough. Their values jump where the number of
@@ -91,10 +91,12 @@ def iterates(call: Callable[[Array], object], points: list[Array]) -> bool:
         counter = _Counter()
         sys.settrace(counter)
         try:
-            call(point)
+            value = call(point)
         finally:
             sys.settrace(before)
-        seen.append(counter.loops())
+        # Outside of its domain a function may stop at any line.
+        if np.isfinite(np.asarray(value)).all():
+            seen.append(counter.loops())
     return any(
         len({loops[code] for loops in seen if code in loops}) > 1
         for code in {code for loops in seen for code in loops}
