@@ -130,6 +130,8 @@ class TestRanking:
         assert names(found) == ["x=1", "x=0"]
         assert [point.seed_text for point in found.ranked] == ["over 3 seeds", "1 of 3 seeds"]
         assert "1 of 3" in found.markdown()
+        # A point and its runs are counted apart, since a point has a run for each seed.
+        assert "3 points, 9 runs (4 done, 4 failed, 1 not run); " in found.markdown()
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
     def test_no_finite_objective_comes_last(self, value):

@@ -21,6 +21,7 @@ from typing import Any
 from backproof.app.sweep_options import MAXIMIZE, MINIMIZE, SweepOptions
 from backproof.contracts.errors import InvalidValue, PluginError, did_you_mean
 from backproof.discovery.registry import PluginWarning, registry
+from backproof.experiment.describe import counted
 from backproof.experiment.experiment import PreparedExperiment
 from backproof.sweeps.planned import SEED, PlannedRun, point_key
 from backproof.tracking.query import RunRecord
@@ -427,7 +428,8 @@ class SweepResult:
             values = [str(point.stat(name)) for name in names]
             rows.append([str(rank), f"`{point.name or 'all seeds'}`", *values, *([point.seed_count] * seeds)])
         counts = Counter(run.status for run in self.runs)
-        summary = ", ".join(f"{count} {status}" for status, count in counts.items())
+        statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
+        summary = f"{counted(len(self.points), 'point')}, {counted(len(self.runs), 'run')} ({statuses})"
         table = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows)
         return f"{summary}; the artifact {Artifact.REPORT} has the details" + (
             f"\n\n{table}" if len(rows) > 2 else ""
