@@ -65,11 +65,15 @@ class TestTrain:
         assert tags["backproof.gradcheck"] == "passed"
         assert len(tags["backproof.config_hash"]) == 12
         assert "backproof train dataset=iris" in tags["mlflow.note.content"]
+        link = f"runs/{run.info.run_id}/artifacts/gradcheck.html)"
+        assert tags["mlflow.note.content"].startswith("[gradient check](#/experiments/")
+        assert link in tags["mlflow.note.content"]
         found = artifacts(run.info.run_id)
         for path in (
             "config/config.yaml",
             "config/overrides.yaml",
             "gradcheck.json",
+            "gradcheck.html",
             "environment.json",
             "plots/learning_curves.png",
             "plots/confusion_matrix.png",

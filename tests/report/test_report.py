@@ -104,6 +104,10 @@ class TestCompare:
         assert not shifted.worse
         assert compare({0: 1.0, 1: math.nan, 2: 2.0}, {0: 1.0, 1: 5.0, 2: 2.0}).n == 2
 
+    def test_differences_that_cancel_are_zero(self):
+        best = {0: 0.9, 1: 0.8, 2: 0.7}
+        assert compare({0: 0.9 + 0.1, 1: 0.8 - 0.03, 2: 0.7 - 0.07}, best).difference == 0.0
+
     def test_holm(self):
         assert holm([0.01, math.nan, 0.04, 0.03]) == pytest.approx([0.03, math.nan, 0.06, 0.06], nan_ok=True)
         assert holm([0.6, 0.9]) == [1.0, 1.0]

@@ -13,6 +13,7 @@ from backproof.tracking import (
     Store,
     TrackingOptions,
 )
+from backproof.tracking.query import recorded
 from backproof.tracking.store import resolve_uri
 
 from tests.helpers.tracking import python, read
@@ -143,3 +144,21 @@ def test_something_else_that_answers(tmp_path, monkeypatch):
         uri = f"http://127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(TrackingError, match=f"cannot record in {uri}"):
             Store.open(TrackingOptions(uri=uri), tmp_path)
+
+
+def test_links_come_first_in_the_description(store):
+    """MLflow folds up the end of a long description."""
+    note = {"mlflow.note.content": "a network\n\n```\nbackproof train\n```"}
+    with store.start("linked", {}, note, links={"gradient check": "gradcheck.html"}) as run:
+        pass
+    address = f"#/experiments/{store.experiment_id}/runs/{run.id}/artifacts/gradcheck.html"
+    text = read(run).data.tags["mlflow.note.content"]
+    assert text == f"[gradient check]({address})\n\n{note['mlflow.note.content']}"
+    assert recorded(read(run)).command == "backproof train"
+
+
+def test_a_renamed_run_has_its_new_name_everywhere(store):
+    with store.start("right", {}, {}) as run:
+        run.rename("wrong-right")
+        assert run.name == "wrong-right"
+    assert read(run).info.run_name == "wrong-right"

@@ -73,22 +73,20 @@ def dataset(prepared: PreparedExperiment) -> str:
 def run_name(prepared: PreparedExperiment) -> str:
     """Return a name that distinguishes runs in a list: `digits-relu-sgd-lr0.1-seed0`.
 
-    A derivation other than the network's own backward pass is in the name too.
+    A derivation other than the network's own backward pass comes second.
     """
     experiment = prepared.experiment
-    parts = [experiment.dataset.label, experiment.activation.name, experiment.optimizer.name]
+    derivation = [] if experiment.derivation.native else [experiment.derivation.name]
+    parts = [experiment.dataset.label, *derivation, experiment.activation.name, experiment.optimizer.name]
     parts.append(f"lr{experiment.optimizer.lr:g}")
-    if not experiment.derivation.native:
-        parts.append(experiment.derivation.name)
     seeds = experiment.run
     parts.append(f"seed{seeds.seed}" + (f"-{seeds.seed + seeds.repeats - 1}" if seeds.repeats > 1 else ""))
     return "-".join(parts)
 
 
 def wrong_name(name: str) -> str:
-    """Return the name of a run whose gradient is wrong: `wrong` stands before the seed, or at the end."""
-    head, seed, tail = name.rpartition("-seed")
-    return f"{head}-wrong{seed}{tail}" if seed else f"{name}-wrong"
+    """Return the name of a run whose gradient is wrong. `wrong` comes first: MLflow's table cuts off the end."""
+    return f"wrong-{name}"
 
 
 def counted(number: int, noun: str) -> str:

@@ -73,7 +73,9 @@ def _section(section: Section, *, maps: bool) -> dict[str, Any]:
 
         picture = base64.b64encode(error_maps(errors)).decode()
     return {
-        "title": f"Point: {section.moment}" if section.moment != ALONE else "Pieces, each by itself",
+        "title": f"Point: {section.moment}"
+        if section.moment != ALONE
+        else "Components, each checked separately",
         "rows": [_row(result) for result in section.results],
         "notes": section.notes,
         "map": picture,

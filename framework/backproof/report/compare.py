@@ -52,7 +52,10 @@ def compare(values: Mapping[int, float], best: Mapping[int, float]) -> Compariso
             any(differences),
             lambda stats: stats.ttest_rel(*pairs),
         )
-        return Comparison(math.fsum(differences) / len(shared), PAIRED, p, len(shared))
+        difference = math.fsum(differences) / len(shared)
+        if abs(difference) <= 1e-12 * max(map(abs, pairs[1])):
+            difference = 0.0  # Only rounding is left of differences that cancel.
+        return Comparison(difference, PAIRED, p, len(shared))
     difference, n = _mean(a) - _mean(b), min(len(a), len(b))
     if n < 2 or shared:
         return Comparison(difference, None, math.nan, n)

@@ -136,7 +136,11 @@ def _leaderboard(sweep: RecordedSweep) -> dict[str, Any]:
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:
     difference = comparison.difference
-    shown = f"{difference:+.2g}".replace("-", "−") if math.isfinite(difference) else MISSING
+    shown = (
+        f"{difference:{'+' if difference else ''}.2g}".replace("-", "−")
+        if math.isfinite(difference)
+        else MISSING
+    )
     undefined = math.isnan(comparison.p)
     return {"shown": shown, "p": comparison.p, "worse": comparison.worse, "undefined": undefined}
 

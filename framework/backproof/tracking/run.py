@@ -33,6 +33,7 @@ class Run(RunWriter):
     def __init__(self, client: MlflowClient, uri: str, info: RunInfo, flush_seconds: float) -> None:
         self.client, self.uri, self.info = client, uri, info
         self.flush_seconds = flush_seconds
+        self._name = str(info.run_name)
         self._waiting: list[Metric] = []
         self._tags: dict[str, str] = {}
         self._next_flush = time.monotonic() + flush_seconds
@@ -46,7 +47,7 @@ class Run(RunWriter):
 
     @property
     def name(self) -> str:
-        return str(self.info.run_name)
+        return self._name
 
     @property
     def waiting(self) -> int:
@@ -107,6 +108,7 @@ class Run(RunWriter):
         """Give the run another name."""
         with recording_fails(self.uri):
             self.client.update_run(self.id, name=name)
+        self._name = name
 
     def dict(self, values: Any, path: str) -> None:
         """A JSON artifact."""

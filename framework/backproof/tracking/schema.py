@@ -63,6 +63,7 @@ class Verdict:
     PASSED = "passed"
     FAILED = "failed"
     UNTESTED = "untested"
+    NOTHING = "nothing to check"
     SKIPPED = "skipped"
 
 

@@ -120,10 +120,11 @@ class Store:
             created = self.client.create_run(self.experiment_id, milliseconds(), tag_values(tags), run_name)
             run = Run(self.client, self.uri, created.info, self.flush_seconds)
             if links:
-                # The address has the run's id. It is written with the first metrics, at no cost of its own.
+                # The address has the run's id. It comes first, since MLflow folds up the end of a description, and
+                # it is written with the first metrics, which saves a request.
                 page = f"#/experiments/{self.experiment_id}/runs/{run.id}/artifacts"
                 listed = ", ".join(f"[{title}]({page}/{path})" for title, path in links.items())
-                run.tags({Tag.NOTE: f"{tags.get(Tag.NOTE, '')}\n\n{listed}"})
+                run.tags({Tag.NOTE: f"{listed}\n\n{tags.get(Tag.NOTE, '')}"})
             try:
                 run.begin(params)
             except BaseException as error:
