@@ -33,7 +33,7 @@ quick: $(READY)
 
 # FUZZ multiplies the number of examples. Failing ones are kept in .hypothesis/ and tried first from then on.
 fuzz: $(READY)
-	FUZZ=$${FUZZ:-50} $(PYTEST) -m hypothesis --hypothesis-seed=$$(date +%s) $(ARGS)
+	FUZZ=$${FUZZ:-50} $(PYTEST) -m hypothesis $(ARGS)
 
 cov: $(READY)
 	$(PYTEST) -m "not slow" --cov=backproof --cov-report=term:skip-covered --cov-report=html $(ARGS)

@@ -2,6 +2,10 @@
 
 import pytest
 
+from tests.helpers import fuzz
+
+fuzz.load_profile()
+
 
 @pytest.fixture
 def workdir(tmp_path, monkeypatch):

@@ -1,12 +1,14 @@
 """What the layout promises and import-linter's contracts in pyproject.toml cannot say."""
 
 import ast
+import os
 import sys
 import tomllib
 from pathlib import Path
 
 import grimp
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "framework/backproof"
@@ -111,3 +113,11 @@ def test_the_top_level_is_the_prescribed_one():
     for name in ("pyproject.toml", "README.md", "conf", "framework", "plugins", "tests", "outputs"):
         assert (ROOT / name).exists()
     assert (ROOT / "outputs/.gitignore").read_text().split() == ["*", "!.gitignore"]
+
+
+@pytest.mark.skipif("FUZZ" in os.environ, reason="make fuzz draws new examples")
+def test_examples_are_the_same_in_every_run_and_failing_ones_are_kept(pytestconfig):
+    assert settings.default.derandomize
+    assert settings.default.database is not None
+    # With a seed, Hypothesis ignores its database.
+    assert pytestconfig.getoption("hypothesis_seed") is None

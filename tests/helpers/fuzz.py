@@ -1,4 +1,4 @@
-"""How many examples Hypothesis draws."""
+"""What Hypothesis draws: the same examples in every run, or many new ones under `make fuzz`."""
 
 import os
 
@@ -8,6 +8,23 @@ from hypothesis import settings
 FACTOR = int(os.environ.get("FUZZ", "1"))
 
 
+def load_profile() -> None:
+    """Draw the same examples in every run, unless `FUZZ` is set, and failing ones of earlier runs first.
+
+    A seed, or `derandomize` alone, would leave out Hypothesis's database of failing examples. In CI too the
+    examples are those of every other run.
+    """
+    default = settings.get_profile("default")
+    settings.register_profile(
+        "backproof",
+        settings(default, derandomize="FUZZ" not in os.environ),
+        database=default.database,
+        deadline=None,
+        max_examples=default.max_examples * FACTOR,
+    )
+    settings.load_profile("backproof")
+
+
 def examples(count):
     """Return Hypothesis settings for `count` examples, or many times as many under `make fuzz`."""
-    return settings(max_examples=count * FACTOR, deadline=None)
+    return settings(max_examples=count * FACTOR)

@@ -114,6 +114,7 @@ def test_every_command_works_in_an_empty_environment(distributions, tmp_path):
     assert "<html" in (workdir / "sweep.html").read_text()
     run("backproof", "new", "activation", "mine")
     run("backproof", "verify", "activation", "mine", BACKPROOF_PLUGINS=str(workdir / "mine"))
+    assert "complete -" in run("backproof", "completion", "bash")
     serve(environment)
 
     environment.pip("uninstall", "--yes", "backproof")
