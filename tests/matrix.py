@@ -25,7 +25,7 @@ import time
 import tomllib
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ SMALL = ["dataset=iris", "train.epochs=2", "model.hidden=[4]", "tracking.plots=f
 TIMEOUT = 1800
 #: Development packages that no step needs.
 LINTERS = ("import-linter", "pyright", "ruff")
+#: Packages whose versions the table shows.
+SHOWN = ("hydra-core", "omegaconf", "optuna", "mlflow", "numpy")
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,7 @@ class Combination:
     """A Python and the versions that pip is held to."""
 
     python: str
-    constraints: tuple[str, ...] = ()
-    shown: tuple[str, ...] = field(default=("hydra-core", "omegaconf", "optuna", "mlflow", "numpy"))
+    constraints: tuple[str, ...]
 
 
 def pyproject() -> dict[str, Any]:
@@ -163,18 +164,8 @@ def snapshot(folder: Path) -> Path:
 def build_wheel(checkout: Path) -> Path:
     """Build the wheel of a checkout beside it."""
     folder = checkout.parent
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "-qq",
-        "--no-deps",
-        "--wheel-dir",
-        str(folder),
-        str(checkout),
-    ]
-    subprocess.run(command, check=True)
+    options = ["-qq", "--no-deps", "--wheel-dir", str(folder)]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(checkout)], check=True)
     (wheel,) = folder.glob("backproof-*.whl")
     return wheel
 
@@ -233,7 +224,7 @@ def run(name: str, wheel: Path, folder: Path, skipped: set[str]) -> dict[str, st
             print(f"{name}: {step} ok, {time.monotonic() - started:.0f} s", flush=True)
     listed = _output([str(environment.bin / "python"), "-m", "pip", "list", "--format=freeze"]) or ""
     versions = dict(line.split("==") for line in listed.splitlines() if "==" in line)
-    results["versions"] = " ".join(f"{key} {versions.get(key, 'none')}" for key in combination.shown)
+    results["versions"] = " ".join(f"{key} {versions.get(key, 'none')}" for key in SHOWN)
     return results
 
 

@@ -2,12 +2,15 @@
 
 import ast
 import os
+import re
 import sys
 import tomllib
 from pathlib import Path
 
+import backproof
 import grimp
 import pytest
+import yaml
 from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
@@ -121,3 +124,15 @@ def test_examples_are_the_same_in_every_run_and_failing_ones_are_kept(pytestconf
     assert settings.default.database is not None
     # With a seed, Hypothesis ignores its database.
     assert pytestconfig.getoption("hypothesis_seed") is None
+
+
+@pytest.mark.parametrize("name", [".github/workflows/ci.yml", ".pre-commit-config.yaml", "CONTRIBUTING.md"])
+def test_only_targets_of_the_makefile_are_named(name):
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = re.findall(r"(?:run: |`)make ([a-z]+)", (ROOT / name).read_text())
+    assert named
+    assert set(named) <= set(targets)
+
+
+def test_the_citation_names_the_current_version():
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == backproof.__version__
