@@ -1,4 +1,4 @@
-"""Whether a Dataset is one: shapes, dtypes, finite numbers, classes that can be learnt."""
+"""What a Dataset must be: shapes, dtypes, finite numbers, classes that can be learnt."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ def validate(dataset: Dataset) -> None:
     X (N, D) float64 and finite, N >= 2, D >= 1; y as its task says (see `Dataset`); as many names as columns;
     in classification two or more classes, each with two or more samples, counted 0..C-1.
     """
+    for rule in (check_shapes, check_dtypes, check_finite, check_targets):
+        rule(dataset)
+
+
+def check_shapes(dataset: Dataset) -> None:
+    """X (N, D); y (N,) in classification, else (N, targets); a known task; as many names as columns."""
     X, y = dataset.X, dataset.y
     if dataset.task not in TASKS:
         raise ValueError(f"a dataset's task must be one of {', '.join(TASKS)}, got {dataset.task!r}")
@@ -21,45 +27,36 @@ def validate(dataset: Dataset) -> None:
     N, D = X.shape
     if N < 2:
         raise ValueError(f"a dataset needs at least 2 samples, got {N}")
-    _is_dtype("X", X, np.float64)
     if len(dataset.feature_names) != D:
         raise ValueError(f"X has {D} columns but feature_names has {len(dataset.feature_names)}")
-    _is_finite("X", X, dataset.feature_names)
+    T = dataset.targets
     if dataset.task == CLASSIFICATION:
         if y.shape != (N,):
             raise ValueError(f"y must be ({N},) class indices, one for each row of X, got shape {y.shape}")
-        _is_dtype("y", y, np.int64)
-        _has_classes(y, dataset.target_names)
-        return
-    T = len(dataset.target_names)
-    if y.shape != (N, T) or T < 1:
-        raise ValueError(f"y must be ({N}, {T}): a row for each row of X, a column a name; got shape {y.shape}")
+    elif y.shape != (N, T) or T < 1:
+        raise ValueError(f"y must be ({N}, {T}): a row per row of X, a column per name; got shape {y.shape}")
+
+
+def check_dtypes(dataset: Dataset) -> None:
+    """X is float64; y int64, in regression float64."""
+    _check_dtype("X", dataset.X, np.float64)
+    _check_dtype("y", dataset.y, np.float64 if dataset.task == REGRESSION else np.int64)
+
+
+def check_finite(dataset: Dataset) -> None:
+    """No number is NaN or infinite."""
+    _check_finite("X", dataset.X, dataset.feature_names)
     if dataset.task == REGRESSION:
-        _is_dtype("y", y, np.float64)
-        _is_finite("y", y, dataset.target_names)
-    if dataset.task == MULTILABEL:
-        _is_dtype("y", y, np.int64)
-        if not np.isin(y, (0, 1)).all():
-            raise ValueError(f"multilabel y must hold 0 and 1 only, got values from {y.min()} to {y.max()}")
+        _check_finite("y", dataset.y, dataset.target_names)
 
 
-def _is_dtype(letter: str, array: Array, dtype: type[np.generic]) -> None:
-    if array.dtype != dtype:
-        name = np.dtype(dtype).name
-        raise ValueError(f"{letter} must be {name}, got {array.dtype}: use {letter}.astype(np.{name})")
-
-
-def _is_finite(letter: str, array: Array, names: tuple[str, ...]) -> None:
-    bad = ~np.isfinite(array)
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        raise ValueError(
-            f"{letter} holds {np.count_nonzero(bad)} values that are NaN or infinite, the first in row {row}, "
-            f"column {names[column]!r}: fill them in or take out those rows"
-        )
-
-
-def _has_classes(y: Array, names: tuple[str, ...]) -> None:
+def check_targets(dataset: Dataset) -> None:
+    """Classes are 0..C-1, each present at least twice, C >= 2; labels are 0 and 1."""
+    y, names = dataset.y, dataset.target_names
+    if dataset.task == MULTILABEL and not np.isin(y, (0, 1)).all():
+        raise ValueError(f"multilabel y must hold 0 and 1 only, got values from {y.min()} to {y.max()}")
+    if dataset.task != CLASSIFICATION:
+        return
     C = len(names)
     if C < 2:
         raise ValueError(f"classification needs two or more classes, got {', '.join(names) or 'none'}")
@@ -70,5 +67,23 @@ def _has_classes(y: Array, names: tuple[str, ...]) -> None:
     if counts[rare] < 2:
         raise ValueError(
             f"class {names[rare]!r} has {counts[rare]} samples, and needs two or more: one to train on, one to "
-            "test on. Add samples, merge it with another class or take it out"
+            "test on. Add samples, merge it with another class, or remove it"
+        )
+
+
+def _check_dtype(letter: str, array: Array, dtype: type[np.generic]) -> None:
+    if array.dtype != dtype:
+        name = np.dtype(dtype).name
+        raise ValueError(f"{letter} must be {name}, got {array.dtype}: use {letter}.astype(np.{name})")
+
+
+def _check_finite(letter: str, array: Array, names: tuple[str, ...]) -> None:
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{letter} must hold numbers, got {array.dtype}")
+    bad = ~np.isfinite(array)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise ValueError(
+            f"{letter} holds {np.count_nonzero(bad)} values that are NaN or infinite, the first in row {row}, "
+            f"column {names[column]!r}: fill them in or remove those rows"
         )
