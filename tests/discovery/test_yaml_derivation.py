@@ -21,18 +21,18 @@ def derivation(tmp_path, content, name="mine.yaml"):
     [
         ("", "the file is empty"),
         ("- a\n", "line 1: the file must be a mapping, KEY: VALUE; got a list"),
-        ("a: [\n", "line 2, column 1: this is no YAML"),
+        ("a: [\n", "line 2, column 1: this is not YAML"),
         ("description: x\n", "it has no key gradients"),
         ("gradient:\n  W1: 1\n", "line 1: there is no key 'gradient', did you mean gradients"),
         ("gradients: W1\n", "line 1: gradients must be a mapping, KEY: VALUE; got a single value"),
         ("gradients:\n  W1: [1]\n", "line 2: W1 must be text, got a list"),
-        (yaml_of(CS446) + "  W1: 1\n", "line 6: W1 stands here twice"),
-        (yaml_of({**CS446, "W1": "- x[n,d]"}), "line 4, column 7: this is no YAML"),
+        (yaml_of(CS446) + "  W1: 1\n", "line 6: the key W1 is repeated"),
+        (yaml_of({**CS446, "W1": "- x[n,d]"}), "line 4, column 7: this is not YAML"),
         (yaml_of({**CS446, "W1": "q[n,d]"}), "line 4: W1: there is no array 'q'"),
         (yaml_of({**CS446, "W1[h,d]": "q[n,d]"}), "W1 has two formulas"),
         ("description: {}\n" + yaml_of(CS446), "line 1: description must be text, got a mapping"),
-        ("gradients:\n  W1: \x00\n", "this is no YAML"),
-        ("---\na: 1\n---\nb: 1\n", "this is no YAML"),
+        ("gradients:\n  W1: \x00\n", "this is not YAML"),
+        ("---\na: 1\n---\nb: 1\n", "this is not YAML"),
     ],
 )
 def test_broken_files(tmp_path, content, message):

@@ -124,7 +124,7 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
     "nothing left": ("a,b,y\n" + ROWS, {"ignore": ("a", "b")}, "no columns are left as features"),
     "stray text": (
         "a,b,y\n" + ROWS + "oops,1,u\n1,1,v\nah,1,u\n", {},
-        r"data\.csv, line 32, column 'a': 'oops' is not a number \(2 such of 33 values\)",
+        r"data\.csv, line 32, column 'a': 'oops' is not a number \(2 of 33 values are not\)",
     ),
     "stray underscore": ("a,b,y\n" + ROWS + "1_0,1,u\n", {}, "line 32, column 'a': '1_0' is not a number"),
     "missing": (
@@ -139,7 +139,7 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
     "one sample": ("a,b,y\n" + ROWS + "1,2,w\n", {}, r"class 'w' has one sample \(line 32\)\. A class needs"),
     "text targets": (
         "a,b,y\n" + ROWS, {"task": "regression"},
-        r"line 2, column 'y': 'u' is not a number \(30 such of 30 values\)",
+        r"line 2, column 'y': 'u' is not a number \(30 of 30 values are not\)",
     ),
     "stray target": ("a,y\n" + "1,2\n" * 9 + "1,u\n", {}, "line 11, column 'y': 'u' is not a number"),
     "identifier": (

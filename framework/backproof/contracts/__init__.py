@@ -1,4 +1,4 @@
-"""What a plugin of each kind must be. A plugin file needs to import nothing else of backproof.
+"""The base class of each kind of plugin. A plugin file needs to import nothing else of backproof.
 
 Letters and shapes, used in every docstring below:
 

@@ -11,7 +11,7 @@ from backproof.contracts.base import Array, Plugin
 
 @dataclass(frozen=True)
 class Activation(Plugin):
-    """h = φ(a), element by element."""
+    """A function h = φ(a), applied element by element."""
 
     kind: ClassVar[str] = "activation"
     #: False where φ has no complex form: it is then checked by central differences instead of the complex step.
@@ -19,8 +19,10 @@ class Activation(Plugin):
 
     @property
     def kinks(self) -> tuple[float, ...]:
-        """The points where φ is not differentiable. The convention taken there stands in the docstring of
-        `backward`, and must be a subgradient: between the one-sided derivatives."""
+        """The points where φ is not differentiable.
+
+        There `backward` must take a subgradient, between the one-sided derivatives; its docstring says which.
+        """
         return ()
 
     @abstractmethod
@@ -31,6 +33,6 @@ class Activation(Plugin):
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
         """Multiply `grad` by φ'(a) in place, given h = φ(a).
 
-        `work` is two arrays of the same shape and dtype that may be overwritten, so that no step allocates;
-        `a` and `h` must be left as they are.
+        `work` is two arrays of the same shape and dtype that may be overwritten, so that no step allocates.
+        `a` and `h` must not be changed.
         """

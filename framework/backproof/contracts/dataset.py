@@ -14,7 +14,7 @@ TASKS = (CLASSIFICATION, MULTILABEL, REGRESSION)
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a loader returns. Not yet split, not yet scaled.
+    """What a loader returns, neither split nor scaled.
 
     X  (N, D) float64
     y  classification: (N,) class indices 0..C-1 (int64); multilabel: (N, L) of 0 and 1 (int64);
@@ -36,17 +36,17 @@ class Dataset:
 
 @dataclass(frozen=True)
 class DatasetLoader(Plugin):
-    """Brings a dataset from scikit-learn, a file or a generator."""
+    """Load a dataset from scikit-learn, a file or a generator."""
 
     kind: ClassVar[str] = "dataset"
-    #: Whether `load` reaches for the network.
+    #: Whether `load` needs the network.
     downloads: ClassVar[bool] = False
 
     @property
     def label(self) -> str:
-        """What runs on the dataset are named after; a file's loader returns the file's name."""
+        """The name that runs on this dataset show: the plugin's; a loader of files returns the file's name."""
         return self.name
 
     @abstractmethod
     def load(self) -> Dataset:
-        """The dataset. Raises ValueError (or OSError) that says what is wrong and what to do."""
+        """Return the dataset. Raise ValueError or OSError, which says what is wrong and what to do."""

@@ -1,4 +1,4 @@
-"""The derivation kind: a backward rule that somebody derived by hand."""
+"""The contract of a derivation: a backward rule that somebody derived by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backproof.contracts.base import Array, Plugin
 
 @dataclass(frozen=True)
 class Trace:
-    """All that a backward rule may use, by the homework's letters, for one network (no stack axis).
+    """What a backward rule may use, in the homework's letters, for one network (no stack axis).
 
     Layers are counted from 1: a[1] is the first pre-activation, a[L] = z; h[0] = x. Arrays are read-only.
     """
@@ -40,12 +40,12 @@ class Derivation(Plugin):
     kind: ClassVar[str] = "derivation"
     #: True for the rule that is the network's own backward pass: training then takes the fast path.
     native: ClassVar[bool] = False
-    #: The rule in index form by tensor, for reports; empty where it is code.
+    #: The rule in index form by tensor, for reports; empty if it is code.
     formulas: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Raise ValueError, which says why, where the rule is not for a network with tensors of these shapes."""
+        """Raise ValueError, which says why, if the rule is not for a network with tensors of these shapes."""
 
     @abstractmethod
     def gradients(self, trace: Trace) -> dict[str, Array]:
-        """∂Err/∂W1, ∂Err/∂b1, ... by name, each of its tensor's shape. Err is the data loss alone."""
+        """Return ∂Err/∂W1, ∂Err/∂b1, ... by tensor, each of the tensor's shape. Err is the data loss alone."""

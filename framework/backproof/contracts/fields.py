@@ -18,8 +18,13 @@ from numpy.typing import NDArray
 
 from backproof.contracts.errors import InvalidValue
 
-_COMPARISONS = {"gt": np.greater, "ge": np.greater_equal, "lt": np.less, "le": np.less_equal}
-_SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+#: The bounds of a number: how each is written, and its test.
+_BOUNDS = {
+    "gt": (">", np.greater),
+    "ge": (">=", np.greater_equal),
+    "lt": ("<", np.less),
+    "le": ("<=", np.less_equal),
+}
 _TYPES = {float: "a number", int: "a whole number", bool: "true or false", str: "text", type(None): "null"}
 
 
@@ -54,16 +59,11 @@ def required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def default_of(field: dataclasses.Field[Any]) -> Any:
-    """Return the default of a field that has one."""
-    return field.default if field.default is not dataclasses.MISSING else cast(Any, field.default_factory)()
-
-
 def bounds_description(metadata: Any) -> str:
     """Return a field's bounds in words, such as '> 0 and < 1', or '' if it has none."""
     if "choices" in metadata:
         return "one of " + ", ".join(map(str, metadata["choices"]))
-    return " and ".join(f"{sign} {metadata[key]}" for key, sign in _SIGNS.items() if key in metadata)
+    return " and ".join(f"{sign} {metadata[key]}" for key, (sign, _) in _BOUNDS.items() if key in metadata)
 
 
 def type_description(hint: Any) -> str:
@@ -155,14 +155,8 @@ def _within(value: Any, metadata: Any) -> bool:
     """Return whether a value, or every item of a list, is finite and inside the bounds."""
     if "choices" in metadata:
         return value in metadata["choices"]
-    for item in cast("list[Any]", value) if isinstance(value, list | tuple) else [value]:
-        if isinstance(item, str):
-            if metadata.keys() - {"doc"}:
-                return False
-            continue
-        number: NDArray[Any] = np.asarray(item)
-        if not np.isfinite(number).all() or not all(
-            compare(number, metadata[key]).all() for key, compare in _COMPARISONS.items() if key in metadata
-        ):
-            return False
-    return True
+    numbers: NDArray[Any] = np.asarray(value)
+    if numbers.dtype.kind not in "biuf":  # text has no bounds
+        return not metadata.keys() - {"doc"}
+    tests = [test(numbers, metadata[key]) for key, (_, test) in _BOUNDS.items() if key in metadata]
+    return all(passed.all() for passed in (np.isfinite(numbers), *tests))

@@ -20,7 +20,7 @@ class Loss(Plugin):
     kind: ClassVar[str] = "loss"
     #: The tasks that the loss can be used for.
     tasks: ClassVar[tuple[str, ...]]
-    #: The tasks whose default loss it is; set in the file of the plugin.
+    #: The tasks whose default loss it is.
     default_for: ClassVar[tuple[str, ...]] = ()
     #: What `link` returns: "probability", "score" (a higher one means more likely) or "value".
     prediction: ClassVar[str] = "value"

@@ -12,7 +12,7 @@ from backproof.contracts.fields import hyper
 
 @dataclass(frozen=True)
 class Optimizer(Plugin):
-    """One update rule. State is passed in as arrays, one (R, P) array per name in `slots`."""
+    """One update rule. Its state is passed in, one (R, P) array per name in `slots`."""
 
     kind: ClassVar[str] = "optimizer"
     #: Names of the state arrays, in the order in which `step` receives them; shown in checkpoints.
@@ -21,7 +21,7 @@ class Optimizer(Plugin):
     lr: float = hyper(0.01, "step size", gt=0)
 
     def initial(self, slot: str) -> float:
-        """The number a state array starts with."""
+        """Return the number that a state array starts with."""
         return 0.0
 
     @abstractmethod
@@ -30,8 +30,8 @@ class Optimizer(Plugin):
     ) -> None:
         """Update theta and the state in place.
 
-        theta, grad and each state array are (R, P), or a contiguous block of it that stays in cache: the rule
-        must work element by element. `grad` and `work`, of the same shape, may be overwritten, so that no step
-        allocates. `t` counts steps from 1. `lr` is the step size after the schedule; it and the hyperparameters
+        theta, grad and each state array are (R, P), or a contiguous block of that which stays in cache: the rule
+        must work element by element. `grad` and `work` may be overwritten, so that no step allocates.
+        `t` counts steps from 1. `lr` is the step size after the schedule; it and the hyperparameters
         may be (R, 1) arrays (see `as_dtype_of`).
         """

@@ -22,9 +22,11 @@ class Penalty(Plugin):
 
     @abstractmethod
     def value(self, theta: Array, mask: Array) -> Array:
-        """The term for each member, (R,), from theta (R, P) and mask (P,): 1 where penalised, else 0."""
+        """Return the term of each member, (R,), from theta (R, P) and mask (P,): 1 where penalised, else 0."""
 
     @abstractmethod
     def gradient(self, theta: Array, mask: Array, grad: Array, work: Array) -> None:
-        """Add its gradient to `grad` (R, P). `work` (R, P) may be overwritten. Element by element: it is
-        called on blocks of the parameters that stay in cache."""
+        """Add its gradient to `grad` (R, P). `work` (R, P) may be overwritten.
+
+        It must work element by element: it is called on blocks of the parameters that stay in cache.
+        """

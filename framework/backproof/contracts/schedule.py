@@ -11,10 +11,10 @@ from backproof.contracts.base import Plugin
 
 @dataclass(frozen=True)
 class Schedule(Plugin):
-    """Multiplies the step size as training goes on."""
+    """A factor of the step size that changes during training."""
 
     kind: ClassVar[str] = "schedule"
 
     @abstractmethod
     def factor(self, t: int, total: int) -> float:
-        """The factor for step t (counted from 0) of `total` steps; `total` >= 1."""
+        """Return the factor for step t (counted from 0) of `total` >= 1 steps."""

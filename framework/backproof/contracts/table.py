@@ -1,6 +1,6 @@
-"""A table of named columns on its way to a Dataset: for loaders that read files, downloads or databases.
+"""A table of named columns that becomes a Dataset: for loaders that read files, downloads or databases.
 
-Takes plain NumPy columns, so that any reader can feed it. Every error names the row and the column.
+The columns are NumPy arrays, so that any reader can supply them. Every error names the row and the column.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from backproof.contracts.dataset import CLASSIFICATION, MULTILABEL, REGRESSION, 
 from backproof.contracts.errors import did_you_mean
 
 AUTO = "auto"
-#: Cells that stand for a value that is not there, in small letters.
+#: Text that stands for a missing value, in lower case.
 MISSING_TEXT = frozenset({"", "nan", "na", "n/a", "null", "?"})
-#: `task=auto`: a target of whole numbers is taken for classes up to so many different ones.
+#: With `task=auto`, a target of whole numbers is read as classes up to this many different values.
 MOST_CLASSES = 20
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column, read both ways: its cells (N,), and as numbers (N,), NaN where a cell is none."""
+    """One column, as cells (N,) and as numbers (N,), which are NaN where a cell is not a number."""
 
     name: str
     cells: Array
@@ -33,35 +33,37 @@ class Column:
 
     @classmethod
     def read(cls, name: str, cells: Array, nominal: bool, decimal: str) -> Column:
-        """A column of a table: numbers, or objects of which text is parsed."""
+        """Return a column of numbers, or of objects whose text is parsed."""
         if cells.dtype.kind in "biuf":
             numbers = cells.astype(np.float64)
             return cls(name, cells, numbers, np.isnan(numbers), nominal)
         numbers = np.array([_number(cell, decimal) for cell in cells], dtype=np.float64)
         missing = np.zeros(len(cells), dtype=bool)
         unread = np.isnan(numbers)
-        missing[unread] = [c is None or str(c).strip().casefold() in MISSING_TEXT for c in cells[unread]]
+        missing[unread] = [
+            cell is None or str(cell).strip().casefold() in MISSING_TEXT for cell in cells[unread]
+        ]
         return cls(name, cells, numbers, missing, nominal)
 
     @property
     def text(self) -> Array:
-        """Its cells as text (N,)."""
+        """The cells as text (N,)."""
         return np.array([str(cell).strip() for cell in self.cells], dtype=np.str_)
 
     @property
     def numeric(self) -> bool:
-        """Whether it is a column of numbers: more than half of the cells are. The others are then mistakes."""
+        """Whether this is a column of numbers: more than half of its cells are. The others are then mistakes."""
         read = np.count_nonzero(~np.isnan(self.numbers))
         return not self.nominal and bool(2 * read > np.count_nonzero(~self.missing))
 
     @property
     def stray(self) -> Array:
-        """Cells (N,) that hold text."""
+        """Where cells hold text (N,)."""
         return np.isnan(self.numbers) & ~self.missing
 
 
 def _number(cell: object, decimal: str) -> float:
-    """The number that a cell holds, or NaN. Python's `float` would also take 2020_1 for 20201."""
+    """Return the number in a cell, or NaN. Python's `float` would read 2020_1 as 20201."""
     text = str(cell)
     if "_" in text:
         return np.nan
@@ -73,9 +75,9 @@ def _number(cell: object, decimal: str) -> float:
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of the same length, and what to call a row in errors: 'line 7' of a file, 'row 7' of a download.
+    """Columns of the same length, and how errors name a row: 'line 7' of a file, 'row 7' of a download.
 
-    Cells are numbers, or str objects (None or NaN where missing).
+    Cells are numbers, or str objects (None or NaN if missing).
     """
 
     source: str
@@ -94,13 +96,14 @@ class Table:
         max_categories: int = 100,
         decimal: str = ".",
     ) -> Dataset:
-        """Features, all columns but `targets` and `ignore`, and targets, as numbers.
+        """Return the dataset with these targets, and all other columns but `ignore` as features.
 
-        A column of which more than half the cells are numbers is numeric, and text in it is an error. Others,
-        and those in `nominal`, are categories: a feature 'column=value' each (`categorical`: one_hot | error).
-        `task` auto: text is classification, and so are up to 20 different whole numbers, each there twice on
-        average; other numbers are regression, several targets of 0 and 1 only are multilabel.
-        Raises ValueError for anything that cannot be learnt from.
+        A column is numeric if more than half of its cells are numbers; text in it is then an error. Other columns,
+        and those in `nominal`, are categories: one feature 'column=value' each, or an error with categorical=error.
+
+        With task=auto, text is classification, and so are up to 20 different whole numbers that occur twice on
+        average; other numbers are regression; several targets of only 0 and 1 are multilabel.
+        Raise ValueError for anything that cannot be learnt from.
         """
         for name in (*targets, *ignore, *nominal):
             self._require(name)
@@ -111,12 +114,12 @@ class Table:
         names = [name for name in self.columns if name not in targets and name not in ignore]
         if not names:
             raise ValueError(f"{self.source}: no columns are left as features. {self._listing()}")
-        read = {
+        columns = {
             name: Column.read(name, self.columns[name], name in nominal, decimal) for name in (*names, *targets)
         }
-        self._all_there(list(read.values()))
-        y, task, target_names = self._targets([read[name] for name in targets], task)
-        X, feature_names = self._features([read[name] for name in names], categorical, max_categories)
+        self._require_complete(list(columns.values()))
+        y, task, target_names = self._targets([columns[name] for name in targets], task)
+        X, feature_names = self._features([columns[name] for name in names], categorical, max_categories)
         return Dataset(X, y, task, feature_names, target_names)
 
     def _listing(self) -> str:
@@ -131,8 +134,10 @@ class Table:
     def _first(self, cells: Array) -> str:
         return f"{self.row} {self.rows[int(np.flatnonzero(cells)[0])]}"
 
-    def _all_there(self, columns: list[Column]) -> None:
-        bad = [(each.name, each.missing | (np.isinf(each.numbers) & each.numeric)) for each in columns]
+    def _require_complete(self, columns: list[Column]) -> None:
+        bad = [
+            (column.name, column.missing | (np.isinf(column.numbers) & column.numeric)) for column in columns
+        ]
         bad = [(name, cells) for name, cells in bad if cells.any()]
         if bad:
             total = sum(np.count_nonzero(cells) for _, cells in bad)
@@ -141,7 +146,7 @@ class Table:
                 f"{self.source}: missing (NaN) or infinite values, {total} in all: column "
                 + ", ".join(listed[:10])
                 + (", ..." if len(listed) > 10 else "")
-                + ". Fill them in, take out those rows, or leave the columns out with `ignore`"
+                + ". Fill them in, remove those rows, or leave the columns out with `ignore`"
             )
 
     def _numbers(self, column: Column) -> Array:
@@ -149,7 +154,7 @@ class Table:
         if stray.any():
             raise ValueError(
                 f"{self.source}, {self._first(stray)}, column {column.name!r}: {str(column.cells[stray][0])!r} "
-                f"is not a number ({stray.sum()} such of {len(stray)} values). Correct it, or leave the column "
+                f"is not a number ({stray.sum()} of {len(stray)} values are not). Correct it, or leave the column "
                 "out with `ignore`"
             )
         return column.numbers
@@ -157,13 +162,13 @@ class Table:
     def _features(
         self, columns: list[Column], categorical: str, max_categories: int
     ) -> tuple[Array, tuple[str, ...]]:
-        """X (N, D) and the names of its columns."""
+        """Return X (N, D) and the names of its columns."""
         texts = [column for column in columns if not column.numeric]
         if texts and categorical == "error":
             listed = ", ".join(f"{column.name!r} (such as {str(column.cells[0])!r})" for column in texts)
             raise ValueError(
-                f"{self.source}: text in the feature columns {listed}. Make numbers of it, leave them out with "
-                "`ignore`, or take categorical=one_hot"
+                f"{self.source}: text in the feature columns {listed}. Replace it by numbers, leave them out with "
+                "`ignore`, or use categorical=one_hot"
             )
         blocks: list[Array] = []
         names: list[str] = []
@@ -185,7 +190,7 @@ class Table:
         return np.concatenate(blocks, axis=1, dtype=np.float64), tuple(names)
 
     def _targets(self, columns: list[Column], task: str) -> tuple[Array, str, tuple[str, ...]]:
-        """y, the task and the names of the targets."""
+        """Return y, the task and the names of the targets."""
         task = self._task(columns) if task == AUTO else task
         if task == CLASSIFICATION:
             if len(columns) > 1:
@@ -218,7 +223,7 @@ class Table:
         return CLASSIFICATION if whole and different <= min(MOST_CLASSES, len(values) // 2) else REGRESSION
 
     def _classes(self, column: Column) -> tuple[Array, str, tuple[str, ...]]:
-        """Class indices in the order of the numbers, or of the alphabet."""
+        """Return class indices, in the order of the numbers or of the alphabet, the task and the classes' names."""
         if column.stray.any():
             levels, y = np.unique(column.text, return_inverse=True)
             names = tuple(map(str, levels))
@@ -228,13 +233,13 @@ class Table:
         counts = np.bincount(y)
         where = f"{self.source}: target column {column.name!r}"
         if len(names) == 1:
-            raise ValueError(f"{where} has a single class, {names[0]!r}: there is nothing to tell apart")
+            raise ValueError(f"{where} has a single class, {names[0]!r}: there is nothing to classify")
         single = np.flatnonzero(counts == 1)
         if len(single):
-            more = f", and so have {len(single) - 1} more classes" if len(single) > 1 else ""
+            more = f", and so do {len(single) - 1} more classes" if len(single) > 1 else ""
             raise ValueError(
                 f"{where}: class {names[single[0]]!r} has one sample ({self._first(y == single[0])}){more}. A "
-                "class needs samples to train on and to test on: add some, merge it with another class or take "
-                "it out (or, if these are quantities, say task=regression)"
+                "class needs samples to train on and to test on: add some, merge it with another class, or remove "
+                "it (or, if these are quantities, use task=regression)"
             )
         return y.astype(np.int64), CLASSIFICATION, names

@@ -18,7 +18,7 @@ from backproof import contracts
 from backproof.contracts import Plugin
 from backproof.contracts.errors import PluginError
 
-#: Of derivations that are index formulas.
+#: The suffixes of derivations that are index formulas.
 SUFFIXES = (".yaml", ".yml")
 _GRADIENTS = re.compile(rb"^gradients\s*:", re.MULTILINE)
 _BASES = {
@@ -30,13 +30,13 @@ _BASES = {
 
 @dataclasses.dataclass(eq=False)
 class Entry:
-    """A plugin that was found."""
+    """An installed plugin, whose file may not have been imported yet."""
 
-    kind: str  # "" if it is not known before the file is imported
+    kind: str  # "" if it is unknown until the file is imported
     name: str
     file: Path
-    module: str | None = None  # where it can be imported from; None for a file off the import path
-    #: Its class has a base that may or may not be that of a kind.
+    module: str | None = None  # its import name; None for a file that is not on the import path
+    #: True if its class has a base that may or may not be that of a kind.
     ambiguous: bool = False
 
     @functools.cached_property
@@ -46,10 +46,10 @@ class Entry:
             return self.load()
         # A plugin file may raise anything while it is imported.
         except (Exception, SystemExit) as error:
-            named = f"{self.kind}={self.name}" if self.kind else self.name
+            plugin = f"{self.kind}={self.name}" if self.kind else self.name
             line = _line(error, self.file)
             raise PluginError(
-                f"the plugin {named} cannot be used: {self.file}{line}: {_reason(error)}"
+                f"the plugin {plugin} cannot be used: {self.file}{line}: {_reason(error)}"
             ) from error
 
     def load(self) -> type[Plugin]:
@@ -83,7 +83,7 @@ class Entry:
 
 
 def plugin_in(file: Path) -> Entry:
-    """Return the plugin of one file, wherever it is, imported: for a test of that file.
+    """Return the plugin in a file, imported: for a test of that file.
 
     Raise what the import raises, and TypeError or ValueError for a file that does not define a plugin.
     """
@@ -103,7 +103,7 @@ def is_derivation(file: Path) -> bool:
 
 
 def kind_in_source(file: Path) -> tuple[str, bool]:
-    """Return the kind that a module's source names ("" for none), and whether importing it may tell more.
+    """Return the kind that a module's source names ("" for none), and whether importing it could show more.
 
     The kind is that of the base of a class: `class Arctan(Activation)`.
     """
@@ -127,13 +127,13 @@ def kind_in_source(file: Path) -> tuple[str, bool]:
 
 
 def _import_file(file: Path) -> types.ModuleType:
-    """Import a file that is not on the import path, under a name that no other file has."""
+    """Import a file that is not on the import path, under a unique name."""
     name = f"backproof_plugin_{abs(hash(str(file)))}_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise ImportError(f"{file} cannot be imported")
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses look up their module by name while they are made.
+    # Dataclasses look up their module by name while they are created.
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
@@ -144,7 +144,7 @@ def _import_file(file: Path) -> types.ModuleType:
 
 
 def _plugin_class(module: types.ModuleType, file: Path, kind: str) -> type[Plugin]:
-    """Return the one plugin class that a module defines. Raise TypeError if it is not what a plugin must be."""
+    """Return the one plugin class that a module defines. Raise TypeError if the module is not a plugin."""
     classes = [
         cls
         for cls in vars(module).values()

@@ -9,8 +9,8 @@ A plugin is found in one of three places:
 A derivation may also be index formulas in NAME.yaml (or .yml), in the first two places; see `backproof.formulas`.
 In DIR itself, that is a YAML file with a key `gradients`.
 
-Searching lists folders. A file in the folder of its kind is not opened; the kind of another one is read from its
-source. A file that cannot be imported, or two files of one name, are an error only for who uses that name.
+Searching lists folders. A file in the folder of its kind is not opened; the kind of any other file is read from its
+source. A file that cannot be imported, or two files of one name, are an error only if that name is used.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Registry:
 
     def __init__(self, entries: list[Entry]) -> None:
         self._entries: dict[str, dict[str, list[Entry]]] = {kind: {} for kind in KINDS}
-        #: Files whose kind is not in their source: it shows when they are imported.
+        #: Files whose source does not name a kind; importing them may.
         self._unknown = [entry for entry in entries if not entry.kind]
         for entry in entries:
             if entry.kind:
@@ -84,7 +84,7 @@ class Registry:
     def entry(self, kind: str, name: str) -> Entry:
         """Return one plugin, not yet imported.
 
-        Raise PluginError if there is none of that name, with the nearest names, or more than one.
+        Raise PluginError if there is none of that name, with similar names, or more than one.
         """
         same = self._of(kind).get(name, [])
         if len(same) > 1:
@@ -137,7 +137,7 @@ class Registry:
             try:
                 cls = entry.cls
             except PluginError:
-                entry.ambiguous = False  # reported to whoever asks for it by name
+                entry.ambiguous = False  # reported if it is asked for by name
             else:
                 self._unknown.remove(entry)
                 entry.kind = cls.kind
@@ -152,7 +152,7 @@ def registry() -> Registry:
     """Return all installed plugins, found once. `registry.cache_clear()` makes the next call search again."""
     entries: dict[Path, Entry] = {}
     for entry in _search():
-        # The same file may be found in several ways.
+        # The same file may be found in more than one way.
         entries.setdefault(entry.file.resolve(), entry)
     return Registry(list(entries.values()))
 
@@ -185,7 +185,7 @@ def _files(folder: Path, kind: str | None) -> Iterator[Path]:
 
 
 def _classified(entry: Entry) -> Entry:
-    """Set the kind of an entry, if its source tells."""
+    """Set the kind of an entry if its source names one, and return the entry."""
     if entry.file.suffix in SUFFIXES:
         entry.kind = Derivation.kind
     else:
@@ -215,5 +215,5 @@ def _file_of(point: EntryPoint) -> Path:
         if spec is None:
             break
         spec = PathFinder.find_spec(".".join([top, *names[: i + 1]]), spec.submodule_search_locations)
-    # A module that does not exist has no file; importing it says what is wrong.
+    # A module that does not exist has no file; the error when it is imported says so.
     return Path(spec.origin) if spec and spec.origin else Path(f"{point.module.rpartition('.')[2]}.py")

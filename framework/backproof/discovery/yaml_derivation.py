@@ -1,13 +1,13 @@
 """A YAML file with index formulas as a plugin:
 
-    description: What it is, in a sentence.
-    activation: relu                    # what it was derived for; for the reader alone
+    description: One sentence about it.
+    activation: relu                    # what it was derived for; for readers only
     loss: softmax_cross_entropy
     gradients:
       W1: sum[n,k] (p[n,k] - y[n,k]) * W2[k,h] * dphi(a1[n,h]) * x[n,d] / N
       b1: ...
 
-The file is read as text by place, never as values: what a key or a formula looks like to YAML plays no part.
+Keys and formulas are read as text, with their lines; YAML's types (numbers, dates, yes and no) play no part.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KEYS = ("description", "activation", "loss", "gradients")
 
 
 def derivation_of(file: Path) -> type[FormulaDerivation]:
-    """The plugin class of a file. Raises ValueError that says what is wrong and in which line."""
+    """Return the plugin class of a file. Raise ValueError, which says what is wrong and in which line."""
     if not file.stem.isidentifier():
         raise ValueError(f"{file.name} cannot be a plugin's name: use letters, digits and _")
     top = _mapping(_document(file), "the file", KEYS)
@@ -40,7 +40,7 @@ def derivation_of(file: Path) -> type[FormulaDerivation]:
     try:
         rule = Rule.read(texts)
     except FormulasError as error:
-        raise FormulasError([_with_line(each, formulas) for each in error.errors]) from None
+        raise FormulasError([_with_line(problem, formulas) for problem in error.errors]) from None
     cls = type(
         file.stem,
         (FormulaDerivation,),
@@ -61,31 +61,31 @@ def _document(file: Path) -> yaml.Node:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise ValueError(
-            f"{where}this is no YAML: {error.problem}\nA formula that begins with '- ' or holds ': ' or ' #' "
-            "stands in quotes"
+            f"{where}this is not YAML: {error.problem}\nPut a formula in quotes if it begins with '- ' or contains "
+            "': ' or ' #'"
         ) from None
     except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"this is no YAML: {error}") from None
+        raise ValueError(f"this is not YAML: {error}") from None
     if node is None:
         raise ValueError("the file is empty, expected the keys description and gradients")
     return node
 
 
 def _mapping(node: yaml.Node, what: str, keys: tuple[str, ...] | None = None) -> dict[str, yaml.Node]:
-    """The nodes of a mapping by key. A key that stands twice, or is none of `keys`, is an error."""
+    """Return the nodes of a mapping by key. Raise ValueError for a repeated key, or one that is not in `keys`."""
     if not isinstance(node, yaml.MappingNode):
         raise ValueError(f"{_line(node)}{what} must be a mapping, KEY: VALUE; got {_what(node)}")
-    found: dict[str, yaml.Node] = {}
+    nodes: dict[str, yaml.Node] = {}
     for key, value in node.value:
         name = _text(key, "a key")
-        if name in found:
-            raise ValueError(f"{_line(key)}{name} stands here twice")
+        if name in nodes:
+            raise ValueError(f"{_line(key)}the key {name} is repeated")
         if keys and name not in keys:
             raise ValueError(
                 f"{_line(key)}there is no key {name!r}{did_you_mean(name, keys)}\nExpected: {', '.join(keys)}"
             )
-        found[name] = value
-    return found
+        nodes[name] = value
+    return nodes
 
 
 def _text(node: yaml.Node, what: str) -> str:
@@ -108,7 +108,7 @@ def _line(node: yaml.Node) -> str:
 
 
 def _with_line(error: FormulaError | str, formulas: dict[str, yaml.Node]) -> FormulaError | str:
-    """An error with the line of the file where the formula begins."""
+    """Return an error with the line of the file where its formula begins."""
     if isinstance(error, FormulaError):
         lines = [
             _line(node) for left, node in formulas.items() if left.partition("[")[0].strip() == error.tensor
@@ -118,7 +118,7 @@ def _with_line(error: FormulaError | str, formulas: dict[str, yaml.Node]) -> For
 
 
 def _doc(about: dict[str, str], rule: Rule) -> str:
-    """What `backproof plugins derivation` shows, and the formulas as on paper."""
+    """Return the docstring, which `backproof plugins derivation` shows: the description, and the formulas."""
     text = about.get("description", "").strip() or "Index formulas."
     derived = " and ".join(f"{key}={about[key]}" for key in ("activation", "loss") if key in about)
     first, _, more = text.partition("\n\n")
