@@ -31,14 +31,14 @@ class ELU(Activation):
         if self.alpha != 1:
             np.multiply(out, cached_scalar(self.alpha, out.dtype), out)
         if self.alpha <= 1:
-            # Below zero α (exp(a) − 1) ≥ a; a mask takes two to three times as long.
+            # Below zero α (exp(a) − 1) ≥ a, and a mask would take two to three times as long.
             np.maximum(out, a, out=out)
         else:
-            # A mask takes a byte an element.
+            # The mask takes one byte per element.
             np.copyto(out, a, where=a > 0)
 
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
-        """φ'(a) = 1 at a > 0, α exp(a) = h + α at a ≤ 0."""
+        """φ'(a) = 1 at a > 0, α exp(a) = h + α at a ≤ 0, the kink included."""
         slope, above = work
         np.minimum(h, cached_scalar(0, h.dtype), out=slope)
         np.add(slope, cached_scalar(self.alpha, h.dtype), slope)

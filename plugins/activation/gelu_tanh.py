@@ -1,4 +1,4 @@
-"""Gaussian error linear unit, the approximation by tanh."""
+"""Gaussian error linear unit, in the tanh approximation."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ C, CUBIC = 2 * np.sqrt(2 / np.pi), 0.044715
 class GELUTanh(Activation):
     """φ(a) = a/2 (1 + tanh(u)), u = √(2/π) (a + 0.044715 a³) (Hendrycks & Gimpel 2016, section 2).
 
-    Computed as a σ(2u), which is the same and loses no digits below zero.
+    Computed as a σ(2u), which is equal and does not cancel below zero.
     """
 
     def forward(self, a: Array, out: Array) -> None:

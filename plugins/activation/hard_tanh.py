@@ -1,4 +1,4 @@
-"""Hard tanh: the identity, cut off."""
+"""Hard tanh: the identity, clipped to [−1, 1]."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class HardTanh(Activation):
         np.clip(a, cached_scalar(-1, a.dtype), cached_scalar(1, a.dtype), out=out)
 
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
-        """φ'(a) = 1 at |a| < 1, and 0 from the kinks on."""
+        """φ'(a) = 1 at |a| < 1, and 0 at |a| ≥ 1, the kinks included."""
         slope, _ = work
         np.abs(a, slope)
         np.less(slope, cached_scalar(1, a.dtype), out=slope)

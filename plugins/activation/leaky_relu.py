@@ -11,7 +11,7 @@ from backproof.contracts import Activation, Array, cached_scalar, hyper, is_comp
 class LeakyReLU(Activation):
     """φ(a) = a at a > 0, slope · a at a ≤ 0 (Maas, Hannun & Ng 2013)."""
 
-    slope: float = hyper(0.01, "of the part below zero", ge=0, lt=1)
+    slope: float = hyper(0.01, "slope below zero", ge=0, lt=1)
 
     @classmethod
     def examples(cls) -> tuple[dict[str, Any], ...]:
@@ -29,7 +29,7 @@ class LeakyReLU(Activation):
         np.maximum(a, out, out=out)
 
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
-        """φ'(a) = 1 at a > 0, slope at a ≤ 0."""
+        """φ'(a) = 1 at a > 0, slope at a ≤ 0, the kink included."""
         slope, _ = work
         np.greater(a, cached_scalar(0, a.dtype), out=slope)
         np.maximum(slope, cached_scalar(self.slope, a.dtype), out=slope)

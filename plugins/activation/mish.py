@@ -35,7 +35,7 @@ class Mish(Activation):
         np.multiply(grad, slope, grad)
 
     def _tanh_softplus(self, a: Array, out: Array) -> None:
-        # It is 1 to rounding long before 80, where exp has not yet overflowed.
+        # tanh(log(1 + exp(a))) is 1 to rounding long before a = 80, where exp has not overflowed yet.
         np.minimum(a, cached_scalar(80, a.dtype), out=out)
         np.exp(out, out)
         np.log1p(out, out)

@@ -1,4 +1,4 @@
-"""Rectified linear unit: the homework's φ."""
+"""Rectified linear unit, the φ of the homework."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class ReLU(Activation):
         np.maximum(a, cached_scalar(0, a.dtype), out=out)
 
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
-        """φ'(a) = 1 at a > 0, and 0 at a ≤ 0: the homework's convention at the kink. That is the sign of h."""
+        """φ'(a) = 1 at a > 0, and 0 at a ≤ 0, the homework's convention at the kink: the sign of h."""
         slope, _ = work
         if is_complex(h):
             np.multiply(grad, np.real(h) > 0, grad)

@@ -11,8 +11,9 @@ ALPHA, SCALE = 1.6732632423543772, 1.0507009873554805
 
 @dataclass(frozen=True)
 class SELU(Activation):
-    """φ(a) = λ a at a > 0, λ α (exp(a) − 1) at a ≤ 0 (Klambauer et al. 2017, eq. 2). For lecun_normal
-    weights.
+    """φ(a) = λ a at a > 0, λ α (exp(a) − 1) at a ≤ 0 (Klambauer et al. 2017, eq. 2).
+
+    Meant for lecun_normal weights.
     """
 
     @property
@@ -27,12 +28,12 @@ class SELU(Activation):
         np.minimum(a, cached_scalar(0, out.dtype), out=out)
         np.expm1(out, out)
         np.multiply(out, cached_scalar(ALPHA, out.dtype), out)
-        # A mask takes a byte an element.
+        # The mask takes one byte per element.
         np.copyto(out, a, where=a > 0)
         np.multiply(out, cached_scalar(SCALE, out.dtype), out)
 
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
-        """φ'(a) = λ at a > 0, λ α exp(a) = h + λ α at a ≤ 0."""
+        """φ'(a) = λ at a > 0, λ α exp(a) = h + λ α at a ≤ 0, the kink included."""
         slope, above = work
         np.greater(a, cached_scalar(0, a.dtype), out=above)
         np.minimum(h, cached_scalar(0, h.dtype), out=slope)

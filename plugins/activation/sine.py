@@ -9,7 +9,7 @@ from backproof.contracts import Activation, Array, cached_scalar, hyper
 
 @dataclass(frozen=True)
 class Sine(Activation):
-    """φ(a) = sin(ω a) (Sitzmann et al. 2020, SIREN, eq. 4, which takes ω = 30 in the first layer)."""
+    """φ(a) = sin(ω a) (Sitzmann et al. 2020, SIREN, eq. 4, with ω = 30 in the first layer)."""
 
     omega: float = hyper(1.0, "ω: the frequency", gt=0)
 

@@ -12,15 +12,17 @@ from scipy.special import expit  # pyright: ignore
 class Softplus(Activation):
     """φ(a) = log(1 + exp(β a)) / β (Dugas et al. 2001 with β = 1)."""
 
-    beta: float = hyper(1.0, "β: the larger, the nearer to ReLU", gt=0)
+    beta: float = hyper(1.0, "β: larger values are closer to ReLU", gt=0)
 
     @classmethod
     def examples(cls) -> tuple[dict[str, Any], ...]:
         return {}, {"beta": 0.3}, {"beta": 30.0}
 
     def forward(self, a: Array, out: Array) -> None:
-        """Cut off at β a = 80, where exp has not overflowed and φ(a) = a to rounding; φ(a) ≥ a everywhere.
-        np.logaddexp takes ten times as long."""
+        """φ(a), by log1p(exp(β a)); from β a = 80, where exp has not overflowed yet, φ(a) = a to rounding.
+
+        np.logaddexp would take ten times as long.
+        """
         if is_complex(a):
             b, above = self.beta * a, np.real(a) > 0
             out[...] = (np.where(above, b, 0) + np.log1p(np.exp(np.where(above, -b, b)))) / self.beta

@@ -19,7 +19,7 @@ class Softsign(Activation):
         np.divide(a, out, out)
 
     def backward(self, a: Array, h: Array, grad: Array, work: tuple[Array, Array]) -> None:
-        """φ'(a) = 1 / (1 + |a|)². It is 1 from either side of 0: no kink."""
+        """φ'(a) = 1 / (1 + |a|)², which is 1 on both sides of 0: no kink."""
         below, _ = work
         if is_complex(a):
             np.multiply(a, np.where(np.real(a) < 0, -1, 1), below)

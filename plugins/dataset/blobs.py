@@ -28,7 +28,7 @@ class Blobs(DatasetLoader):
             raise ValueError(
                 f"samples={self.samples} is too few for classes={self.classes}: each class needs two or more"
             )
-        made: Any = make_blobs(
+        arrays: Any = make_blobs(
             n_samples=self.samples,
             n_features=self.features,
             centers=self.classes,
@@ -36,8 +36,8 @@ class Blobs(DatasetLoader):
             random_state=self.seed,
         )
         return Dataset(
-            X=made[0],
-            y=made[1].astype(np.int64),
+            X=arrays[0],
+            y=arrays[1].astype(np.int64),
             task=CLASSIFICATION,
             feature_names=tuple(f"x{d + 1}" for d in range(self.features)),
             target_names=tuple(map(str, range(self.classes))),

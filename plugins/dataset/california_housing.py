@@ -11,7 +11,7 @@ from backproof.contracts import REGRESSION, Dataset, DatasetLoader
 class CaliforniaHousing(DatasetLoader):
     """Pace & Barry (1997), X (20640, 8), y (20640, 1) in 100,000 dollars.
 
-    scikit-learn fetches it once and keeps it in its data directory: ~/scikit_learn_data, or SCIKIT_LEARN_DATA.
+    scikit-learn downloads it once into its data directory: ~/scikit_learn_data, or SCIKIT_LEARN_DATA.
     """
 
     downloads: ClassVar[bool] = True
@@ -24,7 +24,7 @@ class CaliforniaHousing(DatasetLoader):
         from sklearn.datasets import fetch_california_housing
 
         try:
-            # Fewer retries than one are refused; of the second attempt nobody needs to be warned.
+            # At least one retry is required; nobody needs a warning about it.
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "Retry downloading")
                 bunch: Any = fetch_california_housing(n_retries=1, delay=0.5)

@@ -23,7 +23,7 @@ class Circles(DatasetLoader):
     def load(self) -> Dataset:
         from sklearn.datasets import make_circles
 
-        made: Any = make_circles(
+        arrays: Any = make_circles(
             n_samples=self.samples, noise=self.noise, factor=self.factor, random_state=self.seed
         )
-        return Dataset(made[0], made[1].astype(np.int64), CLASSIFICATION, ("x1", "x2"), ("outer", "inner"))
+        return Dataset(arrays[0], arrays[1].astype(np.int64), CLASSIFICATION, ("x1", "x2"), ("outer", "inner"))

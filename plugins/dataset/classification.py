@@ -42,7 +42,7 @@ class Classification(DatasetLoader):
                 f"classes={self.classes} of clusters={self.clusters} each do not fit on the "
                 f"{2**self.informative} corners of informative={self.informative} features"
             )
-        made: Any = make_classification(
+        arrays: Any = make_classification(
             n_samples=self.samples,
             n_features=self.features,
             n_informative=self.informative,
@@ -54,8 +54,8 @@ class Classification(DatasetLoader):
             random_state=self.seed,
         )
         return Dataset(
-            X=made[0],
-            y=made[1].astype(np.int64),
+            X=arrays[0],
+            y=arrays[1].astype(np.int64),
             task=CLASSIFICATION,
             feature_names=tuple(f"x{d + 1}" for d in range(self.features)),
             target_names=tuple(map(str, range(self.classes))),

@@ -21,7 +21,7 @@ class Csv(DatasetLoader):
 
     path: str = hyper(dataclasses.MISSING, "the file: UTF-8 text, the names of the columns in its first line")
     target: str | None = hyper(None, "the column to predict")
-    targets: tuple[str, ...] = hyper((), "the columns to predict, where there are several")
+    targets: tuple[str, ...] = hyper((), "the columns to predict, if there are several")
     task: str = hyper(AUTO, "auto: text or up to 20 whole numbers are classes", choices=(AUTO, *TASKS))
     separator: str = hyper(",", "the character between values; 'tab' for a tab")
     decimal: str = hyper(".", "the decimal sign", choices=(".", ","))
@@ -60,7 +60,7 @@ class Csv(DatasetLoader):
         if path.is_dir():
             raise IsADirectoryError(f"{path} is a folder, expected a file of comma-separated values")
         if not path.is_file():
-            folder = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+            folder = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
             near = difflib.get_close_matches(path.name, folder, n=1)
             raise FileNotFoundError(f"no such file: {path}" + (f". Did you mean {near[0]!r}?" if near else ""))
         rows: list[list[str]] = []

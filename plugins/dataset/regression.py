@@ -30,7 +30,7 @@ class Regression(DatasetLoader):
 
         if self.informative > self.features:
             raise ValueError(f"informative={self.informative} exceeds features={self.features}")
-        made: Any = make_regression(
+        arrays: Any = make_regression(
             n_samples=self.samples,
             n_features=self.features,
             n_informative=self.informative,
@@ -39,8 +39,8 @@ class Regression(DatasetLoader):
             random_state=self.seed,
         )
         return Dataset(
-            X=made[0],
-            y=made[1].reshape(self.samples, self.targets),
+            X=arrays[0],
+            y=arrays[1].reshape(self.samples, self.targets),
             task=REGRESSION,
             feature_names=tuple(f"x{d + 1}" for d in range(self.features)),
             target_names=tuple(f"y{t + 1}" for t in range(self.targets)),

@@ -8,8 +8,8 @@ from backproof.contracts import Array, Derivation, Trace
 
 @dataclass(frozen=True)
 class Backprop(Derivation):
-    """The chain rule from the loss down, layer by layer (Rumelhart, Hinton & Williams 1986), as derived beside the
-    lines of `framework/backproof/nn/mlp.py`.
+    """The chain rule from the loss down, layer by layer (Rumelhart, Hinton & Williams 1986), as derived
+    in the comments of `framework/backproof/nn/mlp.py`.
     """
 
     native: ClassVar[bool] = True

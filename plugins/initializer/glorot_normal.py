@@ -8,7 +8,7 @@ from backproof.contracts import VarianceScaling
 
 @dataclass(frozen=True)
 class GlorotNormal(VarianceScaling):
-    """W ~ N(0, 2 / (D + H)), D inputs and H units of the layer (Glorot & Bengio 2010, eq. 12)."""
+    """W ~ N(0, 2 / (D + H)), with D inputs and H units (Glorot & Bengio 2010, eq. 12)."""
 
     gain: ClassVar[int] = 2
     uniform: ClassVar[bool] = False

@@ -8,7 +8,7 @@ from backproof.contracts import VarianceScaling
 
 @dataclass(frozen=True)
 class GlorotUniform(VarianceScaling):
-    """W ~ U(−u, u), u = √(6 / (D + H)), D inputs and H units of the layer (Glorot & Bengio 2010, eq. 16)."""
+    """W ~ U(−u, u), u = √(6 / (D + H)), with D inputs and H units (Glorot & Bengio 2010, eq. 16)."""
 
     gain: ClassVar[int] = 2
     uniform: ClassVar[bool] = True

@@ -8,7 +8,7 @@ from backproof.contracts import VarianceScaling
 
 @dataclass(frozen=True)
 class HeNormal(VarianceScaling):
-    """W ~ N(0, 2 / D), D inputs of the layer (He et al. 2015, eq. 10)."""
+    """W ~ N(0, 2 / D), with D inputs (He et al. 2015, eq. 10)."""
 
     gain: ClassVar[int] = 2
     uniform: ClassVar[bool] = False

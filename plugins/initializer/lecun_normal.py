@@ -8,7 +8,7 @@ from backproof.contracts import VarianceScaling
 
 @dataclass(frozen=True)
 class LeCunNormal(VarianceScaling):
-    """W ~ N(0, 1 / D), D inputs of the layer (LeCun et al. 1998, eq. 16)."""
+    """W ~ N(0, 1 / D), with D inputs (LeCun et al. 1998, eq. 16)."""
 
     gain: ClassVar[int] = 1
     uniform: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""Normal weights of a given size."""
+"""Normal weights with a fixed standard deviation."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from backproof.contracts import Array, Initializer, hyper
 
 @dataclass(frozen=True)
 class Normal(Initializer):
-    """W ~ N(0, scale²), whatever the layer."""
+    """W ~ N(0, scale²), for every layer."""
 
     scale: float = hyper(0.01, "standard deviation", gt=0)
 

@@ -8,8 +8,9 @@ from backproof.contracts import Array, Initializer, hyper
 
 @dataclass(frozen=True)
 class Orthogonal(Initializer):
-    """W with orthonormal rows (or columns, where there are fewer of them), uniform among all of these, times
-    `gain` (Saxe, McClelland & Ganguli 2014; uniform by the signs of R, Mezzadri 2007).
+    """W = gain · Q, with orthonormal rows, or columns if these are fewer (Saxe, McClelland & Ganguli 2014).
+
+    Q is uniform among all such matrices, which takes the signs of R (Mezzadri 2007).
     """
 
     gain: float = hyper(1.0, "length of the rows: √2 is usual for ReLU", gt=0)

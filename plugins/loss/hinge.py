@@ -19,7 +19,7 @@ class Hinge(Loss):
     prediction: ClassVar[str] = "score"
 
     def encode(self, y: Array, K: int, dtype: DTypeLike) -> Array:
-        """From class indices (N,)."""
+        """Return one-hot rows (N, K) of class indices (N,)."""
         if y.ndim != 1:
             raise ValueError(f"targets must be class indices (N,), got {y.shape}")
         rows = y[:, None] == np.arange(K)
@@ -34,23 +34,23 @@ class Hinge(Loss):
         return (np.take_along_axis(margins, largest, -1)[..., 0] + 1 - (y * z).sum(axis=-1)).mean(axis=-1)
 
     def gradient(self, z: Array, y: Array, grad: Array) -> None:
-        """∂Err/∂z_k = ([k is the class of the largest z_k + 1 − y_k] − y_k) / B; the first of those that tie.
+        """∂Err/∂z_k = ([k is the class of the largest z_k + 1 − y_k] − y_k) / B; the first one of a tie.
 
         np.argmax would copy z, which it wants contiguous along K.
         """
         R, B, K = z.shape
-        # One number a sample, laid out as the logits are: samples contiguous.
-        each = np.empty((R, 1, B), z.dtype).swapaxes(1, 2)
+        # One number per sample, laid out as the logits are, samples contiguous.
+        largest = np.empty((R, 1, B), z.dtype).swapaxes(1, 2)
         np.subtract(z, y, grad)
-        np.maximum.reduce(grad, -1, None, each, True)  # pyright: ignore
-        np.equal(grad, each, grad)
-        # Of the classes that tie, the first has the largest of K, ..., 1.
+        np.maximum.reduce(grad, -1, None, largest, True)  # pyright: ignore
+        np.equal(grad, largest, grad)
+        # Of a tie, the first class has the largest of the weights K, ..., 1.
         np.multiply(grad, np.arange(K, 0, -1, z.dtype), grad)  # pyright: ignore
-        np.maximum.reduce(grad, -1, None, each, True)  # pyright: ignore
-        np.equal(grad, each, grad)
+        np.maximum.reduce(grad, -1, None, largest, True)  # pyright: ignore
+        np.equal(grad, largest, grad)
         np.subtract(grad, y, grad)
         np.multiply(grad, cached_scalar(1 / B, grad.dtype), grad)
 
     def link(self, z: Array, out: Array) -> None:
-        """The scores themselves."""
+        """Write the scores, which are z itself."""
         np.copyto(out, z)

@@ -1,4 +1,4 @@
-"""Huber's loss."""
+"""Huber loss: quadratic near the target, linear far from it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ class Huber(RegressionLoss):
     def value(self, z: Array, y: Array) -> Array:
         gap = z - y
         side = np.real(gap)
-        # With c = u clipped to ±δ both branches are c (u − c/2), and no square overflows far out.
+        # With c = u clipped to ±δ, both branches are c (u − c/2), and no square overflows.
         clipped = np.where(np.abs(side) <= self.delta, gap, self.delta * np.sign(side))
         return (clipped * (gap - 0.5 * clipped)).sum(axis=-1).mean(axis=-1)
 

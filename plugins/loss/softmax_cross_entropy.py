@@ -1,4 +1,4 @@
-"""Softmax cross-entropy: the homework's loss."""
+"""Softmax cross-entropy, the loss of the homework."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,8 +13,8 @@ class SoftmaxCrossEntropy(Loss):
     """Err(y, z) = mean over B of −Σ_k y_k z_k + (Σ_k y_k) log Σ_k exp(z_k), y one-hot (Bridle 1990).
 
     Label smoothing ε replaces y by (1 − ε) y + ε / K (Szegedy et al. 2016, section 7). A class weight multiplies
-    the samples of its class; the mean stays one over B samples, not over their weights as in PyTorch, so that
-    batches count alike whatever classes they hold.
+    the samples of its class. The mean is still over B samples, not over their weights as in PyTorch, so that all
+    batches count equally.
     """
 
     tasks: ClassVar[tuple[str, ...]] = (CLASSIFICATION,)
@@ -25,7 +25,7 @@ class SoftmaxCrossEntropy(Loss):
     class_weights: tuple[float, ...] | None = hyper(None, "one weight per class; null for 1 each", gt=0)
 
     def encode(self, y: Array, K: int, dtype: DTypeLike) -> Array:
-        """From class indices (N,), or rows (N, K) that are one-hot or probabilities."""
+        """Return rows (N, K) from class indices (N,), or from rows that are one-hot or probabilities."""
         if y.ndim == 1:
             rows = (y[:, None] == np.arange(K)).astype(np.float64)
             known = rows.any(axis=1)
@@ -40,14 +40,15 @@ class SoftmaxCrossEntropy(Loss):
         weights = np.ones(K) if self.class_weights is None else np.array(self.class_weights)
         if weights.shape != (K,):
             raise ValueError(f"loss.class_weights must be {K} numbers, one per class, got {len(weights)}")
-        # The weight of a sample is that of its class, before the target is smoothed.
-        own = rows @ weights
-        return ((rows * (1 - self.label_smoothing) + self.label_smoothing / K) * own[:, None]).astype(dtype)
+        # A sample has the weight of its class, before the target is smoothed.
+        sample_weights = rows @ weights
+        smoothed = rows * (1 - self.label_smoothing) + self.label_smoothing / K
+        return (smoothed * sample_weights[:, None]).astype(dtype)
 
     def value(self, z: Array, y: Array) -> Array:
-        """By log-sum-exp with the largest logit taken out; exact, so no probability is clipped."""
+        """Use log-sum-exp with the largest logit subtracted: exact, so no probability is clipped."""
         shifted = z - np.maximum.reduce(np.real(z), -1, keepdims=True)
-        # Ufuncs' own reductions: in small batches the methods' detour through Python costs more than the sums.
+        # The reductions of ufuncs: in small batches the array methods' Python overhead costs more than the sums.
         err = np.log(np.add.reduce(np.exp(shifted), -1))
         if self.class_weights is not None:
             err *= y.sum(axis=-1)
@@ -57,20 +58,20 @@ class SoftmaxCrossEntropy(Loss):
     def gradient(self, z: Array, y: Array, grad: Array) -> None:
         """(α) ∂Err/∂z_k = (p_k Σ_j y_j − y_k) / B, p = softmax(z); Σ_j y_j = 1 without class weights."""
         R, B, _ = z.shape
-        # One number a sample, laid out as the logits are: samples contiguous.
-        each = np.empty((R, 1, B), z.dtype).swapaxes(1, 2)
-        np.maximum.reduce(z, -1, None, each, True)  # pyright: ignore
-        np.subtract(z, each, grad)
+        # One number per sample, laid out as the logits are, samples contiguous.
+        reduced = np.empty((R, 1, B), z.dtype).swapaxes(1, 2)
+        np.maximum.reduce(z, -1, None, reduced, True)  # pyright: ignore
+        np.subtract(z, reduced, grad)
         np.exp(grad, grad)
-        np.add.reduce(grad, -1, None, each, True)  # pyright: ignore
-        np.divide(grad, each, grad)
+        np.add.reduce(grad, -1, None, reduced, True)  # pyright: ignore
+        np.divide(grad, reduced, grad)
         if self.class_weights is not None:
             np.multiply(grad, y.sum(axis=-1, keepdims=True), grad)
         np.subtract(grad, y, grad)
         np.multiply(grad, cached_scalar(1 / B, grad.dtype), grad)
 
     def link(self, z: Array, out: Array) -> None:
-        """P = softmax(z)."""
+        """Write p = softmax(z)."""
         np.subtract(z, z.max(axis=-1, keepdims=True), out)
         np.exp(out, out)
         np.divide(out, out.sum(axis=-1, keepdims=True), out)

@@ -9,7 +9,7 @@ from backproof.contracts import REGRESSION, Array, RegressionLoss, cached_scalar
 
 @dataclass(frozen=True)
 class SquaredError(RegressionLoss):
-    """Err(y, z) = mean over B of ½ Σ_k (z_k − y_k)² (Legendre 1805; for normal errors the likelihood, Gauss 1809).
+    """Err(y, z) = mean over B of ½ Σ_k (z_k − y_k)² (Legendre 1805; the likelihood for normal errors, Gauss 1809).
 
     The sum over K targets is not divided by K.
     """

@@ -9,10 +9,10 @@ from backproof.contracts import CLASSIFICATION, MULTILABEL, Array, Metric
 
 @dataclass(frozen=True)
 class Accuracy(Metric):
-    """The share of samples whose class is right; with labels, of samples all of whose labels are (scikit-
-    learn's accuracy_score, which checks more than it computes: this is its formula).
+    """The share of samples whose class, or all of whose labels, are predicted correctly.
 
-    A label is chosen when its probability is above one half.
+    The formula is that of scikit-learn's accuracy_score, which takes longer to check its input than to compute it.
+    A label is predicted if its probability is above one half.
     """
 
     tasks: ClassVar[tuple[str, ...]] = (CLASSIFICATION, MULTILABEL)

@@ -9,8 +9,10 @@ from backproof.contracts import CLASSIFICATION, MULTILABEL, Array, Metric
 
 @dataclass(frozen=True)
 class F1Macro(Metric):
-    """The mean over classes, or labels, of 2 TP / (2 TP + FP + FN); 0 for one that neither is nor is predicted
-    (scikit-learn's f1_score). A label is chosen when its probability is above one half.
+    """The mean over classes, or labels, of 2 TP / (2 TP + FP + FN) (scikit-learn's f1_score).
+
+    A class that neither occurs nor is predicted counts as 0. A label is predicted if its probability is above one
+    half.
     """
 
     tasks: ClassVar[tuple[str, ...]] = (CLASSIFICATION, MULTILABEL)
@@ -21,12 +23,12 @@ class F1Macro(Metric):
         from sklearn.metrics import f1_score  # pyright: ignore
 
         labels = np.arange(prediction.shape[-1])
-        chosen = prediction.argmax(axis=-1) if y.ndim == 1 else prediction > 0.5
+        predicted = prediction.argmax(axis=-1) if y.ndim == 1 else prediction > 0.5
         if y.shape[1:] == (1,):
-            # scikit-learn would take a single label for two classes; 1 is the one that counts.
-            y, chosen, labels = y[:, 0], chosen[..., 0], np.array([1])
+            # scikit-learn would read a single label as two classes; class 1 is the label.
+            y, predicted, labels = y[:, 0], predicted[..., 0], np.array([1])
         scores = [
-            f1_score(y, each, average="macro", labels=labels, zero_division=0)  # pyright: ignore
-            for each in chosen
+            f1_score(y, member, average="macro", labels=labels, zero_division=0)  # pyright: ignore
+            for member in predicted
         ]
         return np.array(scores)

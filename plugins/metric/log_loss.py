@@ -9,8 +9,9 @@ from backproof.contracts import CLASSIFICATION, Array, Metric
 
 @dataclass(frozen=True)
 class LogLoss(Metric):
-    """The mean of −log of the probability given to the true class (scikit-learn's log_loss, which takes those
-    below 2.2e-16 for that). For a loss without such a floor, see `val/loss`.
+    """The mean of −log p of the true class (scikit-learn's log_loss, which raises p to at least 2.2e-16).
+
+    For a loss without such a floor, see `val/loss`.
     """
 
     tasks: ClassVar[tuple[str, ...]] = (CLASSIFICATION,)
@@ -21,4 +22,4 @@ class LogLoss(Metric):
         from sklearn.metrics import log_loss  # pyright: ignore
 
         labels = np.arange(prediction.shape[-1])
-        return np.array([log_loss(y, each, labels=labels) for each in prediction])
+        return np.array([log_loss(y, member, labels=labels) for member in prediction])

@@ -9,9 +9,7 @@ from backproof.contracts import REGRESSION, Array, Metric
 
 @dataclass(frozen=True)
 class MAE(Metric):
-    """The mean of |y − ŷ|, in the units of the targets; the mean over targets (scikit-learn's
-    mean_absolute_error).
-    """
+    """The mean of |y − ŷ| over samples and targets, in their units (scikit-learn's mean_absolute_error)."""
 
     tasks: ClassVar[tuple[str, ...]] = (REGRESSION,)
     reads: ClassVar[tuple[str, ...]] = ("value",)
@@ -20,6 +18,6 @@ class MAE(Metric):
     def __call__(self, prediction: Array, y: Array) -> Array:
         from sklearn.metrics import mean_absolute_error  # pyright: ignore
 
-        # Errors too large to be added give inf.
+        # If errors are too large to be added, the result is inf.
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.array([mean_absolute_error(y, each) for each in prediction])
+            return np.array([mean_absolute_error(y, member) for member in prediction])

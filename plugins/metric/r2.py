@@ -9,8 +9,9 @@ from backproof.contracts import REGRESSION, Array, Metric
 
 @dataclass(frozen=True)
 class R2(Metric):
-    """1 − Σ (y − ŷ)² / Σ (y − mean y)², the mean over targets (scikit-learn's r2_score). NaN for fewer than
-    two samples.
+    """1 − Σ (y − ŷ)² / Σ (y − mean y)², then the mean over targets (scikit-learn's r2_score).
+
+    NaN for fewer than two samples.
     """
 
     tasks: ClassVar[tuple[str, ...]] = (REGRESSION,)
@@ -22,6 +23,6 @@ class R2(Metric):
 
         if len(y) < 2:
             return np.full(len(prediction), np.nan)
-        # Errors too large to be squared give −inf.
+        # If errors are too large to be squared, the result is −inf.
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.array([r2_score(y, each) for each in prediction])
+            return np.array([r2_score(y, member) for member in prediction])

@@ -9,8 +9,10 @@ from backproof.contracts import REGRESSION, Array, Metric
 
 @dataclass(frozen=True)
 class RMSE(Metric):
-    """√ of the mean of (y − ŷ)² for each target, in its units; the mean over targets (scikit-learn's
-    root_mean_squared_error)."""
+    """√ mean (y − ŷ)² of each target, in its units, then the mean over targets.
+
+    This is scikit-learn's root_mean_squared_error.
+    """
 
     tasks: ClassVar[tuple[str, ...]] = (REGRESSION,)
     default_for: ClassVar[tuple[str, ...]] = (REGRESSION,)
@@ -20,6 +22,6 @@ class RMSE(Metric):
     def __call__(self, prediction: Array, y: Array) -> Array:
         from sklearn.metrics import root_mean_squared_error  # pyright: ignore
 
-        # Errors too large to be squared give inf.
+        # If errors are too large to be squared, the result is inf.
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.array([root_mean_squared_error(y, each) for each in prediction])
+            return np.array([root_mean_squared_error(y, member) for member in prediction])

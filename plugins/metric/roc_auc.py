@@ -9,11 +9,10 @@ from backproof.contracts import CLASSIFICATION, MULTILABEL, Array, Metric
 
 @dataclass(frozen=True)
 class RocAuc(Metric):
-    """The chance that a sample of a class gets a higher score for it than one of the others; the mean over
-    classes or labels (scikit-learn's roc_auc_score, one against the rest, which works with scores too). Of two
-    classes, the second counts.
+    """The probability that a sample of a class has a higher score for it than one of another class.
 
-    NaN where the samples lack a class, or a label on all or on none of them.
+    It is the mean over classes or labels (scikit-learn's roc_auc_score, one against the rest, which takes scores
+    too); of two classes, that of the second. NaN if a class is missing, or if all or no samples have a label.
     """
 
     tasks: ClassVar[tuple[str, ...]] = (CLASSIFICATION, MULTILABEL)
@@ -28,6 +27,6 @@ class RocAuc(Metric):
             truth, prediction = truth[:, 1:], prediction[..., 1:]
         if truth.all(axis=0).any() or not truth.any(axis=0).all():
             return np.full(len(prediction), np.nan)
-        # scikit-learn takes differences of the scores, which overflow where these are huge; that is harmless.
+        # scikit-learn takes differences of the scores. Their overflow is harmless.
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.array([roc_auc_score(truth, each, average="macro") for each in prediction])
+            return np.array([roc_auc_score(truth, member, average="macro") for member in prediction])

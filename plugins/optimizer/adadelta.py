@@ -14,7 +14,7 @@ class Adadelta(Optimizer):
 
     v ← ρ v + (1 − ρ) g²,  Δ = g √(u + ε) / √(v + ε),  u ← ρ u + (1 − ρ) Δ²,  θ ← θ − lr Δ.
 
-    The state holds v / (1 − ρ) and u / (1 − ρ), which saves two products a step; the constant goes into ε.
+    The state holds v / (1 − ρ) and u / (1 − ρ), which saves two products per step; ε contains the constant.
     """
 
     slots: ClassVar[tuple[str, ...]] = ("v", "u")

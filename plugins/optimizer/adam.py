@@ -12,8 +12,8 @@ class Adam(Optimizer):
     """θ ← θ − lr m̂ / (√v̂ + ε), m̂ and v̂ the bias-corrected means of g and g² (Kingma & Ba 2015,
     algorithm 1).
 
-    The state holds m / (1 − β1) and v / (1 − β2), which saves two products a step; the constants go into the
-    step size and into ε.
+    The state holds m / (1 − β1) and v / (1 − β2), which saves two products per step; the step size and ε
+    contain the constants.
     """
 
     slots: ClassVar[tuple[str, ...]] = ("m", "v")

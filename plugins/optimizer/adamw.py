@@ -12,10 +12,10 @@ class AdamW(Optimizer):
     """θ ← (1 − lr λ) θ, then Adam's step (Loshchilov & Hutter 2019, algorithm 2, with λ times lr as in
     PyTorch).
 
-    The decay is on all parameters, biases too; to spare these, take adam with penalty=l2, another method.
+    All parameters decay, including biases. To exclude these, use adam with penalty=l2, which is another method.
 
-    The state holds m / (1 − β1) and v / (1 − β2), which saves two products a step; the constants go into the
-    step size and into ε.
+    The state holds m / (1 − β1) and v / (1 − β2), which saves two products per step; the step size and ε
+    contain the constants.
     """
 
     slots: ClassVar[tuple[str, ...]] = ("m", "v")
@@ -24,7 +24,7 @@ class AdamW(Optimizer):
     beta1: float = hyper(0.9, "β1: decay of the mean of gradients", ge=0, lt=1)
     beta2: float = hyper(0.999, "β2: decay of the mean of squares", ge=0, lt=1)
     eps: float = hyper(1e-8, "ε", gt=0)
-    weight_decay: float = hyper(1e-2, "λ", ge=0)
+    weight_decay: float = hyper(1e-2, "λ: weight decay", ge=0)
 
     def step(
         self, theta: Array, grad: Array, state: tuple[Array, ...], t: int, lr: float | Array, work: Array

@@ -10,10 +10,10 @@ from backproof.contracts import Array, Optimizer, as_dtype_of, hyper, pow_exact,
 @dataclass(frozen=True)
 class AMSGrad(Optimizer):
     """θ ← θ − lr m̂ / (√(max v / (1 − β2^t)) + ε), the maximum over all steps so far (Reddi, Kale & Kumar
-    2018, algorithm 2, with Adam's bias correction and ε, which the paper leaves out and PyTorch has).
+    2018, algorithm 2, with Adam's bias correction and ε, which PyTorch has and the paper does not).
 
-    The state holds m / (1 − β1), v / (1 − β2) and the maximum of the latter, which saves two products a step;
-    the constants go into the step size and into ε.
+    The state holds m / (1 − β1), v / (1 − β2) and the maximum of the latter, which saves two products per
+    step; the step size and ε contain the constants.
     """
 
     slots: ClassVar[tuple[str, ...]] = ("m", "v", "v_max")

@@ -11,15 +11,15 @@ from backproof.contracts import Array, Optimizer, as_dtype_of, hyper
 class Lion(Optimizer):
     """θ ← θ − lr (sign(β1 m + (1 − β1) g) + λ θ), m ← β2 m + (1 − β2) g (Chen et al. 2023, algorithm 2).
 
-    The decay λ is on all parameters, biases too.
+    All parameters decay by λ, including biases.
     """
 
     slots: ClassVar[tuple[str, ...]] = ("m",)
 
-    lr: float = hyper(1e-4, "step size: each parameter moves by it", gt=0)
+    lr: float = hyper(1e-4, "step size: how far each parameter moves", gt=0)
     beta1: float = hyper(0.9, "β1: share of the momentum in the sign", ge=0, lt=1)
     beta2: float = hyper(0.99, "β2: decay of the momentum", ge=0, lt=1)
-    weight_decay: float = hyper(0.0, "λ", ge=0)
+    weight_decay: float = hyper(0.0, "λ: weight decay", ge=0)
 
     def step(
         self, theta: Array, grad: Array, state: tuple[Array, ...], t: int, lr: float | Array, work: Array

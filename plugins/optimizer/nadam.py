@@ -12,11 +12,11 @@ class NAdam(Optimizer):
     """θ ← θ − lr (β1 m / (1 − β1^(t+1)) + (1 − β1) g / (1 − β1^t)) / (√v̂ + ε), v̂ as in Adam (Dozat 2016, with
     a constant μ = β1, as in optax).
 
-    Left out is the paper's schedule of μ, which PyTorch and Keras follow: the product of all μ so far would have
-    to be kept as one more state array.
+    The paper's schedule of μ, which PyTorch and Keras follow, is left out: it needs one more state array, for the
+    product of all μ so far.
 
-    The state holds m / (1 − β1) and v / (1 − β2), which saves two products a step; the constants go into the
-    step size and into ε.
+    The state holds m / (1 − β1) and v / (1 − β2), which saves two products per step; the step size and ε
+    contain the constants.
     """
 
     slots: ClassVar[tuple[str, ...]] = ("m", "v")

@@ -11,13 +11,13 @@ class RMSprop(Optimizer):
     """v ← ρ v + (1 − ρ) g², θ ← θ − lr g / (√v + ε) (Tieleman & Hinton 2012, lecture 6e; ε outside the
     root, as in PyTorch). With momentum u ← μ u + g / (√v + ε), θ ← θ − lr u (Graves 2013 without centring).
 
-    The state holds v / (1 − ρ); the constant goes into ε and into the step size.
+    The state holds v / (1 − ρ); ε and the step size contain the constant.
     """
 
     lr: float = hyper(1e-3, "step size", gt=0)
     rho: float = hyper(0.9, "ρ: decay of the mean of squares", ge=0, lt=1)
     eps: float = hyper(1e-8, "ε", gt=0)
-    momentum: float = hyper(0.0, "μ: how much of the last step is kept", ge=0, lt=1)
+    momentum: float = hyper(0.0, "μ: the fraction of the last step that is added", ge=0, lt=1)
 
     @property
     def slots(self) -> tuple[str, ...]:  # pyright: ignore

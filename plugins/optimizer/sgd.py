@@ -11,11 +11,11 @@ class SGD(Optimizer):
     """θ ← θ − lr g (Robbins & Monro 1951), g the mean gradient of the batch.
 
     With momentum v ← μ v + g, θ ← θ − lr v (Polyak 1964); Nesterov's looks ahead, θ ← θ − lr (g + μ v) (Sutskever
-    et al. 2013). Both in PyTorch's variant: lr multiplies the step, not what goes into v.
+    et al. 2013). Both in PyTorch's variant: lr multiplies the step, not the gradient in v.
     """
 
     lr: float = hyper(0.1, "step size", gt=0)
-    momentum: float = hyper(0.0, "μ: how much of the last step is kept", ge=0, lt=1)
+    momentum: float = hyper(0.0, "μ: the fraction of the last step that is added", ge=0, lt=1)
     nesterov: bool = hyper(False, "look ahead along the momentum")
 
     @property

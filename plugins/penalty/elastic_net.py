@@ -9,8 +9,9 @@ from backproof.contracts import Array, Penalty, as_dtype_of, hyper, per_member
 
 @dataclass(frozen=True)
 class ElasticNet(Penalty):
-    """Ω(θ) = λ Σ_j (ρ |θ_j| + (1 − ρ)/2 θ_j²) over what is penalised (Zou & Hastie 2005, as scikit-learn
-    has it).
+    """Ω(θ) = λ Σ_j (ρ |θ_j| + (1 − ρ)/2 θ_j²) (Zou & Hastie 2005, in scikit-learn's form).
+
+    The sum is over the penalised parameters.
     """
 
     strength: float = hyper(1e-4, "λ", ge=0)

@@ -1,4 +1,4 @@
-"""L1: pulls weights to exactly zero."""
+"""L1: drives weights to exactly zero."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from backproof.contracts import Array, Penalty, as_dtype_of, hyper, per_member
 
 @dataclass(frozen=True)
 class L1(Penalty):
-    """Ω(θ) = λ Σ_j |θ_j| over what is penalised (Tibshirani 1996)."""
+    """Ω(θ) = λ Σ_j |θ_j| over the penalised parameters (Tibshirani 1996)."""
 
     strength: float = hyper(1e-4, "λ", ge=0)
 

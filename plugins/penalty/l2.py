@@ -1,4 +1,4 @@
-"""L2: weight decay by the loss."""
+"""L2: weight decay as a term of the loss."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from backproof.contracts import Array, Penalty, as_dtype_of, hyper, per_member
 
 @dataclass(frozen=True)
 class L2(Penalty):
-    """Ω(θ) = λ/2 Σ_j θ_j² over what is penalised (Tikhonov; Krogh & Hertz 1992)."""
+    """Ω(θ) = λ/2 Σ_j θ_j² over the penalised parameters (Tikhonov; Krogh & Hertz 1992)."""
 
     strength: float = hyper(1e-4, "λ", ge=0)
 

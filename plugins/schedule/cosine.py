@@ -8,8 +8,9 @@ from backproof.contracts import Schedule, hyper
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """factor = final + (1 − final) (1 + cos(π t / total)) / 2 (Loshchilov & Hutter 2017, eq. 5, without
-    restarts).
+    """factor = final + (1 − final) (1 + cos(π t / total)) / 2 (Loshchilov & Hutter 2017, eq. 5).
+
+    Without the restarts of the paper.
     """
 
     final: float = hyper(0.0, "the factor towards which it falls", ge=0, le=1)

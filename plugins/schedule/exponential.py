@@ -7,7 +7,7 @@ from backproof.contracts import Schedule, hyper
 
 @dataclass(frozen=True)
 class Exponential(Schedule):
-    """factor = final^(t / total): it falls evenly on a logarithmic scale, whatever the number of steps."""
+    """factor = final^(t / total), a straight line on a logarithmic scale."""
 
     final: float = hyper(0.01, "the factor at the end of the training", gt=0, le=1)
 

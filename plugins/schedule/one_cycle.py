@@ -8,14 +8,15 @@ from backproof.contracts import Schedule, hyper
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """From 1 / start up to 1 over the fraction `rise`, then down towards 1 / (start · final), both by half a
-    cosine (Smith & Topin 2018, their lines made cosines as in PyTorch, the momentum left as it is). `lr` is the
-    largest step size.
+    """Up from 1 / start to 1 over the fraction `rise`, then down to 1 / (start · final) (Smith & Topin 2018).
+
+    Both ways follow half a cosine, as in PyTorch, instead of the paper's lines; the momentum does not change. `lr`
+    is the largest step size.
     """
 
-    rise: float = hyper(0.3, "fraction of the training that goes up", gt=0, lt=1)
+    rise: float = hyper(0.3, "fraction of the training in which it rises", gt=0, lt=1)
     start: float = hyper(25.0, "the first step size is lr / start", ge=1)
-    final: float = hyper(1e4, "it falls towards the first divided by this", ge=1)
+    final: float = hyper(1e4, "it falls to lr / (start · final)", ge=1)
 
     def factor(self, t: int, total: int) -> float:
         top = self.rise * total

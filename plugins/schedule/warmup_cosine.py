@@ -8,11 +8,12 @@ from backproof.contracts import Schedule, hyper
 
 @dataclass(frozen=True)
 class WarmupCosine(Schedule):
-    """Up in a line from 1 / n to 1 over the first n steps (Goyal et al. 2017, section 2.2), then down to
-    `final` by a cosine (Loshchilov & Hutter 2017, eq. 5).
+    """Linear from 1 / n to 1 over the first n steps (Goyal et al. 2017, section 2.2), then a cosine.
+
+    The cosine falls to `final` (Loshchilov & Hutter 2017, eq. 5).
     """
 
-    warmup: float = hyper(0.1, "fraction of the training that warms up", ge=0, lt=1)
+    warmup: float = hyper(0.1, "fraction of the training in which it rises", ge=0, lt=1)
     final: float = hyper(0.0, "the factor towards which it falls", ge=0, le=1)
 
     def factor(self, t: int, total: int) -> float:

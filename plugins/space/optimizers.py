@@ -1,4 +1,4 @@
-"""Optimizers with what each of them has."""
+"""Optimizers, each with its own hyperparameters."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from backproof.contracts import Space, Suggest
 
 @dataclass(frozen=True)
 class Optimizers(Space):
-    """sgd with its momentum, adam with its betas; the learning rate of each over the sizes that suit it."""
+    """sgd with momentum, or adam with its betas; each has its own range of learning rates."""
 
     def overrides(self, trial: Suggest) -> Mapping[str, str | float | bool]:
-        """β1 and β2 as 1 − β, whose size is what matters."""
+        """Suggest an optimizer and its hyperparameters; β1 and β2 as 1 − β, on a logarithmic scale."""
         optimizer = trial.suggest_categorical("optimizer", ["sgd", "adam"])
         if optimizer == "sgd":
             momentum = trial.suggest_float("sgd.momentum", 0.0, 0.95)

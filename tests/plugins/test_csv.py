@@ -152,7 +152,7 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "text refused": (
         "a,b,y\n" + "p,1,u\nq,2,v\n" * 5, {"categorical": "error"},
-        r"text in the feature columns 'a' \(such as 'p'\)\. Make numbers of it",
+        r"text in the feature columns 'a' \(such as 'p'\)\. Replace it by numbers",
     ),
 }  # fmt: skip
 

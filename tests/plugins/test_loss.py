@@ -240,7 +240,7 @@ def test_sigmoid_outputs() -> None:
     loss = build("sigmoid_cross_entropy")
     assert loss.outputs(CLASSIFICATION, 2) == 1
     assert loss.outputs(MULTILABEL, 5) == 5
-    with pytest.raises(ValueError, match="takes two classes, the dataset has 3: take loss=softmax"):
+    with pytest.raises(ValueError, match="takes two classes, the dataset has 3: use loss=softmax"):
         loss.outputs(CLASSIFICATION, 3)
 
 
