@@ -1,4 +1,4 @@
-"""A dataset checked, split and scaled, and served in batches to a stack of networks."""
+"""Datasets: validation, splits, scaling, and batches for a stack of networks."""
 
 from backproof.data.batches import (
     Batches,

@@ -1,7 +1,7 @@
-"""Batches for a stack of networks: rows gathered several batches at a time into memory that never moves.
+"""Batches for a stack of networks: rows are gathered several batches at a time into memory that is reused.
 
 A training step must not gather and must not allocate. So one `np.take` fills a chunk of batches that fits the
-cache, and every step works on arrays that are fixed views into the chunk, made once.
+cache, and every step works on fixed views into the chunk, which are created once.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from numpy.typing import DTypeLike
 from backproof.contracts import Array
 from backproof.contracts.errors import InvalidValue
 
-#: Most batches of one chunk: more save nothing, each adds its views.
+#: The largest number of batches in a chunk: more save no time, and each adds its views.
 MOST_SLOTS = 64
 
 
 def with_ones(X: Array, dtype: DTypeLike) -> Array:
-    """[X | 1]: X (..., D) with a last column of ones (..., D+1), so that one product does weights and bias.
+    """Return [X | 1], X (..., D) with a last column of ones, so that one product does weights and bias.
 
-    Raises ValueError for numbers that `dtype` cannot hold.
+    Raise ValueError for numbers that `dtype` cannot hold.
     """
     check_range(X, dtype)
     table = np.empty((*X.shape[:-1], X.shape[-1] + 1), dtype=dtype)
@@ -48,16 +48,16 @@ def check_batch_size(batch_size: int | None, N: int) -> None:
 
 
 def steps_per_epoch(N: int, batch_size: int | None) -> int:
-    """Steps that take N samples, the last one short where they do not divide."""
+    """Return the number of steps for N samples; the last one is short if they do not divide."""
     return -(-N // (batch_size or N))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slot:
-    """The arrays of one step. They are the same objects in every epoch; only the numbers in them change.
+    """The arrays of one step. They are the same objects in every epoch; only their numbers change.
 
-    z_memory (R, K, B) is for the logits; z and y are (R, B, K) views of memory with the features first, along
-    which the losses' sums over K are fast.
+    z_memory (R, K, B) is for the logits. z and y are (R, B, K) views of memory in the order (R, K, B), in which the
+    losses' sums over K are fast.
     """
 
     x: Array  # (R, B, D+1), the last column ones
@@ -69,7 +69,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chunk:
-    """C steps, and their targets and logits again as one stack of C·R, for their loss in a single call.
+    """C steps, and views of all their targets and logits as one stack of C·R, for the loss in a single call.
 
     Row c·R + r of `y_all` and `z_all` (C·R, B, K) is member r of slot c.
     """
@@ -83,7 +83,7 @@ class Chunk:
 
 
 class _Buffers:
-    """The memory of up to C batches of B rows, and the views into it."""
+    """The memory of up to C batches of B rows."""
 
     def __init__(self, table: Array, Y: Array, C: int, R: int, B: int) -> None:
         K = Y.shape[1]
@@ -94,7 +94,7 @@ class _Buffers:
         self.z = np.zeros((C, R, K, B), dtype=table.dtype)
 
     def fill(self, index: Array) -> None:
-        """Gather the rows `index` (c, R, B), c <= C, of the features and of the targets, these transposed."""
+        """Gather the rows `index` (c, R, B), c <= C, of features and targets; the targets are transposed."""
         c = len(index)
         # mode="clip" writes straight into `out`; the default would gather into a copy first.
         np.take(self.table, index, axis=0, out=self.x[:c], mode="clip")
@@ -102,12 +102,12 @@ class _Buffers:
         self.y[:c] = self.rows[:c].swapaxes(2, 3)
 
     def chunk(self, c: int) -> Chunk:
-        """Its first c batches."""
+        """Return the first c batches."""
         return _chunk(self.x[:c], self.y[:c], self.z[:c])
 
 
 def _chunk(x: Array, y: Array, z: Array) -> Chunk:
-    """Views of x (C, R, B, D+1), y and z (C, R, K, B)."""
+    """Return the chunk of views of x (C, R, B, D+1), y and z (C, R, K, B)."""
     C, R, K, B = z.shape
     slots = tuple(
         Slot(x[c], x[c].swapaxes(1, 2), y[c].swapaxes(1, 2), z[c], z[c].swapaxes(1, 2)) for c in range(C)
@@ -116,18 +116,18 @@ def _chunk(x: Array, y: Array, z: Array) -> Chunk:
 
 
 class Batches:
-    """The batches of a stack of R networks on the same samples, each network with an order of its own.
+    """The batches of a stack of R networks on the same samples; each network has its own order.
 
     X (N, D) scaled features; Y (N, K) encoded targets; `rngs` one generator per member, so R = len(rngs).
     Each epoch, rngs[r] draws one permutation of all rows for member r, which gets the batches that it would get
-    alone, bit for bit. The last batch has what is left, N mod batch_size, and is a chunk of its own.
-    `batch_size=None` (or N) is the full batch in the order of X: no order is drawn, since it would change
-    nothing but roundings, and the members share one x.
+    alone, bit for bit. The last batch has the remaining N mod batch_size rows, and is a separate chunk.
+    `batch_size=None` (or N) is the full batch in the order of X: no order is drawn, since it would only change
+    roundings, and the members share one x.
 
         for chunk in batches:            # one epoch
             for slot in chunk.slots:     # one step each
 
-    A chunk's numbers stand until the next chunk is asked for.
+    A chunk's numbers are valid until the next chunk is requested.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class Batches:
         steps, short = divmod(N, self.B)
         slot_bytes = self.R * self.B * table.shape[1] * table.itemsize
         chunks = -(-steps // max(1, min(MOST_SLOTS, chunk_bytes // slot_bytes)))
-        C = -(-steps // chunks)  # chunks of like length: no more memory than so many of them need
+        C = -(-steps // chunks)  # chunks of nearly equal length need the least memory
         self._index = np.empty((steps, self.R, self.B), dtype=np.intp)
         self._buffers = _Buffers(table, targets, C, self.R, self.B)
         self._chunks = [(start, self._buffers.chunk(min(C, steps - start))) for start in range(0, steps, C)]
@@ -168,11 +168,11 @@ class Batches:
 
     @property
     def steps_per_epoch(self) -> int:
-        """The batches of an epoch, the short last one among them."""
+        """The number of batches in an epoch, including a short last one."""
         return steps_per_epoch(self.N, self.B)
 
     def __iter__(self) -> Iterator[Chunk]:
-        """One epoch."""
+        """Yield the chunks of one epoch."""
         if self._full is not None:
             yield self._full
             return
@@ -185,7 +185,7 @@ class Batches:
             yield self._short_chunk
 
     def _draw(self) -> None:
-        """A new order of the rows for each member, laid out batch by batch."""
+        """Draw a new order of the rows for each member, laid out batch by batch."""
         full = len(self._index) * self.B
         for r, rng in enumerate(self.rngs):
             order = rng.permutation(self.N) if self.shuffle else np.arange(self.N)

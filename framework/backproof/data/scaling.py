@@ -1,4 +1,4 @@
-"""Scaling of features and regression targets: shifted and divided, column by column."""
+"""Scaling of features and regression targets: each column is shifted and divided."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STANDARD, MINMAX, NONE = "standard", "minmax", "none"
 
 @dataclass(frozen=True)
 class Scaler:
-    """What was fitted on the training part: (x - offset) / scale for each feature, and for real targets."""
+    """The scaling (x - offset) / scale of each feature, and of real targets, fitted on the training part."""
 
     offset: Array  # (D,)
     scale: Array  # (D,)
@@ -22,9 +22,9 @@ class Scaler:
 
     @classmethod
     def fit(cls, X: Array, y: Array | None, scaling: str, target_scaling: str) -> Scaler:
-        """A scaler for X (N, D) and, in regression, y (N, T).
+        """Return a scaler for X (N, D) and, in regression, y (N, T).
 
-        Raises ValueError where a column's numbers are too large to be scaled.
+        Raise ValueError for a column whose numbers are too large to be scaled.
         """
         offset, scale = _offset_and_scale(X, scaling)
         y_offset, y_scale = (None, None) if y is None else _offset_and_scale(y, target_scaling)
@@ -38,26 +38,26 @@ class Scaler:
         return cls(offset, scale, y_offset, y_scale)
 
     def transform(self, X: Array) -> Array:
-        """Scaled features (..., D), float64."""
+        """Return scaled features (..., D), float64."""
         return (X - self.offset) / self.scale
 
     def inverse(self, X: Array) -> Array:
-        """Features (..., D) in their original units."""
+        """Return features (..., D) in their original units."""
         return X * self.scale + self.offset
 
     def transform_y(self, y: Array) -> Array:
-        """Scaled targets (..., T); y itself where the targets are no real values."""
+        """Return scaled targets (..., T); y itself if the targets are not real numbers."""
         return y if self.y_offset is None or self.y_scale is None else (y - self.y_offset) / self.y_scale
 
     def inverse_y(self, y: Array) -> Array:
-        """Targets or predictions (..., T) in original units; y itself where they are no real values."""
+        """Return targets or predictions (..., T) in original units; y itself if they are not real numbers."""
         return y if self.y_offset is None or self.y_scale is None else y * self.y_scale + self.y_offset
 
 
 def _offset_and_scale(values: Array, scaling: str) -> tuple[Array, Array]:
-    """The numbers of each column: mean and standard deviation (of N, not N - 1), or minimum and range.
+    """Return of each column the mean and standard deviation (by N, not N - 1), or the minimum and range.
 
-    A column that is constant, up to the rounding of its mean, is shifted and not divided.
+    A column that is constant, up to the rounding of its mean, is only shifted.
     """
     columns: int = values.shape[1]
     if scaling == NONE:
@@ -72,7 +72,7 @@ def _offset_and_scale(values: Array, scaling: str) -> tuple[Array, Array]:
             offset, scale = values.mean(axis=0), values.std(axis=0)
     rounding = 10 * np.finfo(np.float64).eps * np.abs(offset)
     constant = (values == values[0]).all(axis=0) | (np.isfinite(offset) & (scale <= rounding))
-    # The first value itself, for a constant column: its mean may be off by a rounding.
+    # For a constant column the first value: its mean may be off by a rounding.
     offset[constant] = values[0][constant]
     scale[constant] = 1
     return offset, scale

@@ -22,7 +22,7 @@ class DataOptions:
 
     test_size: float = hyper(0.2, "fraction of the samples kept for the final test; 0 for none", ge=0, lt=1)
     val_size: float = hyper(0.2, "fraction of all samples kept for validation; 0 for none", ge=0, lt=1)
-    split_seed: int = hyper(0, "seed of the split, apart from the run's own `seed`", ge=0, lt=2**32)
+    split_seed: int = hyper(0, "seed of the split, independent of the run's `seed`", ge=0, lt=2**32)
     stratify: bool = hyper(True, "in classification, give every part the classes in the same proportions")
     scaling: str = hyper(
         STANDARD,
@@ -36,15 +36,15 @@ class DataOptions:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.test_size + self.val_size >= 1:
-            left = (
+            expected = (
                 f"< {1 - self.test_size:g}, so that with test_size={self.test_size:g} some are left to train on"
             )
-            raise InvalidValue("val_size", self.val_size, left)
+            raise InvalidValue("val_size", self.val_size, expected)
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some samples of a dataset: X (n, D) scaled, y as in `Dataset.y` (original units), their rows there."""
+    """A part of a dataset: X (n, D) scaled, y as in `Dataset.y` (original units), and their row numbers."""
 
     X: Array
     y: Array
@@ -56,7 +56,7 @@ class Part:
 
 @dataclass(frozen=True)
 class SplitData:
-    """The parts of a dataset, what their features were scaled with, and what the dataset says of itself."""
+    """The parts of a dataset, their scaler, and the dataset's task and names."""
 
     train: Part
     val: Part | None
@@ -68,28 +68,28 @@ class SplitData:
 
     @property
     def features(self) -> int:
-        """D."""
+        """The number of features, D."""
         return len(self.feature_names)
 
     @property
     def targets(self) -> int:
-        """Number of classes, labels or real targets."""
+        """The number of classes, labels or real targets."""
         return len(self.target_names)
 
     @property
     def parts(self) -> dict[str, Part]:
-        """Those there are, by name."""
+        """The parts that exist, by name."""
         named = {"train": self.train, "val": self.val, "test": self.test}
         return {name: part for name, part in named.items() if part is not None}
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Samples of each part; 0 where there is none."""
+        """The number of samples of each part; 0 if it does not exist."""
         return {"train": len(self.train), "val": len(self.val or ()), "test": len(self.test or ())}
 
     @functools.cached_property
     def digest(self) -> str:
-        """The same for the same numbers in the same split: sixteen hexadecimal digits."""
+        """A hash of the numbers and of the split: sixteen hexadecimal digits."""
         digest = hashlib.sha256()
         for part in self.parts.values():
             for array in (part.indices, part.X, part.y):
@@ -98,10 +98,10 @@ class SplitData:
 
 
 def split(dataset: Dataset, options: DataOptions) -> SplitData:
-    """Validate, split and scale. The same for the same `split_seed`, whatever the run's seed.
+    """Validate, split and scale a dataset. The split depends on `split_seed`, not on the run's seed.
 
     In classification with `stratify` every part has the classes in the proportions of the whole. The scaler
-    sees the training part alone. Raises ValueError where there are too few samples, naming the class.
+    is fitted on the training part alone. Raise ValueError, naming the class, if there are too few samples.
     """
     validate(dataset)
     N = len(dataset.X)
@@ -136,29 +136,29 @@ def split(dataset: Dataset, options: DataOptions) -> SplitData:
 def _take_out(
     rows: Array, count: int, what: str, strata: Array | None, names: tuple[str, ...], seed: int
 ) -> tuple[Array, Array]:
-    """`count` of the rows apart from the others: (others, taken)."""
+    """Return the other rows, and `count` rows taken from them at random."""
     if not count:
         return rows, rows[:0]
     from sklearn.model_selection import train_test_split  # pyright: ignore  (no types)
 
     classes = None if strata is None else strata[rows]
     if classes is not None:
-        _can_stratify(classes, count, what, names)
-    left, taken = cast(
+        _require_stratifiable(classes, count, what, names)
+    others, taken = cast(
         "list[Array]", train_test_split(rows, test_size=count, random_state=seed, stratify=classes)
     )
     if strata is not None:
-        gone = np.flatnonzero(np.bincount(strata[left], minlength=len(names)) == 0)
-        if len(gone):
+        missing = np.flatnonzero(np.bincount(strata[others], minlength=len(names)) == 0)
+        if len(missing):
             raise ValueError(
-                f"class {names[gone[0]]!r} has {np.count_nonzero(strata == gone[0])} samples, too few to train "
-                f"on beside the {what} part: lower {what}_size, add samples or set stratify=false"
+                f"class {names[missing[0]]!r} has {np.count_nonzero(strata == missing[0])} samples, too few to "
+                f"train on next to the {what} part: lower {what}_size, add samples or set stratify=false"
             )
-    return left, taken
+    return others, taken
 
 
-def _can_stratify(classes: Array, count: int, what: str, names: tuple[str, ...]) -> None:
-    """Raise ValueError unless `count` of these samples can be set apart with every class in both halves."""
+def _require_stratifiable(classes: Array, count: int, what: str, names: tuple[str, ...]) -> None:
+    """Raise ValueError unless `count` of these samples can be taken with every class in both parts."""
     counts = np.bincount(classes, minlength=len(names))
     rare = int(np.argmin(counts))
     if counts[rare] < 2:
