@@ -18,8 +18,11 @@ from urllib.parse import quote
 
 PICTURES = Path(__file__).parent / "pictures"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+#: MLflow opens its Assistant panel on localhost only, and accepts private addresses: the browser gets one for it.
+HOST = "192.168.0.1"
 HEADLESS = (
     "--headless",
+    f"--host-resolver-rules=MAP {HOST} 127.0.0.1",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -87,10 +90,13 @@ def mlflow(browser: str) -> None:
     """Make the picture of a sweep in the MLflow UI."""
     sweep = ["train", "-m", "activation=relu,tanh,gelu", "optimizer=sgd,adam", "repeats=3", "train.epochs=30"]
     subprocess.run([*COMMAND, *sweep], check=True)
-    server = subprocess.Popen([*COMMAND, "ui", "--port", "5180"], stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}:5180"}
+    server = subprocess.Popen(
+        [*COMMAND, "ui", "--port", "5180"], stdout=subprocess.PIPE, text=True, env=environment
+    )
     try:
         assert server.stdout is not None
-        address = server.stdout.readline().split()[-1].partition("#")[0]
+        address = server.stdout.readline().split()[-1].partition("#")[0].replace("127.0.0.1", HOST)
         screenshot(browser, f"{address}#/compare-runs?{points()}", PICTURES / "mlflow.png")
     finally:
         server.send_signal(signal.SIGINT)

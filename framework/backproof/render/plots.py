@@ -1,7 +1,7 @@
 # Matplotlib's types leave its keyword arguments open.
 # pyright: reportUnknownMemberType=false
-"""Floor 3: pictures of a run, as PNG bytes. Matplotlib is imported where it is used, and without pyplot: no window,
-no global state, so that runs in threads do not meet."""
+"""Plots of a run, as PNG bytes. Matplotlib is imported where it is used, without pyplot: no window and no global
+state, so that threads can draw at the same time."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 110
-#: Okabe & Ito (2008): colours that also the colour-blind tell apart. Parts of the data keep theirs in all pictures.
+#: Okabe & Ito (2008), which the colour-blind can distinguish too. A part of the data has one colour in all plots.
 COLOURS = {"train": "#0072B2", "val": "#D55E00", "test": "#009E73"}
 OTHERS = ("#CC79A7", "#56B4E9", "#E69F00", "#000000")
 INK, FAINT = "#333333", "#DDDDDD"
-#: Up to so many classes the counts are written into a confusion matrix.
+#: Up to this many classes, a confusion matrix shows the counts.
 ANNOTATED = 25
 
 Curve = Sequence[tuple[float, float | None]]
 
 
 def learning_curves(history: Mapping[str, Curve]) -> bytes:
-    """Losses and metrics by epoch, one panel for each (`train/loss` and `val/loss` share one).
+    """Draw losses and metrics by epoch, one panel for each (`train/loss` and `val/loss` share one).
 
-    A curve is one (mean, standard deviation) per epoch; the deviation, where there is one, is a band.
+    A curve is one (mean, standard deviation or None) per epoch; the deviation is drawn as a band.
     """
     panels: dict[str, dict[str, Curve]] = {}
     for name, curve in history.items():
@@ -66,19 +66,19 @@ def _curve(axes: Axes, curve: Curve, label: str, colour: str) -> None:
 
 
 def _drawable(values: Sequence[float]) -> Array:
-    """Numbers whose margins Matplotlib can compute: those of a training that diverges may be too large."""
+    """Return values in a range that Matplotlib can draw: a diverging run exceeds it."""
     return np.clip(np.array(values, float), -1e100, 1e100)
 
 
 def _wide(curves: Mapping[str, Curve]) -> bool:
-    """Whether a loss falls so far that its end would lie on the axis: then the scale is logarithmic."""
+    """Return whether a loss falls so far that it needs a logarithmic scale."""
     values = _drawable([point[0] for curve in curves.values() for point in curve])
     values = values[np.isfinite(values)]
     return len(values) > 0 and values.min() > 1e-100 and values.max() > 50 * values.min()
 
 
 def confusion_matrix(matrix: Array, names: Sequence[str]) -> bytes:
-    """Counts (C, C) of true (rows) and predicted (columns) classes; the colour is the share of the row."""
+    """Draw counts (C, C) of true (rows) and predicted (columns) classes, coloured by their share of the row."""
     matrix = np.asarray(matrix)
     C = len(names)
     if matrix.shape != (C, C):
@@ -114,7 +114,7 @@ def _annotate(axes: Axes, matrix: Array, share: Array, size: float) -> None:
 
 
 def _name_classes(axes: Axes, names: Sequence[str]) -> None:
-    """All names, or every so many where there is no room."""
+    """Label the axes with all names, or with every k-th if there is no room."""
     every = -(-len(names) // 40)
     shown = range(0, len(names), every)
     labels = [_short(names[index], 16) for index in shown]
@@ -129,14 +129,14 @@ def _name_classes(axes: Axes, names: Sequence[str]) -> None:
 
 
 def residuals(prediction: Array, truth: Array, names: Sequence[str]) -> bytes:
-    """Predicted against true values (N, T) in original units, one panel for each of up to six targets."""
+    """Draw predicted against true values (N, T) in original units, one panel for each of up to six targets."""
     shown = min(6, len(names))
     figure, grid = _panels(shown, width=3.7, height=3.5, square=True)
     for axes, target in zip(grid, range(shown), strict=True):
         x, y = truth[:, target], prediction[:, target]
         fits = np.isfinite(x) & np.isfinite(y)
         x, y = x[fits], y[fits]
-        # Many points: small and pale, so that one sees where they are dense.
+        # Many points are small and pale, so that dense regions show.
         few = len(x) < 500
         axes.scatter(x, y, s=16 if few else 6, alpha=0.6 if few else 0.25, color=COLOURS["train"], linewidths=0)
         if len(x):
@@ -158,7 +158,7 @@ def residuals(prediction: Array, truth: Array, names: Sequence[str]) -> bytes:
 
 
 def label_rates(prediction: Array, truth: Array, names: Sequence[str]) -> bytes:
-    """Of several labels (N, L), 0 or 1: for each, how many samples were rightly found, missed or wrongly found."""
+    """Draw for each label, of (N, L) with 0 or 1, how many samples were rightly found, missed, or wrongly found."""
     found, holds = np.asarray(prediction) > 0.5, np.asarray(truth) > 0.5
     shown = min(40, len(names))
     counts = {
@@ -184,7 +184,7 @@ def label_rates(prediction: Array, truth: Array, names: Sequence[str]) -> bytes:
 
 
 def error_maps(errors: Mapping[str, Array]) -> bytes:
-    """How far each entry of each tensor is off, on a logarithmic scale: a panel for each, vectors as one row."""
+    """Draw the relative error of every entry on a logarithmic scale, a panel per tensor; vectors are one row."""
     shapes = [np.atleast_2d(each).shape for each in errors.values()]
     tallest = max(min(shape[0], 40) for shape in shapes)
     figure, grid = _panels(len(errors), width=3.6, height=1.3 + 0.08 * tallest)
@@ -208,7 +208,7 @@ def error_maps(errors: Mapping[str, Array]) -> bytes:
 
 
 def _figure(width: float, height: float, *, square: bool = False) -> Figure:
-    """A figure of inches; the layout of one with square axes differs, or their labels would be cut off."""
+    """Return a figure, sized in inches. Square axes need another layout, or their labels would be cut off."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -219,7 +219,7 @@ def _figure(width: float, height: float, *, square: bool = False) -> Figure:
 
 
 def _panels(count: int, width: float, height: float, *, square: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` panels, up to three in a row."""
+    """Return a figure with `count` panels, up to three in a row."""
     columns = 2 if count == 4 else min(3, count)
     rows = -(-count // columns)
     figure = _figure(width * columns, height * rows, square=square)
@@ -230,7 +230,7 @@ def _panels(count: int, width: float, height: float, *, square: bool = False) ->
 
 
 def _plain(axes: Axes) -> None:
-    """Few lines: no frame above and to the right, a faint grid behind the data."""
+    """Style the axes: no frame above and to the right, a faint grid behind the data."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#999999")
     axes.grid(color=FAINT, linewidth=0.6)
@@ -239,7 +239,7 @@ def _plain(axes: Axes) -> None:
 
 
 def _whole_numbers(axes: Axes) -> None:
-    """Ticks of the horizontal axis at whole numbers."""
+    """Put the ticks of the horizontal axis at whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))

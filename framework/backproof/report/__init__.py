@@ -1,1 +1,1 @@
-"""One HTML page on a sweep."""
+"""One HTML page about a sweep."""

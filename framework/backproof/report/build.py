@@ -1,4 +1,4 @@
-"""A sweep read from its store and put on a page."""
+"""Read a sweep from its store and build its page."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from backproof.sweeps.result import Point, Stat
 from backproof.tracking import Store, query
 from backproof.tracking.schema import Artifact
 
-#: Points whose learning curves are drawn, and the most runs of each whose histories are asked for.
+#: Points whose learning curves are drawn, and the runs of each whose histories are read, at most.
 TOP, RUNS = 6, 12
-#: Epochs of a curve; a longer one is thinned out.
+#: Epochs of a curve; longer curves are thinned.
 LENGTH = 240
 
 
 def build(store: Store, parent_id: str) -> str:
-    """The HTML page of the sweep whose parent run has this id: all of it in one file, and no network.
+    """Return the page of the sweep whose parent run has this id: one self-contained file.
 
-    Raises TrackingError where the store cannot be read.
+    Raise TrackingError if the store cannot be read.
     """
     sweep = read(store, parent_id)
     return page(sweep, curves(store, sweep))
@@ -32,7 +32,7 @@ def log_report(store: Store, parent_id: str) -> None:
 
 
 def curves(store: Store, sweep: RecordedSweep) -> Curves:
-    """Of the best points the objective and the losses by epoch, each as mean and deviation over seeds."""
+    """Return objective and losses of the best points by epoch, as mean and standard deviation over seeds."""
     names = list(dict.fromkeys([sweep.objective.name, "val/loss", "train/loss"]))
     found: Curves = {}
     for name in names:
@@ -43,7 +43,7 @@ def curves(store: Store, sweep: RecordedSweep) -> Curves:
 
 
 def _curve(store: Store, point: Point, name: str) -> dict[int, Stat]:
-    """By epoch. A run of several seeds has recorded mean and deviation itself."""
+    """Return a curve by epoch. A run with repeats has recorded mean and standard deviation itself."""
     runs = [run.record for run in point.done if run.record is not None][:RUNS]
     if len(runs) == 1 and runs[0].repeats > 1:
         run = runs[0]
@@ -51,13 +51,13 @@ def _curve(store: Store, point: Point, name: str) -> dict[int, Stat]:
         curve = {step: Stat(mean, stds.get(step), run.repeats) for step, mean in means.items()}
     else:
         histories = [query.history(store, run.id, name) for run in runs if name in run.metrics]
-        steps = sorted({step for each in histories for step in each})
-        curve = {step: Stat.of([each[step] for each in histories if step in each]) for step in steps}
+        steps = sorted({step for history in histories for step in history})
+        curve = {step: Stat.of([values[step] for values in histories if step in values]) for step in steps}
     return thinned({step: stat for step, stat in curve.items() if math.isfinite(stat.mean)})
 
 
 def thinned(curve: dict[int, Stat]) -> dict[int, Stat]:
-    """At most LENGTH of the epochs, evenly, the first and the last among them."""
+    """Return at most LENGTH epochs of a curve, evenly spaced, with the first and the last."""
     steps: Sequence[int] = sorted(curve)
     if len(steps) > LENGTH:
         chosen = {round(k * (len(steps) - 1) / (LENGTH - 1)) for k in range(LENGTH)}

@@ -1,5 +1,5 @@
-"""The pictures of the page, as SVG. Elements of one run or point carry its number, by which the page's script
-lights them up together."""
+"""The charts of the report, as SVG. Elements carry the number of their point, by which the page's script highlights
+them together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from backproof.report.scales import CategoricalScale
 from backproof.sweeps.result import Objective, Stat
 from backproof.sweeps.varying import number
 
-#: Okabe and Ito's colours, as in framework/backproof/render/plots.py: they are told apart by everyone.
+#: Okabe and Ito's colours, which the colour-blind can distinguish too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 #: From worst to best: light to dark, so that good runs stand out also in grey.
 SHADES = ("#f2d7a0", "#e3a35f", "#c66a5a", "#8b4376", "#3b2a74")
@@ -31,7 +31,7 @@ SHADES = ("#f2d7a0", "#e3a35f", "#c66a5a", "#8b4376", "#3b2a74")
 
 @dataclass(frozen=True)
 class PlottedRun:
-    """What the charts need of a run."""
+    """A run as the charts draw it."""
 
     point: int  # the rank of its point, from 0
     name: str
@@ -40,7 +40,7 @@ class PlottedRun:
 
 
 def shade(share: float) -> str:
-    """A colour between the worst (0) and the best (1)."""
+    """Return the colour of a share from 0 (worst) to 1 (best); grey for NaN."""
     if math.isnan(share):
         return "#bbbbbb"
     place = min(1.0, max(0.0, share)) * (len(SHADES) - 1)
@@ -52,19 +52,18 @@ def shade(share: float) -> str:
         )
         for i in (1, 3, 5)
     ]
-    return "#" + "".join(f"{each:02x}" for each in parts)
+    return "#" + "".join(f"{channel:02x}" for channel in parts)
 
 
 def goodness(values: Sequence[float], objective: Objective) -> list[float]:
-    """The share of the runs that each is better than, from 0 (worst) to 1: by rank, so that one that is far off
-    does not take all colours."""
+    """Return each run's rank as a share from 0 (worst) to 1. By rank, an outlier does not use up the colours."""
     order = sorted({value for value in values if math.isfinite(value)}, reverse=not objective.greater)
     place = {value: index / (len(order) - 1) if len(order) > 1 else 1.0 for index, value in enumerate(order)}
     return [place.get(value, math.nan) for value in values]
 
 
 def parallel(runs: Sequence[PlottedRun], keys: Sequence[str], objective: Objective) -> str:
-    """Parallel coordinates: an axis for each parameter and one for the objective, a line for each run."""
+    """Draw parallel coordinates: an axis for each parameter and one for the objective, a line for each run."""
     step, top, bottom = max(118.0, min(440.0, 1000 / max(1, len(keys)))), 44.0, 340.0
     left = 108.0
     width = left + step * len(keys) + 70
@@ -72,7 +71,7 @@ def parallel(runs: Sequence[PlottedRun], keys: Sequence[str], objective: Objecti
     values = Scale.over([run.value for run in runs], *((bottom, top) if objective.greater else (top, bottom)))
     lines: list[tuple[float, str]] = []
     for run, good in zip(runs, goodness([run.value for run in runs], objective), strict=True):
-        # Runs that go through one place lie side by side there, the better ones above.
+        # Lines through the same value are drawn side by side, the better ones above.
         aside = 0.0 if math.isnan(good) else 8 * (1 - 2 * good)
         heights = [
             place(run.params.get(key)) + (aside if place.scale is None else 0.0)
@@ -80,7 +79,7 @@ def parallel(runs: Sequence[PlottedRun], keys: Sequence[str], objective: Objecti
         ]
         heights.append(values(run.value) if math.isfinite(run.value) else bottom + 16)
         d = path([(left + step * index, y) for index, y in enumerate(heights)])
-        own = element(
+        drawn_run = element(
             "path",
             d=d,
             stroke=shade(good),
@@ -89,7 +88,7 @@ def parallel(runs: Sequence[PlottedRun], keys: Sequence[str], objective: Objecti
             data_y=" ".join(f"{y:.1f}" for y in heights),
             data_tip=f"{run.name}\n{objective.name} {format_number(run.value)}",
         )
-        lines.append((-1.0 if math.isnan(good) else good, own))
+        lines.append((-1.0 if math.isnan(good) else good, drawn_run))
     axes: list[str] = []
     for index, name in enumerate([*keys, objective.name]):
         x = left + step * index
@@ -115,7 +114,7 @@ def parallel(runs: Sequence[PlottedRun], keys: Sequence[str], objective: Objecti
 def effect_panel(
     found: Effect, runs: Mapping[str, PlottedRun], objective: Objective, bounds: Sequence[float]
 ) -> str:
-    """The objective by one parameter: a dot for each run, a line through the means."""
+    """Draw the objective by one parameter: a dot for each run, a line through the means."""
     width, left, right, top, bottom = 370.0, 52.0, 364.0, 16.0, 190.0
     across = CategoricalScale.over([value for value, _, _ in found.pairs], left + 6, right - 6)
     up = Scale.over(bounds, bottom, top)
@@ -140,7 +139,7 @@ def effect_panel(
             parts.append(label(x, bottom + 16, shorten(words, 16), "tick"))
     for index, (value, y, run_id) in enumerate(found.pairs):
         run = runs[run_id]
-        # Runs of one value stand side by side, always in the same way.
+        # Spread the runs of one value, in a reproducible way.
         aside = 0.0 if found.many else ((index * 0.618) % 1 - 0.5) * min(34.0, 160 / max(1, len(across.levels)))
         parts.append(
             element(
@@ -171,13 +170,13 @@ def effect_panel(
 
 
 def curve_panel(name: str, curves: Sequence[Mapping[int, Stat]], names: Sequence[str]) -> str:
-    """A metric by epoch: a line for each point, and a band of one standard deviation over its seeds."""
+    """Draw a metric by epoch: a line for each point, and a band of one standard deviation over its seeds."""
     width, left, right, top, bottom = 370.0, 52.0, 364.0, 16.0, 230.0
     means = [stat.mean for curve in curves for stat in curve.values()]
     low, high = min(means), max(means)
     log = low > 0 and high > 20 * low
     ends = [] if log else [s.mean + k * (s.std or 0) for c in curves for s in c.values() for k in (-1, 1)]
-    # One wild seed shall not flatten the others.
+    # So that one outlying seed does not flatten the other curves.
     span = (high - low) or abs(high) or 1.0
     up = Scale.over(
         [*means, *(e for e in ends if low - span / 2 <= e <= high + span / 2)], bottom, top, log=log
@@ -211,7 +210,7 @@ def curve_panel(name: str, curves: Sequence[Mapping[int, Stat]], names: Sequence
 
 
 def check_panel(tensors: Mapping[str, Sequence[tuple[PlottedRun, float, str]]]) -> str:
-    """The relative errors of the gradient checks: a row for each tensor, a dot for each run."""
+    """Draw the relative errors of the gradient checks: a row for each tensor, a dot for each run."""
     left, right, row, top = 96.0, 880.0, 26.0, 12.0
     bottom = top + row * len(tensors)
     across = Scale(-17.5, 1.0, left, right)
@@ -240,7 +239,7 @@ def check_panel(tensors: Mapping[str, Sequence[tuple[PlottedRun, float, str]]]) 
 
 
 def _frame(up: Scale, left: float, right: float, bottom: float) -> list[str]:
-    """Grid lines with their values at the left, and the lower axis."""
+    """Draw grid lines with their values on the left, and the lower axis."""
     parts = [line(left, bottom, right, bottom, "axis")]
     for value, words in up.ticks():
         parts += [

@@ -1,4 +1,4 @@
-"""How much the objective moves with one hyperparameter, whatever the others are."""
+"""The effect of one hyperparameter on the objective, averaged over all others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from backproof.sweeps.varying import in_order, number
 
-#: A number with more values than this is cut into as many parts of equal counts.
+#: A numeric hyperparameter with more values than this is binned.
 LEVELS = 8
 
 
@@ -20,7 +20,7 @@ class Effect:
 
     key: str
     pairs: list[tuple[str | None, float, str]]  # value, objective, run id
-    share: float  # of the variance; NaN where nothing can be said
+    share: float  # of the variance; NaN if it cannot be estimated
 
     @property
     def levels(self) -> list[str | None]:
@@ -28,7 +28,7 @@ class Effect:
 
     @property
     def many(self) -> bool:
-        """Whether it is a number of many values, to be drawn as one."""
+        """Return whether it is a number with many values, which needs bins and a continuous axis."""
         levels = self.levels
         return len(levels) > LEVELS and all(number(level) is not None for level in levels if level is not None)
 
@@ -40,18 +40,18 @@ class Effect:
 
 
 def effect(key: str, pairs: Sequence[tuple[str | None, float, str]]) -> Effect:
-    """The effect of a hyperparameter, from the runs that have a finite objective."""
-    finite = [each for each in pairs if math.isfinite(each[1])]
+    """Return the effect of a hyperparameter, from the runs with a finite objective."""
+    finite = [pair for pair in pairs if math.isfinite(pair[1])]
     found = Effect(key, finite, math.nan)
     groups = _binned(finite) if found.many else [level for level, _, _ in finite]
     return Effect(key, finite, explained(groups, [y for _, y, _ in finite]))
 
 
 def explained(groups: Sequence[object], y: Sequence[float]) -> float:
-    """ε²: the share of the variance between groups, less what as many groups explain by chance; in [0, 1].
+    """Return ε² in [0, 1]: the share of the variance between groups, less what they would explain by chance.
 
-    ε² = (SS_between − (k − 1) s²) / SS_total with s² = SS_within / (n − k). NaN where all is the same or each run
-    is a group of its own. (Kelley 1935; η² without the correction grows with the number of groups.)
+    ε² = (SS_between − (k − 1) s²) / SS_total with s² = SS_within / (n − k). NaN if all values are equal or each
+    run is its own group. (Kelley 1935; η² without the correction grows with the number of groups.)
     """
     values = np.asarray(y, float)
     n, k = len(values), len(set(groups))
@@ -59,15 +59,15 @@ def explained(groups: Sequence[object], y: Sequence[float]) -> float:
     if n <= k or k < 2 or total <= 1e-24 * max(1e-300, float(np.abs(values).max()) ** 2):
         return math.nan
     within = 0.0
-    for each in set(groups):
-        own = values[[g == each for g in groups]]
-        within += float(((own - own.mean()) ** 2).sum())
+    for level in set(groups):
+        members = values[[group == level for group in groups]]
+        within += float(((members - members.mean()) ** 2).sum())
     share = (total - within - (k - 1) * within / (n - k)) / total
     return min(1.0, max(0.0, share))
 
 
 def _binned(pairs: Sequence[tuple[str | None, float, str]]) -> list[object]:
-    """A bin of about equal counts for each value of a number, the same value in the same bin."""
+    """Return the bin of each value; bins have about equal counts, and equal values share one."""
     numbers = [number(value) for value, _, _ in pairs]
     known = np.array([value for value in numbers if value is not None])
     bins = max(2, min(6, len(known) // 4))

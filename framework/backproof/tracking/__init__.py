@@ -1,5 +1,4 @@
-"""Floor 4: runs recorded in MLflow. The only room that imports MLflow, and only where it is used: that takes
-almost two seconds."""
+"""Runs recorded in MLflow. The only room that imports MLflow, and late: the import takes almost two seconds."""
 
 from backproof.contracts.errors import TrackingError
 from backproof.tracking.environment import environment

@@ -1,4 +1,4 @@
-"""What a run was computed with: software, machine, and the state of the user's code."""
+"""The environment of a run: software, machine, and the git state of the user's code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PACKAGES = ("backproof", "numpy", "scipy", "scikit-learn", "hydra-core", "mlflow
 
 
 def environment() -> dict[str, Any]:
-    """Versions, processor, BLAS threads and git state: what one needs to compute a run again."""
+    """Return versions, processor, BLAS threads and git state: what is needed to reproduce a run."""
     from threadpoolctl import threadpool_info  # pyright: ignore  (no types)
 
     pools = cast("list[dict[str, Any]]", threadpool_info())
@@ -41,20 +41,20 @@ def environment() -> dict[str, Any]:
 
 @functools.cache
 def versions() -> dict[str, str | None]:
-    """The versions of the packages that decide the numbers; None for one that is not installed."""
+    """Return the versions of the packages that affect the numbers; None for a package that is not installed."""
     from backproof import __version__
 
-    # This is the code that runs, whatever an older installation's metadata say.
+    # Not from metadata, which may be those of an older installation.
     return {name: __version__ if name == "backproof" else _version(name) for name in PACKAGES}
 
 
 @functools.cache
 def git_state(folder: str) -> tuple[str | None, bool | None]:
-    """The commit that `folder` is at and whether tracked files differ from it; (None, None) outside of git.
+    """Return the commit of `folder` and whether tracked files differ from it; (None, None) outside of git.
 
-    Looked up once in a process: a call of git costs as much as the recording of a short run.
+    Cached: a call of git takes as long as recording a short run.
     """
-    if not any((each / ".git").exists() for each in (Path(folder), *Path(folder).parents)):
+    if not any((parent / ".git").exists() for parent in (Path(folder), *Path(folder).parents)):
         return None, None
     commit = _git(folder, "rev-parse", "HEAD")
     changes = _git(folder, "status", "--porcelain", "--untracked-files=no") if commit else None
@@ -62,7 +62,7 @@ def git_state(folder: str) -> tuple[str | None, bool | None]:
 
 
 def _git(folder: str, *args: str) -> str | None:
-    # Without optional locks, so that a commit made meanwhile does not fail.
+    # Without optional locks, so that a commit made at the same time does not fail.
     command = ["git", "--no-optional-locks", *args]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=2, check=True)
@@ -85,5 +85,5 @@ def _cpu() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:
-        pass  # Not Linux: what Python knows will do.
+        pass  # Not Linux.
     return platform.processor() or platform.machine()

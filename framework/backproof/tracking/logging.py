@@ -1,4 +1,4 @@
-"""MLflow without what it says to itself."""
+"""Silence MLflow's log messages and warnings."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from collections.abc import Generator
 
 @contextlib.contextmanager
 def quiet() -> Generator[None, None, None]:
-    """Without a log line for each table that is made, and without the warnings that MLflow's modules raise of one
-    another while they are imported. Its errors come through."""
+    """Suppress log lines up to INFO, one for each table created, and the warnings of MLflow's own imports."""
     before = logging.root.manager.disable
     logging.disable(logging.INFO)
     try:

@@ -1,4 +1,4 @@
-"""The trained network as the run's model in MLflow."""
+"""Log the trained network as the run's model in MLflow."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 NAME = "model"
-#: What the model needs where it is loaded.
+#: Packages needed to load the model.
 REQUIREMENTS = ("backproof", "numpy", "scipy", "scikit-learn", "mlflow")
 
 
 def log_model(client: MlflowClient, info: RunInfo, folder: Path) -> str:
-    """Log the network saved in `folder` as the model of this run; its id.
+    """Log the network saved in `folder` as the model of this run. Return the model's id.
 
-    What `mlflow.pyfunc.log_model` does, without the active run and the tracking address of the process, which
-    are the user's. Requirements and signature are given: to have them inferred costs fifty times as much.
+    Like `mlflow.pyfunc.log_model`, but without touching the process's active run and tracking URI, which are the
+    user's. Requirements and signature are given, since inferring them takes fifty times as long.
     """
     with quiet():
         import mlflow.pyfunc
@@ -61,7 +61,7 @@ def log_model(client: MlflowClient, info: RunInfo, folder: Path) -> str:
 
 
 def signature(saved: model_io.SavedModel) -> ModelSignature:
-    """Columns of numbers in original units; those of `pyfunc_model.columns` come out."""
+    """Return the signature: features in original units, and the columns of `pyfunc_model.columns`."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 

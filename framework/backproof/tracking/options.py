@@ -15,11 +15,12 @@ class TrackingOptions:
 
     enabled: bool = hyper(True, "record runs in MLflow (tracking=off unsets this)")
     uri: str | None = hyper(
-        None, "of the MLflow store; null: MLFLOW_TRACKING_URI if it is set, else SQLite in the outputs folder"
+        None,
+        "URI of the MLflow store; null: MLFLOW_TRACKING_URI if it is set, else SQLite in the outputs folder",
     )
-    experiment: str = hyper("backproof", "the MLflow experiment, made when it is not there")
-    run_name: str | None = hyper(None, "null: a name made of the choices")
-    parent: str | None = hyper(None, "id of the run under which it is nested, as a sweep sets it")
+    experiment: str = hyper("backproof", "the MLflow experiment, created if it does not exist")
+    run_name: str | None = hyper(None, "name of the run; null: made of the choices")
+    parent: str | None = hyper(None, "id of the parent run; set by a sweep")
     model: bool = hyper(
         True, "log the network as an MLflow model, of single runs and of the best point of a sweep"
     )
@@ -27,7 +28,7 @@ class TrackingOptions:
         True, "draw learning curves and predictions, of single runs and of the best point of a sweep"
     )
     tags: dict[str, str] = field(default_factory=dict[str, str])
-    flush_seconds: float = hyper(1.0, "metrics are written together, about this often", gt=0)
+    flush_seconds: float = hyper(1.0, "metrics are buffered and written at this interval", gt=0)
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -1,4 +1,4 @@
-"""Runs as they are recorded, read back through MLflow's API: the same from a file and from a server."""
+"""Recorded runs, read through MLflow's API: the same from a file and from a server."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from backproof.tracking.store import Store
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-#: The most that a server gives at a time.
+#: MLflow's limit of runs per request.
 PAGE = 1000
 LAST = "last"
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run with all that one request gives: of metrics the last values."""
+    """A run as one request returns it, with the last value of each metric."""
 
     id: str
     name: str
@@ -60,17 +60,17 @@ class RunRecord:
 
     @property
     def finished(self) -> bool:
-        """Whether it has ended with a result; a pruned run has not."""
+        """Return whether the run ended with a result. A pruned run did not."""
         return self.status == Status.FINISHED and not self.pruned
 
     @property
     def training_metrics(self) -> dict[str, float]:
-        """The metrics of the parts of the data."""
+        """Return the metrics of the parts of the data, without those of the check."""
         return {name: value for name, value in self.metrics.items() if name.partition("/")[0] in PARTS}
 
     @property
     def seconds(self) -> float | None:
-        """From its start to its end; of a run that was trained in a stack its share."""
+        """Return its duration; of a run trained in a stack, its share of the stack's."""
         if self.ended is None:
             return None
         return (self.ended - self.started) / int(self.tags.get(Tag.STACKED, "1"))
@@ -81,14 +81,14 @@ class RunRecord:
 
     @property
     def command(self) -> str:
-        """The command that its description names; empty where somebody has edited that away."""
+        """Return the command in its description; empty if somebody has edited that away."""
         _, _, rest = self.tags.get(Tag.NOTE, "").partition("```\n")
         command = rest.partition("\n```")[0].strip()
         return command if command.startswith("backproof ") else ""
 
 
 def runs(store: Store, parent: str | None = None) -> list[RunRecord]:
-    """The runs of the experiment, the newest first; with `parent` those nested under it."""
+    """Return the runs of the experiment, the newest first; with `parent`, only its children."""
     chosen = f"tags.`{Tag.PARENT}` = '{parent}'" if parent else ""
     found: list[RunRecord] = []
     token: str | None = None
@@ -105,7 +105,7 @@ def runs(store: Store, parent: str | None = None) -> list[RunRecord]:
 
 
 def recorded(run: Run) -> RunRecord:
-    """A run of MLflow's."""
+    """Return a run of MLflow's as a record."""
     info, data = run.info, run.data
     return RunRecord(
         id=str(info.run_id),
@@ -120,16 +120,16 @@ def recorded(run: Run) -> RunRecord:
 
 
 def get(store: Store, run_id: str) -> RunRecord:
-    """The run of that id."""
+    """Return the run with this id."""
     with _reading(store.uri), quiet():
         return recorded(store.client.get_run(run_id))
 
 
 def find(found: list[RunRecord], given: str) -> RunRecord:
-    """Of runs, the newest first, the one that is meant: by id, by the beginning of one, by name (the newest of
-    that name; a sweep before a run), or `last` for the newest sweep.
+    """Return the run with this id, unique beginning of an id, or name; `last` is the newest sweep.
 
-    Raises TrackingError where there is none, or where the beginning is that of several ids.
+    Of several runs with the name, it is the newest sweep, or else the newest run; `found` has the newest first.
+    Raise TrackingError if there is none, or if several ids have this beginning.
     """
     sweeps = [run for run in found if run.is_sweep]
     if given == LAST:
@@ -157,30 +157,30 @@ def find(found: list[RunRecord], given: str) -> RunRecord:
 
 
 def history(store: Store, run_id: str, name: str) -> dict[int, float]:
-    """A metric by step. Of a step that was written twice, as the last one is when training ends, the first."""
+    """Return a metric by step. The last step is written again when training ends; the first value counts."""
     with _reading(store.uri), quiet():
         values = store.client.get_metric_history(run_id, name)
     found: dict[int, float] = {}
-    for each in sorted(values, key=lambda metric: (metric.step, metric.timestamp)):
-        found.setdefault(each.step, each.value)
+    for metric in sorted(values, key=lambda metric: (metric.step, metric.timestamp)):
+        found.setdefault(metric.step, metric.value)
     return found
 
 
 def members(store: Store, run: RunRecord) -> dict[int, dict[str, float]]:
-    """The final metrics of each seed of a run; of one with repeats from its summary, empty where that is lost."""
+    """Return the final metrics by seed. With repeats they come from the summary artifact; empty if it is lost."""
     if run.repeats == 1:
         return {int(run.params.get("seed", "0")): run.metrics}
     summary = _json(store, run.id, Artifact.SUMMARY) or {}
     return {
-        int(each["seed"]): {key: _number(value) for key, value in each.items() if "/" in key}
-        for each in cast("list[dict[str, Any]]", summary.get("seeds", []))
+        int(member["seed"]): {key: _number(value) for key, value in member.items() if "/" in key}
+        for member in cast("list[dict[str, Any]]", summary.get("seeds", []))
     }
 
 
 def _json(store: Store, run_id: str, path: str) -> dict[str, Any] | None:
-    """A JSON artifact, or None where there is none."""
+    """Return a JSON artifact, or None if there is none."""
     with _reading(store.uri), quiet(), tempfile.TemporaryDirectory() as folder:
-        if path not in {each.path for each in cast("Any", store.client).list_artifacts(run_id)}:
+        if path not in {artifact.path for artifact in cast("Any", store.client).list_artifacts(run_id)}:
             return None
         return json.loads(Path(store.client.download_artifacts(run_id, path, folder)).read_text())
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from backproof import __version__
-from backproof.contracts import CLASSIFICATION, MULTILABEL, Array
+from backproof.contracts import CLASSIFICATION, MULTILABEL
 from backproof.contracts.errors import DivergedError, TrackingError
 from backproof.experiment import describe
 from backproof.experiment.experiment import PreparedExperiment
@@ -29,7 +29,7 @@ from backproof.render import check_page, plots
 from backproof.tracking import RunWriter, Starter, TrackingOptions, check_terminated
 from backproof.tracking.schema import RUN, Artifact, Metric, Tag, Verdict
 
-#: The beginnings of the overrides that a sweeper adds to the user's own.
+#: Prefixes of the overrides that a sweeper adds to the user's.
 OF_THE_SWEEPER = (
     "tracking.parent=",
     "++tracking.run_name=",
@@ -258,7 +258,7 @@ def _write_history(result: Result, file: Path) -> None:
         rows.writerow(["epoch", "seed", *result.history])
         for epoch, values in enumerate(zip(*result.history.values(), strict=True), start=1):
             for r in range(len(result.theta)):
-                rows.writerow([epoch, seed + r, *(float(each[r]) for each in values)])
+                rows.writerow([epoch, seed + r, *(float(metric[r]) for metric in values)])
 
 
 def _pictures(result: Result) -> list[tuple[str, bytes]]:
@@ -278,14 +278,11 @@ def _pictures(result: Result) -> list[tuple[str, bytes]]:
         np.add.at(matrix, (np.broadcast_to(part.y, chosen.shape), chosen), 1)
         pictures.append(("confusion_matrix", plots.confusion_matrix(matrix, data.target_names)))
     elif data.task == MULTILABEL:
-        pictures.append(("labels", _label_picture(prediction, part.y, data.target_names)))
+        labels = prediction.mean(axis=0) > 0.5
+        pictures.append(("labels", plots.label_rates(labels, part.y, data.target_names)))
     else:
         pictures.append(("residuals", plots.residuals(prediction.mean(axis=0), part.y, data.target_names)))
     return pictures
-
-
-def _label_picture(prediction: Array, y: Array, names: tuple[str, ...]) -> bytes:
-    return plots.label_rates(prediction.mean(axis=0) > 0.5, y, names)
 
 
 def _dataset(prepared: PreparedExperiment, run: RunWriter) -> None:
@@ -311,13 +308,13 @@ def _note(prepared: PreparedExperiment, overrides: Sequence[str]) -> str:
 
 def command(overrides: Sequence[str], *, sweep: bool = False) -> str:
     """Return the command that runs this again."""
-    own = overrides if sweep else user_overrides(overrides)
-    return shlex.join(["backproof", "train", *(["-m"] if sweep else []), *own])
+    arguments = ["-m", *overrides] if sweep else user_overrides(overrides)
+    return shlex.join(["backproof", "train", *arguments])
 
 
 def user_overrides(overrides: Sequence[str]) -> list[str]:
     """Return the overrides without those that the sweeper adds."""
-    return [each for each in overrides if not each.startswith(OF_THE_SWEEPER)]
+    return [override for override in overrides if not override.startswith(OF_THE_SWEEPER)]
 
 
 def _write_error(error: BaseException, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""One run that is being recorded. Metrics are gathered and written together, about once a second."""
+"""A run that this process records. Metrics are buffered and written together, about once a second."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, RunInfo
 
-#: What one request to MLflow may hold, and one value.
+#: MLflow's limits: entries of one request, characters of one value.
 BATCH, BATCH_OF_PARAMS, PARAM_LENGTH, TAG_LENGTH = 1000, 100, 6000, 5000
 INSTEAD = "Correct tracking.uri (or MLFLOW_TRACKING_URI), or train without a record: tracking=off"
-#: Seconds after which a store that has failed is tried again.
+#: Seconds until a store that has failed is tried again.
 PAUSE = 30.0
 
 
@@ -38,7 +38,7 @@ class Run(RunWriter):
         self._tags: dict[str, str] = {}
         self._next_flush = time.monotonic() + flush_seconds
         self._paused_until = 0.0
-        self._last = 0  # when the latest metrics were known
+        self._last = 0  # timestamp of the latest metrics
         self._repository: Any = None
 
     @property
@@ -51,11 +51,11 @@ class Run(RunWriter):
 
     @property
     def waiting(self) -> int:
-        """Metrics that could be written now; none while a store that has failed is given time."""
+        """Return the number of buffered metrics that can be written now; 0 while a failed store is left alone."""
         return len(self._waiting) if time.monotonic() >= self._paused_until else 0
 
     def begin(self, params: Mapping[str, Any]) -> None:
-        """Write the parameters, a hundred at once."""
+        """Write the parameters, a hundred per request."""
         from mlflow.entities import Param
 
         listed = [Param(key, value) for key, value in param_values(params).items()]
@@ -63,13 +63,9 @@ class Run(RunWriter):
             self.client.log_batch(self.id, params=listed[start : start + BATCH_OF_PARAMS])
 
     def metrics(self, values: Mapping[str, float], step: int, at: int | None = None) -> None:
-        """Numbers of one epoch. They are written when `flush_seconds` have passed since the last time.
-
-        NaN is stored as such. An infinite number is left out: MLflow would store 1.8e308 in its place.
-        """
         from mlflow.entities import Metric
 
-        # Of two numbers of one step MLflow takes the later one for the last, and of one millisecond the larger one.
+        # MLflow's last value of a step is the latest one, and within a millisecond the largest: keep them apart.
         self._last = now = max(milliseconds() if at is None else at, self._last + 1)
         self._waiting += [
             Metric(name, float(value), now, step) for name, value in values.items() if not math.isinf(value)
@@ -78,18 +74,18 @@ class Run(RunWriter):
             self.flush_or_keep()
 
     def flush_or_keep(self) -> None:
-        """Write what is waiting; where that fails, say so and keep it."""
+        """Write what is buffered. If that fails, warn and keep it."""
         try:
             self.flush()
         except TrackingError as error:
-            # A run of hours is not given up for a server that is restarted: what was measured is kept.
+            # A run of hours must survive the restart of a server.
             logging.getLogger("backproof").warning(
                 "%s; nothing is lost so far, it is tried again", str(error).partition("\n")[0]
             )
             self._next_flush = self._paused_until = time.monotonic() + PAUSE
 
     def flush(self) -> None:
-        """Write what is waiting. Raises TrackingError, and keeps it, where that fails."""
+        """Write what is buffered. Raise TrackingError, and keep it, if that fails."""
         from mlflow.entities import RunTag
 
         with recording_fails(self.uri):
@@ -101,41 +97,33 @@ class Run(RunWriter):
         self._next_flush = time.monotonic() + self.flush_seconds
 
     def tags(self, values: Mapping[str, str]) -> None:
-        """Set tags; they are written with the metrics that are waiting, or at the next `flush`."""
         self._tags |= values
 
     def rename(self, name: str) -> None:
-        """Give the run another name."""
         with recording_fails(self.uri):
             self.client.update_run(self.id, name=name)
         self._name = name
 
-    def dict(self, values: Any, path: str) -> None:
-        """A JSON artifact."""
-        self.text(json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n", path)
-
     def text(self, text: str, path: str) -> None:
-        """A text artifact."""
-        self._artifact(text.encode(), path)
-
-    def figure(self, png: bytes, path: str) -> None:
-        """A picture."""
-        self._artifact(png, path)
+        """Log a text as an artifact."""
+        folder, _, name = path.rpartition("/")
+        with tempfile.TemporaryDirectory() as temporary:
+            local = Path(temporary, name)
+            local.write_text(text, encoding="utf-8")
+            self.file(local, folder or None)
 
     def file(self, local: Path, folder: str | None = None) -> None:
-        """A local file as an artifact, in a folder of the artifacts."""
+        """Log a local file as an artifact, below `folder`."""
         with recording_fails(self.uri):
             self._repo().log_artifact(str(local), folder)
 
     def folder(self, local: Path, folder: str | None = None) -> None:
-        """All files of a local folder as artifacts, in a folder of the artifacts."""
         with recording_fails(self.uri):
             self._repo().log_artifacts(str(local), folder)
 
     def dataset(
         self, name: str, digest: str, source: Mapping[str, Any], profile: Mapping[str, Any], context: str
     ) -> None:
-        """The dataset that was used, for `context` (as train or test)."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         entity = Dataset(
@@ -149,21 +137,12 @@ class Run(RunWriter):
             self.client.log_inputs(self.id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
 
     def model(self, folder: Path) -> str:
-        """Log the network that `model_file.save` wrote into `folder` as the run's model; its id in MLflow.
-
-        `mlflow.pyfunc.load_model("runs:/RUN_ID/model")` loads it.
-        """
         from backproof.tracking.model import log_model
 
         with recording_fails(self.uri):
             return log_model(self.client, self.info, folder)
 
     def finish(self, status: str = FINISHED) -> None:
-        """Write what is waiting and end the run as FINISHED, FAILED or KILLED.
-
-        The run is ended also where its last metrics cannot be written, as FAILED: one that is not recorded has not
-        been done. Raises TrackingError for either.
-        """
         self.finished = True
         try:
             self.flush()
@@ -175,17 +154,10 @@ class Run(RunWriter):
                 self.client.set_terminated(self.id, status)
 
     def wait_until_written(self) -> None:
-        """Nothing is left to wait for."""
-
-    def _artifact(self, content: bytes, path: str) -> None:
-        folder, _, name = path.rpartition("/")
-        with tempfile.TemporaryDirectory() as temporary:
-            local = Path(temporary, name)
-            local.write_bytes(content)
-            self.file(local, folder or None)
+        """Return at once: `finish` has written everything."""
 
     def _repo(self) -> Any:
-        """Where artifacts go; MLflow's client would ask the store again for each of them."""
+        """Return the artifact repository. MLflow's client would ask the store for it with each artifact."""
         if self._repository is None:
             from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
@@ -194,7 +166,7 @@ class Run(RunWriter):
 
 
 def milliseconds() -> int:
-    """The time, as MLflow has it."""
+    """Return the time in MLflow's unit, milliseconds since 1970."""
     return int(time.time() * 1000)
 
 
@@ -204,13 +176,13 @@ def param_values(params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def tag_values(tags: Mapping[str, str]) -> dict[str, str]:
-    """Tags as MLflow takes them."""
+    """Return tags, cut to the length that MLflow accepts."""
     return {key: _cut(value, TAG_LENGTH) for key, value in tags.items()}
 
 
 @contextlib.contextmanager
 def recording_fails(uri: str) -> Generator[None, None, None]:
-    """Whatever MLflow, its database or its server raise becomes a TrackingError that names the store."""
+    """Turn errors of MLflow, its database and its server into a TrackingError that names the store."""
     try:
         with deferred_signals():
             yield
@@ -223,7 +195,7 @@ def recording_fails(uri: str) -> Generator[None, None, None]:
 
 
 def reason(error: Exception) -> str:
-    """What lies under the layers of a failed request, or the first line of another error."""
+    """Return the cause of a failed request, or the first line of another error."""
     text = str(error).strip()
     for known in ("Connection refused", "Name or service not known", "Read timed out", "Connect timed out"):
         if known.lower() in text.lower():
@@ -235,7 +207,7 @@ def _failures() -> tuple[type[Exception], ...]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    # OSError: files, and all that `requests` raises. ImportError: a database whose driver is not installed.
+    # OSError: files and everything that `requests` raises. ImportError: the database's driver is not installed.
     return MlflowException, SQLAlchemyError, OSError, ImportError
 
 

@@ -1,4 +1,4 @@
-"""What a run is written to, whichever process writes it."""
+"""The interface to a run that is being recorded, whichever process writes it."""
 
 from __future__ import annotations
 
@@ -16,56 +16,65 @@ FINISHED, FAILED, KILLED = Status.FINISHED, Status.FAILED, Status.KILLED
 
 
 class RunWriter(ABC):
-    """A run that is being recorded. `with sink:` ends it, with the status that fits how the block was left."""
+    """A run that is being recorded. Used in a `with`, it ends with the status that fits how the block was left."""
 
     finished = False
 
     @property
     @abstractmethod
     def id(self) -> str:
-        """The run's id in MLflow."""
+        """Return the run's id in MLflow."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """What the run is called."""
+        """Return the run's name."""
 
     @abstractmethod
     def metrics(self, values: Mapping[str, float], step: int, at: int | None = None) -> None:
-        """Numbers of one epoch, which were known `at` milliseconds after 1970; now, if nothing is said."""
+        """Record the metrics of one epoch, with the time `at` in milliseconds since 1970 (default: now).
+
+        NaN is stored as such. Infinite values are left out: MLflow would store 1.8e308 in their place.
+        """
 
     @abstractmethod
     def tags(self, values: Mapping[str, str]) -> None:
-        """Tags, in addition to those there are."""
+        """Add tags; they are written with the next metrics."""
 
     @abstractmethod
     def rename(self, name: str) -> None:
-        """Give the run another name."""
+        """Rename the run."""
 
     @abstractmethod
     def dataset(
         self, name: str, digest: str, source: Mapping[str, Any], profile: Mapping[str, Any], context: str
     ) -> None:
-        """The dataset that was used, for `context` (as train or test)."""
+        """Record the dataset, used in a `context` such as train or test."""
 
     @abstractmethod
     def folder(self, local: Path, folder: str | None = None) -> None:
-        """All files of a local folder as artifacts, in a folder of the artifacts."""
+        """Log all files of a local folder as artifacts, below `folder`."""
 
     @abstractmethod
     def model(self, folder: Path) -> str:
-        """Log the network that `model_file.save` wrote into `folder` as the run's model; its id in MLflow."""
+        """Log the network that `model_io.save` wrote into `folder` as the run's model. Return the model's id.
+
+        `mlflow.pyfunc.load_model("runs:/RUN_ID/model")` loads it.
+        """
 
     @abstractmethod
     def finish(self, status: str = FINISHED) -> None:
-        """Write what is waiting and end the run as FINISHED, FAILED or KILLED; it is `finished` then."""
+        """Write buffered metrics and end the run as FINISHED, FAILED or KILLED.
+
+        A run whose last metrics cannot be written ends as FAILED. Raise TrackingError if that happens.
+        """
 
     @abstractmethod
     def wait_until_written(self) -> None:
-        """Wait until all is written. Raises TrackingError where that failed."""
+        """Wait until the run is written, if it is finished. Raise TrackingError if it could not be written."""
 
     def end(self, error: BaseException | None) -> None:
-        """Finish with the status that fits the error that ended the run, or None, unless it is finished."""
+        """Finish the run, unless it is finished, with the status that fits `error`, which ended it."""
         if self.finished:
             return
         status = _status(error)
@@ -76,7 +85,7 @@ class RunWriter(ABC):
         except TrackingError as lost:
             if error is None:
                 raise
-            # The first error is the one to be told.
+            # The first error is the one to report.
             error.add_note(f"The run could not be ended in MLflow either: {lost}")
 
     def __enter__(self) -> Self:
@@ -89,7 +98,7 @@ class RunWriter(ABC):
 
 
 class Starter(Protocol):
-    """Where runs are begun."""
+    """Starts runs: a store, or the process that writes to one."""
 
     def start(
         self,
@@ -107,7 +116,7 @@ def _status(error: BaseException | None) -> str:
     if isinstance(error, SystemExit):
         if not error.code:
             return FINISHED
-        # What a handler of SIGTERM or SIGINT that calls sys.exit gives.
+        # The exit codes of a handler of SIGTERM or SIGINT that calls sys.exit.
         return KILLED if error.code in (130, 143) else FAILED
     if isinstance(error, KeyboardInterrupt | Terminated):
         return KILLED

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as exceptions that are not lost, so that a run which is stopped says so."""
+"""SIGTERM and Ctrl-C as exceptions that are not lost, so that a stopped run is recorded as stopped."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from types import FrameType
 
 
 class Terminated(BaseException):
-    """SIGTERM has come: from `kill`, a scheduler, a container that is stopped."""
+    """SIGTERM arrived: from `kill`, a scheduler, or a container being stopped."""
 
 
-#: The signal that has come, 0 as long as there is none.
+#: The signal that has arrived; 0 for none.
 _arrived = 0
-#: How deep we are in what no signal shall break off, and whether one has come there.
+#: Nesting depth of `deferred_signals`, and whether a signal has arrived inside.
 _holding, _held_back = 0, False
 
 
 def check_terminated() -> None:
-    """Raise Terminated if SIGTERM has come, KeyboardInterrupt if it was Ctrl-C.
+    """Raise Terminated if SIGTERM has arrived, KeyboardInterrupt if it was Ctrl-C.
 
-    To be called now and then: an exception that a signal raises inside a callback of a library (SQLite's, a weak
-    reference's) is lost there. One in six was, of runs that wrote to SQLite most of their time. And in the import
-    of a compiled module it comes out as an ImportError.
+    Call this regularly: an exception that a signal handler raises inside a callback of a library (SQLite's, a weak
+    reference's) is lost, which happened in one of six runs that mostly wrote to SQLite. During the import of a
+    compiled module it turns into an ImportError.
     """
     if _arrived == signal.SIGTERM:
         raise Terminated("stopped by SIGTERM")
@@ -34,23 +34,23 @@ def check_terminated() -> None:
 
 
 def request_stop() -> None:
-    """End the run of this process as SIGTERM would, from outside of its main thread."""
+    """Stop the run of this process as SIGTERM would, from a thread other than the main one."""
     global _arrived
     _arrived = signal.SIGTERM
 
 
 def clear_request() -> None:
-    """What was requested is done."""
+    """Forget the signal or request, which has been handled."""
     global _arrived
     _arrived = 0
 
 
 @contextlib.contextmanager
 def deferred_signals() -> Generator[None, None, None]:
-    """A signal that comes here is raised at the end of it, and only a second Ctrl-C at once.
+    """Defer a signal to the end of the block; only a second Ctrl-C is raised at once.
 
-    An exception amid a transaction of MLflow's may leave it open, and its database locked, for this process too: it
-    then waited for itself at the end of the run, for as long as anyone would.
+    An exception in the middle of an MLflow transaction may leave it open and the database locked, also for this
+    process, which would then wait for itself at the end of the run.
     """
     global _holding, _held_back
     if threading.current_thread() is not threading.main_thread():
@@ -70,8 +70,7 @@ def deferred_signals() -> Generator[None, None, None]:
 def terminate_on_sigterm() -> Generator[None, None, None]:
     """Raise Terminated in the main thread at SIGTERM, KeyboardInterrupt at Ctrl-C; nothing in other threads.
 
-    Only the first SIGTERM raises: what is cleaned up because of it shall not be broken off by the next. Whoever
-    presses Ctrl-C a second time means just that.
+    Only the first SIGTERM raises, so that the next one does not interrupt the cleanup. A second Ctrl-C does.
     """
     global _arrived
     if threading.current_thread() is not threading.main_thread():
@@ -87,14 +86,14 @@ def terminate_on_sigterm() -> Generator[None, None, None]:
             check_terminated()
 
     def unraisable(lost: sys.UnraisableHookArgs) -> None:
-        # It is raised again by `check_terminated`, and is no news to anyone.
+        # `check_terminated` raises it again.
         if not isinstance(lost.exc_value, Terminated | KeyboardInterrupt):
             report(lost)
 
     _arrived = 0
     report, sys.unraisablehook = sys.unraisablehook, unraisable
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, handler)}
-    # In a job of the shell's background Ctrl-C is ignored, and stays so.
+    # A shell's background job ignores Ctrl-C; it still does.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         before[signal.SIGINT] = signal.signal(signal.SIGINT, handler)
     try:
@@ -102,5 +101,5 @@ def terminate_on_sigterm() -> Generator[None, None, None]:
     finally:
         sys.unraisablehook = report
         for number, earlier in before.items():
-            # None stands for a handler that was not set from Python and cannot be set from it.
+            # None is a handler that was not set from Python, and cannot be restored.
             signal.signal(number, signal.SIG_DFL if earlier is None else earlier)

@@ -1,4 +1,4 @@
-"""The MLflow store that runs are recorded in: opened once in a process, by address and experiment."""
+"""The MLflow store in which runs are recorded. A process opens each URI and experiment once."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ from backproof.tracking.schema import Tag
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-#: What MLflow reads from the environment, unless the user has set it: by its own defaults a run waits four
-#: minutes for a server that has gone away.
+#: Our defaults for MLflow's environment variables. By its own, a run waits four minutes for a server that is gone.
 DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -33,7 +32,7 @@ DEFAULTS = {
     "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-#: Seconds that a server is given to answer at all.
+#: Seconds within which a server must answer.
 PATIENCE = 3.0
 SQLITE = "sqlite:///"
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
@@ -51,9 +50,9 @@ class Store:
 
     @classmethod
     def open(cls, options: TrackingOptions, outputs: Path) -> Store:
-        """Find the store and the experiment, or make them. Nothing depends on the working directory afterwards.
+        """Open the store and the experiment, or create them, independent of the working directory.
 
-        Raises TrackingError that names the folder or the address, and what to do.
+        Raise TrackingError, which names the folder or the URI, and says what to do.
         """
         uri = resolve_uri(options.uri, outputs)
         if urlsplit(uri).scheme in ("http", "https"):
@@ -67,16 +66,16 @@ class Store:
 
     @classmethod
     def again(cls, uri: str, experiment: str, experiment_id: str, flush_seconds: float) -> Store:
-        """A store that another process has opened."""
+        """Open a store that another process has opened before."""
         with recording_fails(uri), quiet():
             client = import_mlflow()(tracking_uri=uri, registry_uri=uri)
         return cls(client, uri, experiment, experiment_id, flush_seconds)
 
     @classmethod
     def find(cls, options: TrackingOptions, outputs: Path) -> Store:
-        """The store and the experiment to read runs from; neither is made.
+        """Open an existing store and experiment for reading. Create neither.
 
-        Raises TrackingError where there is no such store, or no such experiment in it.
+        Raise TrackingError if there is no such store, or no such experiment in it.
         """
         uri = resolve_uri(options.uri, outputs)
         if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
@@ -84,7 +83,7 @@ class Store:
                 f"there are no runs yet in {uri.removeprefix(SQLITE)}\n"
                 "Train first (backproof train experiment=cs446), or name another place: --outputs DIR, --uri URI"
             )
-        # The experiment "Default" is in every store, so that nothing is made here.
+        # The experiment "Default" is in every store, so nothing is created.
         store = cls.open(dataclasses.replace(options, experiment="Default"), outputs)
         with recording_fails(uri):
             found = store.client.get_experiment_by_name(options.experiment)
@@ -103,9 +102,9 @@ class Store:
         parent: str | None = None,
         links: Mapping[str, str] | None = None,
     ) -> Run:
-        """Return a new run, whose parameters and tags are written. Use it in a `with`, which ends it.
+        """Start a run and write its parameters and tags. Use it in a `with`, which ends it.
 
-        `links` are artifacts, by their titles, that the description links to.
+        `links` are artifacts by title, to which the description links.
         """
         own = {
             Tag.USER: _user(),
@@ -116,7 +115,7 @@ class Store:
         }
         tags = {key: value for key, value in own.items() if value} | tags
         with recording_fails(self.uri):
-            # With its tags from its first moment: a process that is killed now leaves no stray run.
+            # With its tags at once, so that a process killed now leaves no stray run.
             created = self.client.create_run(self.experiment_id, milliseconds(), tag_values(tags), run_name)
             run = Run(self.client, self.uri, created.info, self.flush_seconds)
             if links:
@@ -137,13 +136,13 @@ class Store:
         return dataclasses.replace(self, flush_seconds=self.flush_seconds * times)
 
     def resume(self, run_id: str) -> Run:
-        """A run that exists, to add to."""
+        """Return an existing run, to add to it."""
         with recording_fails(self.uri):
             return Run(self.client, self.uri, self.client.get_run(run_id).info, self.flush_seconds)
 
 
 def import_mlflow() -> type[MlflowClient]:
-    """MLflow's client, with our defaults for what it reads from the environment. It takes a second or two."""
+    """Return MLflow's client class, with our defaults in the environment. The import takes a second or two."""
     for key, value in DEFAULTS.items():
         os.environ.setdefault(key, value)
     with quiet():
@@ -153,8 +152,10 @@ def import_mlflow() -> type[MlflowClient]:
 
 
 def resolve_uri(given: str | None, outputs: Path) -> str:
-    """The tracking URI: the one given, that of MLFLOW_TRACKING_URI, or SQLite in `outputs`; the path in it made
-    absolute. Raises TrackingError for one that MLflow cannot use."""
+    """Return the tracking URI: the given one, MLFLOW_TRACKING_URI, or SQLite in `outputs`, with an absolute path.
+
+    Raise TrackingError for a URI that MLflow cannot use.
+    """
     uri = given or os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
         return f"{SQLITE}{outputs.expanduser().resolve() / 'mlflow.db'}"
@@ -181,7 +182,7 @@ def _probe(uri: str) -> None:
     try:
         requests.get(f"{uri.rstrip('/')}/health", timeout=PATIENCE, stream=True).close()
     except requests.exceptions.SSLError:
-        return  # It does answer; which certificates are trusted is between MLflow and the user.
+        return  # It does answer. Which certificates to trust is the user's setting in MLflow.
     except (requests.RequestException, ValueError) as error:
         why = f"no answer within {PATIENCE:g} s" if isinstance(error, requests.Timeout) else reason(error)
         raise TrackingError(
@@ -191,7 +192,7 @@ def _probe(uri: str) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path | None) -> Generator[None, None, None]:
-    """Alone in the folder of a SQLite store: processes that make one at the same time would break it."""
+    """Lock the folder of a SQLite store: processes that create it at the same time would break it."""
     if folder is None:
         yield
         return
@@ -217,7 +218,7 @@ def _locked(folder: Path | None) -> Generator[None, None, None]:
 
 
 def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
-    """The id of the experiment of that name, which is made, or taken back from the deleted ones."""
+    """Return the id of the experiment of that name. Create it, or restore it if it was deleted."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
@@ -225,7 +226,7 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
         try:
             return client.create_experiment(name, artifacts)
         except MlflowException:
-            # On a server another process may have been quicker.
+            # On a server, another process may have created it in the meantime.
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
@@ -238,4 +239,4 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError):
-        return "unknown"  # A container's user that has no name.
+        return "unknown"  # A container's user may have no name.

@@ -1,8 +1,8 @@
-"""Runs that are written to MLflow by a process of its own, while this one goes on computing.
+"""Write runs to MLflow in a separate process, while this one computes.
 
-MLflow takes 30 ms for a short run, all of it Python. The owner sends what is to be written as lines of JSON and
-waits only when it has to know that all is there. If the owner is killed, the process ends the runs that were going
-on as KILLED; while it is at work it holds a lock, so that nobody takes the runs for what they are not yet.
+MLflow takes 30 ms for a short run, all of it Python. The owner sends lines of JSON, and waits only when it must
+know that everything is written. If the owner is killed, the process ends the runs in progress as KILLED. It holds a
+lock while it writes, so that nobody mistakes the state of the runs for the final one.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from backproof.tracking.run import Run, milliseconds
 from backproof.tracking.run_writer import FAILED, FINISHED, KILLED, RunWriter
 from backproof.tracking.store import Store, import_mlflow
 
-#: Metrics of a run that are written when there is nothing else to do.
+#: Buffered metrics of a run that are worth writing while idle.
 ENOUGH = 40
 DIED = "the process that writes to MLflow has died (killed, or out of memory); sweep.writer=off does without it"
 
 
 class Writer:
-    """The process, as its owner has it. It starts at once, and takes a second or two to import MLflow."""
+    """The owner's handle of the process, which starts at once and imports MLflow for a second or two."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count()
         self._replies: dict[int, dict[str, Any]] = {}
         self._process = subprocess.Popen(
-            # What this process can import, and nothing from the working directory.
+            # It can import what this process can, and nothing from the working directory.
             [sys.executable, "-P", "-c", f"from {__name__} import main; main()"],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
-            # Ctrl-C is for the owner, which tells what becomes of the runs.
+            # Ctrl-C is for the owner, which decides how the runs end.
             start_new_session=True,
         )
 
     @contextlib.contextmanager
     def at_work(self, store: Store, lock: Path) -> Generator[None, None, None]:
-        """Write runs to that store; the process holds the lock until all is written."""
+        """Write runs to this store. The process holds the lock until everything is written."""
         keys = ("uri", "experiment", "experiment_id", "flush_seconds")
         self.send({"lock": str(lock), "store": {key: getattr(store, key) for key in keys}})
         try:
@@ -65,20 +65,13 @@ class Writer:
         parent: str | None = None,
         links: Mapping[str, str] | None = None,
     ) -> RemoteRun:
-        """A new run; nothing of it is there yet when this returns."""
-        number = next(self._numbers)
-        given = {
-            "run_name": run_name,
-            "params": params,
-            "tags": tags,
-            "parent": parent,
-            "links": dict(links or {}),
-        }
-        self.send({"run": number, "do": "start", "with": given})
-        return RemoteRun(self, number, run_name)
+        """Start a run. This returns before anything of it is written."""
+        run = RemoteRun(self, next(self._numbers), run_name)
+        run.request("start", run_name=run_name, params=params, tags=tags, parent=parent, links=links)
+        return run
 
     def send(self, message: dict[str, Any]) -> None:
-        """Have something done. Raises TrackingError where nobody is there to do it."""
+        """Send a request. Raise TrackingError if the process is gone."""
         stdin = self._process.stdin
         try:
             if stdin is None or stdin.closed:
@@ -89,8 +82,10 @@ class Writer:
             raise TrackingError(DIED) from None
 
     def reply(self, number: int, key: str) -> Any:
-        """What the process tells of a run, when it has: its `id`, or that it is `done`, which one is not that was
-        `lost`. Raises TrackingError if it never will."""
+        """Wait for the process's reply about a run under this key: `id`, `model`, or `done`.
+
+        Raise TrackingError if the run could not be written (`lost`), or if the process died.
+        """
         stdout = self._process.stdout
         while key not in (known := self._replies.get(number, {})):
             if "lost" in known:
@@ -98,12 +93,12 @@ class Writer:
             line = stdout.readline() if stdout else ""
             if not line:
                 raise TrackingError(DIED)
-            told = json.loads(line)
-            self._replies.setdefault(told.pop("run"), {}).update(told)
+            message = json.loads(line)
+            self._replies.setdefault(message.pop("run"), {}).update(message)
         return self._replies[number][key]
 
     def close(self) -> None:
-        """Wait until all is written, and end the process."""
+        """Wait until everything is written, and end the process."""
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is not None and not stdin.closed:
             with contextlib.suppress(BrokenPipeError):
@@ -120,7 +115,7 @@ class Writer:
 
 
 class RemoteRun(RunWriter):
-    """A run that is written elsewhere. What went wrong there is raised by `wait_until_written`."""
+    """A run that the process writes. `wait_until_written` raises the errors that it had."""
 
     def __init__(self, writer: Writer, number: int, name: str) -> None:
         self._writer, self._number, self._name = writer, number, name
@@ -135,44 +130,45 @@ class RemoteRun(RunWriter):
 
     def metrics(self, values: Mapping[str, float], step: int, at: int | None = None) -> None:
         numbers = {name: float(value) for name, value in values.items()}
-        self._do("metrics", values=numbers, step=step, at=milliseconds() if at is None else at)
+        self.request("metrics", values=numbers, step=step, at=milliseconds() if at is None else at)
 
     def tags(self, values: Mapping[str, str]) -> None:
         if values:
-            self._do("tags", values=dict(values))
+            self.request("tags", values=dict(values))
 
     def rename(self, name: str) -> None:
         self._name = name
-        self._do("rename", name=name)
+        self.request("rename", name=name)
 
     def dataset(
         self, name: str, digest: str, source: Mapping[str, Any], profile: Mapping[str, Any], context: str
     ) -> None:
-        self._do(
+        self.request(
             "dataset", name=name, digest=digest, source=dict(source), profile=dict(profile), context=context
         )
 
     def folder(self, local: Path, folder: str | None = None) -> None:
-        self._do("folder", local=str(local.absolute()), folder=folder)
+        self.request("folder", local=str(local.absolute()), folder=folder)
 
     def model(self, folder: Path) -> str:
-        self._do("model", folder=str(folder.absolute()))
+        self.request("model", folder=str(folder.absolute()))
         return str(self._writer.reply(self._number, "model"))
 
     def finish(self, status: str = FINISHED) -> None:
         self.finished = True
-        self._do("finish", status=status)
+        self.request("finish", status=status)
 
     def wait_until_written(self) -> None:
         if self.finished:
             self._writer.reply(self._number, "done")
 
-    def _do(self, what: str, **given: Any) -> None:
-        self._writer.send({"run": self._number, "do": what, "with": given})
+    def request(self, method: str, **arguments: Any) -> None:
+        """Have the process call a method of the run, or start it."""
+        self._writer.send({"run": self._number, "do": method, "with": arguments})
 
 
 class WriterServer:
-    """The runs that this process writes, each known to the owner by a number."""
+    """The runs that this process writes, by the numbers that the owner gave them."""
 
     def __init__(self, store: Store, out: TextIO) -> None:
         self.store, self.out = store, out
@@ -180,65 +176,63 @@ class WriterServer:
         self.lost: set[int] = set()
 
     def take(self, message: dict[str, Any]) -> None:
-        """Do what a message says. What cannot be done is told at the end of its run."""
-        number, what, given = message["run"], message["do"], message["with"]
-        if what == "finish":
-            self._finish(number, **given)
+        """Execute a request. A run with an error is lost, and takes only `finish` from then on."""
+        number, method, arguments = message["run"], message["do"], message["with"]
+        if method == "finish":
+            self._finish(number, **arguments)
             return
         if number in self.lost:
             return
         try:
-            if what == "start":
-                self.runs[number] = self.store.start(**given)
-                self._tell(number, id=self.runs[number].id)
-            elif what == "folder":
-                self.runs[number].folder(Path(given["local"]), given["folder"])
-            elif what == "model":
-                self._tell(number, model=self.runs[number].model(Path(given["folder"])))
+            if method == "start":
+                self.runs[number] = self.store.start(**arguments)
+                self._reply(number, id=self.runs[number].id)
+            elif method == "folder":
+                self.runs[number].folder(Path(arguments["local"]), arguments["folder"])
+            elif method == "model":
+                self._reply(number, model=self.runs[number].model(Path(arguments["folder"])))
             else:
-                {"metrics": Run.metrics, "tags": Run.tags, "rename": Run.rename, "dataset": Run.dataset}[what](
-                    self.runs[number], **given
-                )
+                getattr(self.runs[number], method)(**arguments)
         except TrackingError as error:
             self._lose(number, error)
 
     def _finish(self, number: int, status: str) -> None:
         run = self.runs.pop(number, None)
         if run is None:
-            return  # It could not be begun.
+            return  # It could not be started.
         try:
             run.finish(FAILED if number in self.lost else status)
         except TrackingError as error:
             self._lose(number, error)
         if number not in self.lost:
-            self._tell(number, done=True)
+            self._reply(number, done=True)
 
     def _lose(self, number: int, error: TrackingError) -> None:
         self.lost.add(number)
-        self._tell(number, lost=str(error))
+        self._reply(number, lost=str(error))
 
     def idle(self) -> bool:
-        """Write the metrics of the run that has most of them waiting; whether there was one."""
-        run = max(self.runs.values(), key=lambda each: each.waiting, default=None)
+        """Write the metrics of the run with the most buffered. Return whether there was enough to write."""
+        run = max(self.runs.values(), key=lambda run: run.waiting, default=None)
         if run is None or run.waiting < ENOUGH:
             return False
         run.flush_or_keep()
         return True
 
     def end(self) -> None:
-        """End the runs that are left: their owner is no more."""
+        """End the runs that are left as KILLED: their owner is gone."""
         for run in self.runs.values():
             with contextlib.suppress(TrackingError):
                 run.finish(KILLED)
 
-    def _tell(self, number: int, **what: Any) -> None:
+    def _reply(self, number: int, **reply: Any) -> None:
         with contextlib.suppress(BrokenPipeError):
-            self.out.write(json.dumps({"run": number, **what}) + "\n")
+            self.out.write(json.dumps({"run": number, **reply}) + "\n")
             self.out.flush()
 
 
 def _messages(waiting: queue.SimpleQueue[Any], served: WriterServer) -> Iterator[dict[str, Any]]:
-    """What is to be done, until the owner has no more or is gone."""
+    """Yield requests until the owner has closed the pipe or is gone."""
     while True:
         try:
             message = waiting.get_nowait()
@@ -252,12 +246,12 @@ def _messages(waiting: queue.SimpleQueue[Any], served: WriterServer) -> Iterator
 
 
 def main() -> None:
-    """The process: takes lines of JSON from its owner, who may end at any time."""
+    """Run the process: read lines of JSON from the owner, which may end at any time."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        # They may come to all processes of a group or a job. What there is to write shall be written.
+        # They may be sent to the whole process group; what has been received is still written.
         signal.signal(number, signal.SIG_IGN)
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # What a library prints is no reply.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # Replies go to `out`; what a library prints does not.
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def read() -> None:
@@ -279,9 +273,9 @@ def main() -> None:
                 served.take(message)
         finally:
             served.end()
-            # While it is held: nobody else's file is taken away.
+            # While the lock is held, so that nobody else's file is removed.
             with contextlib.suppress(OSError):
                 os.unlink(first["lock"])
-    # Python would take half a second to take MLflow apart.
+    # Interpreter shutdown takes half a second after MLflow.
     sys.stderr.flush()
     os._exit(0)
