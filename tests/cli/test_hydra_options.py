@@ -1,5 +1,6 @@
 """Hydra's options among the overrides, and a single run that is composed and built once."""
 
+import hydra
 import pytest
 from backproof.app.session import Session
 from backproof.cli.hydra_options import PREPARE, arrange
@@ -66,7 +67,7 @@ def test_a_single_run_is_composed_and_built_once(workdir, monkeypatch):
     assert main(["train", *BARE]) == 0
     assert len(built) == 1
     # Hydra 1.3 composes the config once before the run, for its mode alone (`get_mode`).
-    assert len(composed) == 2
+    assert len(composed) == (2 if hydra.__version__.startswith("1.3.") else 1)
 
 
 def test_only_a_single_run_is_prepared():
