@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from backproof.cli.main import COMMANDS, main
+from backproof.cli.commands import COMMANDS
+from backproof.cli.main import main
 from backproof.contracts import KINDS
 from backproof.discovery.registry import registry
 from hydra.core.override_parser.overrides_parser import OverridesParser

@@ -28,6 +28,7 @@ for name in backproof.__all__:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [MODULES, NAMES], ids=["importing is lazy", "no module bears a public name"])
 def test_public_names(code):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

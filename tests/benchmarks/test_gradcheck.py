@@ -99,6 +99,7 @@ def test_every_checker_tells_a_wrong_sign_in_float64(checker):
     assert checker.name == "course rule" or check(given.given(None))
 
 
+@pytest.mark.slow
 def test_the_page_says_what_is_not_installed_and_what_went_wrong(small_trial):
     tally = small_trial.tallies["backproof"]
     tally.errors.append("accepted: an invented error")

@@ -50,7 +50,7 @@ class TestOtherCommands:
 
     def test_check_refuses_options(self, workdir, capsys):
         assert main(["check", "--fast"]) == 2
-        assert "check has no option '--fast'" in capsys.readouterr().err
+        assert "no such option '--fast'" in capsys.readouterr().err
         assert main(["check", "activation=reluu"]) == 2
 
     def test_plugins_lists_all(self, capsys):
@@ -80,7 +80,7 @@ class TestOtherCommands:
 
     def test_an_unknown_command(self, capsys):
         assert main(["trian"]) == 2
-        assert "did you mean 'train'" in capsys.readouterr().err
+        assert "did you mean train?" in capsys.readouterr().err
         assert main(["seed=1"]) == 2
         assert "backproof train seed=1" in capsys.readouterr().err
 

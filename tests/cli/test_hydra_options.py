@@ -94,12 +94,14 @@ def test_bad_input_leaves_nothing_behind_whatever_the_options(workdir, capsys):
     assert list(workdir.iterdir()) == [folder]
 
 
+@pytest.mark.slow
 def test_values_of_hydra_may_be_used(workdir):
     name = "experiment=${hydra:job.name}-${hydra:runtime.choices.dataset}"
     assert main(["train", *BARE, f"tracking.{name}"]) == 0
     assert main(["train", *BARE, "tracking.run_name=${hydra:runtime.output_dir}"]) == 0
 
 
+@pytest.mark.slow
 def test_the_folder_may_become_the_working_directory(workdir):
     assert main(["train", *BARE, "hydra.job.chdir=true", "tracking=on", "tracking.model=false"]) == 0
     (folder,) = workdir.glob("outputs/runs/*/*")

@@ -25,6 +25,8 @@ from backproof.tracking.store import Store
 from tests.cli.test_ui import free_port
 from tests.helpers.recorded import parent, run
 
+pytestmark = pytest.mark.slow  # The fixture `recorded` trains three sweeps.
+
 QUICK = ["dataset=iris", "train.epochs=3", "model.hidden=[5]", "tracking.model=false", "tracking.plots=false"]
 
 
@@ -69,7 +71,6 @@ def store():
 
 
 class TestRuns:
-    @pytest.mark.slow
     def test_sweeps_and_single_runs_the_newest_first(self, shown):
         head, *rows = shown("runs", "--format", "table").splitlines()
         assert head.split() == ["run", "name", "best", "check", "status", "when", "took"]
@@ -151,7 +152,6 @@ class TestRuns:
         assert " ± " in line
         assert "over 2 seeds" in line
 
-    @pytest.mark.slow
     def test_the_best_points_command_makes_the_same_runs(self, shown, tmp_path, monkeypatch):
         best = json.loads(shown("runs", "first", "--best", "--format", "json"))
         before = [get(store(), run_id) for run_id in best["runs"]]
@@ -165,7 +165,6 @@ class TestRuns:
         key = "val/loss"
         assert sorted(each.metrics[key] for each in after) == sorted(each.metrics[key] for each in before)
 
-    @pytest.mark.slow
     def test_a_command_made_of_parameters_alone_makes_the_same_run(self, workdir, tmp_path, monkeypatch):
         from backproof.sweeps.recorded import command_words
 
@@ -180,7 +179,6 @@ class TestRuns:
     def test_best_of_all_runs_must_be_comparable(self, shown):
         assert "2 datasets (iris, wine)" in shown("runs", "--best", code=2)
 
-    @pytest.mark.slow
     def test_a_pipe_that_closes(self, workdir):
         script = f"{sys.executable} -m backproof runs first --format json | head -1"
         done = subprocess.run(
@@ -199,7 +197,6 @@ class TestRuns:
 
 
 class TestWhichRun:
-    @pytest.mark.slow
     def test_by_id_prefix_name_and_last(self, shown):
         every = json.loads(shown("runs", "--format", "json"))
         first = next(each for each in every if each["name"] == "first")
@@ -316,7 +313,6 @@ class TestReading:
         assert len(before) == 4 + 2 + 2 + 3 + 1
 
 
-@pytest.mark.slow
 def test_it_is_the_same_through_a_server(shown, workdir, tmp_path):
     port = free_port()
     address = f"http://127.0.0.1:{port}"

@@ -72,6 +72,7 @@ class TestSweep:
         assert not Path("outputs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

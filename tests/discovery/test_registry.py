@@ -122,6 +122,7 @@ def test_a_directory_that_does_not_exist_is_a_warning(folder, monkeypatch):
         registry()
 
 
+@pytest.mark.slow
 def test_a_recorded_run_imports_the_plugins_that_it_uses(workdir):
     program = """
         import sys

@@ -157,12 +157,16 @@ def test_bad_input_is_one_block_and_writes_nothing(workdir, capsys, name):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ([], "new needs KIND"),
-        (["activation"], "new needs NAME"),
-        (["activation", "bent", "--directory", "x"], "new has no option '--directory', did you mean --dir?"),
+        ([], "missing argument 'KIND'"),
+        (["activation"], "missing argument 'NAME'"),
+        (["activation", "bent", "--directory", "x"], "no such option '--directory'. Did you mean '--dir'?"),
     ],
 )
 def test_missing_arguments_show_how_it_is_used(workdir, capsys, arguments, problem):
     assert main(["new", *arguments]) == 2
-    assert capsys.readouterr().err == f"backproof: {problem}\n`backproof new --help` shows how it is used\n"
+    assert capsys.readouterr().err.splitlines() == [
+        f"backproof: {problem}",
+        "Usage: backproof new [OPTIONS] KIND NAME",
+        "`backproof new --help` shows how it is used",
+    ]
     assert not list(workdir.iterdir())

@@ -255,9 +255,10 @@ class TestCommand:
         ("args", "message"),
         [
             (["--parts", "activaton"], "no part is called 'activaton', did you mean activation?"),
-            (["--parts"], "--parts needs what to check, as --parts activation,loss"),
-            (["--parts", "--json"], "--parts needs what to check"),
-            (["--report"], "--report needs the file to write"),
+            (["--parts"], "option '--parts' requires an argument\n`backproof check --help`"),
+            (["--parts", "--json"], "no part is called '--json'"),
+            (["--report"], "option '--report' requires an argument\n`backproof check --help`"),
+            (["--report", "--json"], "--report --json: expected a file in a folder that exists"),
         ],
     )
     def test_bad_input(self, args, message, capsys):

@@ -81,6 +81,7 @@ class TestSweeper:
         ):
             pass
 
+    @pytest.mark.slow
     def test_batches_as_the_suite_wants_them(self, workdir, monkeypatch):
         calls = []
 
@@ -102,6 +103,7 @@ class TestSweeper:
             assert OmegaConf.load(folder / str(number) / "config/overrides.yaml")[:2] == overrides
 
 
+@pytest.mark.slow
 def test_every_application_imports_the_plugins_quickly():
     """No NumPy, no MLflow: only the standard library and Hydra."""
     code = (

@@ -242,6 +242,7 @@ class TestWorker:
         with pytest.raises(LauncherError, match=r"tracking\.uri=http://HOST:5000"):
             self.check(setup, host="elsewhere")
 
+    @pytest.mark.slow
     def test_schemas_are_usable_where_they_arrive(self):
         """cloudpickle alone gives a field without a default another object than dataclasses.MISSING."""
         made = dataclasses.make_dataclass("Made", [("value", int)])

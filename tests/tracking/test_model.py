@@ -53,6 +53,7 @@ def test_the_model_loads_in_a_fresh_process_from_another_directory(store, tmp_pa
     assert np.load(tmp_path / "found.npy").tobytes() == expected.tobytes()
 
 
+@pytest.mark.slow
 def test_requirements_of_the_model_are_given(store, outputs, tmp_path):
     folder, _, _ = saved_model(tmp_path)
     with store.start("requirements", {}, {}) as run:

@@ -103,6 +103,7 @@ def test_the_same_is_recorded_as_by_this_process(store, writer, tmp_path):
     assert other["artifacts"] == ["a.txt"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("error", "status"), ERRORS, ids=str)
 def test_how_a_run_ends(store, writer, error, status):
     with contextlib.suppress(BaseException) if error else contextlib.nullcontext():  # noqa: SIM117

@@ -11,9 +11,8 @@ import hydra
 
 from backproof.app import config
 from backproof.app.config import Settings
-from backproof.app.session import Session
 from backproof.app.single_run import without_hydra
-from backproof.cli.train import guarded, new_session
+from backproof.cli.train import new_session
 from backproof.contracts.errors import UsageError, did_you_mean
 from backproof.experiment import describe
 from backproof.experiment.experiment import PreparedExperiment
@@ -23,21 +22,26 @@ from backproof.render.terminal import console, show_diagnosis
 
 
 def check(
-    overrides: Sequence[str],
-    parts: Sequence[str],
-    reports: Sequence[str],
-    *,
-    as_json: bool,
-    config_dir: str | None,
+    overrides: Sequence[str], parts: Sequence[str], report: str | None, *, as_json: bool, config_dir: str | None
 ) -> int:
     """Run `backproof check` and return the exit code: 1 if a gradient is wrong."""
     chosen = _parts(parts)
-    files = [Path(file) for file in reports]
-    for file in files:
-        if not file.parent.is_dir() or file.is_dir():
-            raise UsageError(f"--report {file}: expected a file in a folder that exists")
+    file = None if report is None else Path(report)
+    # `--report --json` would name the file --json.
+    if file is not None and (not file.parent.is_dir() or file.is_dir() or file.name.startswith("-")):
+        raise UsageError(f"--report {file}: expected a file in a folder that exists, as --report check.html")
     with new_session() as session:
-        return guarded(session, lambda: _check(session, overrides, chosen, files, as_json, config_dir))
+        settings, prepared = session.prepare(without_hydra(_compose(overrides, config_dir)))
+        result = check_alone(prepared, chosen)
+        if file is not None:
+            facts = [("dataset", describe.dataset(prepared)), ("network", describe.network(prepared))]
+            facts.append(("derivation", settings.experiment.derivation.name))
+            file.write_text(check_page.page(result, "Gradient check", facts), encoding="utf-8")
+        if as_json:
+            print(json.dumps(result.to_dict(), indent=2))
+        else:
+            _show(settings, prepared, result)
+        return 0 if result.passed else 1
 
 
 def _parts(lists: Sequence[str]) -> list[str]:
@@ -46,43 +50,17 @@ def _parts(lists: Sequence[str]) -> list[str]:
     for name in names:
         if name not in (*CHOICES, "all"):
             raise UsageError(
-                f"no part is called {name!r}{did_you_mean(name, list(CHOICES))}\n"
+                f"no part is called {name!r}{did_you_mean(name, CHOICES)}\n"
                 f"There are: {', '.join(CHOICES)}, all\n`backproof check --help` explains them"
             )
     return list(CHOICES) if "all" in names else names or [PARAMETERS]
 
 
-def compose(overrides: Sequence[str], config_dir: str | None = None) -> Any:
+def _compose(overrides: Sequence[str], config_dir: str | None) -> Any:
     """Return the composed config, Hydra's part included."""
-    added: list[str] = []
-    if config_dir is not None:
-        folder = Path(config_dir).absolute()
-        if not folder.is_dir():
-            raise UsageError(f"--config-dir {config_dir}: there is no such folder")
-        added = [f"hydra.searchpath=['file://{folder}']"]
+    added = [] if config_dir is None else [f"hydra.searchpath=['file://{Path(config_dir).absolute()}']"]
     with hydra.initialize_config_dir(str(config.conf_dir()), job_name="backproof", **config.VERSION_BASE):
         return hydra.compose("config", [*overrides, *added], return_hydra_config=True)
-
-
-def _check(
-    session: Session,
-    overrides: Sequence[str],
-    parts: list[str],
-    reports: Sequence[Path],
-    as_json: bool,
-    config_dir: str | None,
-) -> int:
-    settings, prepared = session.prepare(without_hydra(compose(overrides, config_dir)))
-    report = check_alone(prepared, parts)
-    facts = [("dataset", describe.dataset(prepared)), ("network", describe.network(prepared))]
-    facts.append(("derivation", settings.experiment.derivation.name))
-    for file in reports:
-        file.write_text(check_page.page(report, "Gradient check", facts))
-    if as_json:
-        print(json.dumps(report.to_dict(), indent=2))
-    else:
-        _show(settings, prepared, report)
-    return 0 if report.passed else 1
 
 
 def _show(settings: Settings, prepared: PreparedExperiment, report: Any) -> None:

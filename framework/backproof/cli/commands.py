@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -32,31 +33,21 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the subcommand. Raise UsageError for an unknown one, with the nearest name."""
-        name = args[0]
-        if name in self.commands or ctx.resilient_parsing:
+        if args[0] in self.commands or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
-        import difflib
+        from backproof.contracts.errors import did_you_mean
 
-        near = difflib.get_close_matches(name, self.commands, n=1)
-        hint = f", did you mean {near[0]!r}?" if near else ""
-        override = f"\nTo train with an override: backproof train {name}" if "=" in name else ""
-        visible = [command for command in self.commands if not self.commands[command].hidden]
-        raise click.UsageError(f"no command is called {name!r}{hint}{override}\nCommands: {', '.join(visible)}")
-
-
-#: What the options take that need an example.
-VALUES = {
-    "--parts": "what to check, as --parts activation,loss",
-    "--report": "the file to write, as --report check.html",
-}
+        override = f"\nTo train with an override: backproof train {args[0]}" if "=" in args[0] else ""
+        hint = did_you_mean(args[0], self.commands, n=1)
+        raise click.UsageError(
+            f"no command is called {args[0]!r}{hint}{override}\nCommands: {', '.join(COMMANDS)}", ctx
+        )
 
 
-def no_option(ctx: click.Context, param: click.Parameter, values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Raise BadOptionUsage if the value of an option is another option."""
-    for value in values:
-        if str(value).startswith("-"):
-            raise click.BadOptionUsage(param.opts[0], "", ctx)
-    return values
+class WholeNumber(click.IntRange):
+    """A whole number in a range; click's messages would call it an integer range."""
+
+    name = "whole number"
 
 
 class TrainCommand(click.Command):
@@ -90,13 +81,23 @@ def backproof(ctx: click.Context) -> None:
 overrides = click.argument(
     "overrides", nargs=-1, metavar="[KEY=VALUE]...", type=click.UNPROCESSED, shell_complete=completion.overrides
 )
-outputs = click.option(
-    "--outputs", metavar="DIR", type=click.Path(), help="The folder that the runs were written to."
-)
-uri = click.option(
-    "--uri", metavar="URI", help="Another MLflow store.  [default: MLFLOW_TRACKING_URI, or that of the folder]"
-)
-experiment = click.option("--experiment", metavar="NAME", help="The MLflow experiment.")
+
+
+def store_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose a store: --outputs, --uri, --experiment."""
+    for option in (
+        click.option("--experiment", metavar="NAME", help="The MLflow experiment."),
+        click.option(
+            "--uri",
+            metavar="URI",
+            help="Another MLflow store.  [default: MLFLOW_TRACKING_URI, or that of the folder]",
+        ),
+        click.option(
+            "--outputs", metavar="DIR", type=click.Path(), help="The folder that the runs were written to."
+        ),
+    ):
+        function = option(function)
+    return function
 
 
 @backproof.command(
@@ -120,29 +121,20 @@ def train(overrides: tuple[str, ...]) -> int:
     metavar="LIST",
     help="What to check, separated by commas.  [default: parameters]",
     shell_complete=completion.parts,
-    callback=no_option,
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.option(
-    "--report",
-    "reports",
-    multiple=True,
-    metavar="FILE",
-    type=click.Path(),
-    help="Write the report as one HTML page.",
-    callback=no_option,
-)
+@click.option("--report", metavar="FILE", type=click.Path(), help="Write the report as one HTML page.")
 @click.option(
     "--config-dir",
     metavar="DIR",
-    type=click.Path(),
+    type=click.Path(exists=True, file_okay=False),
     help="Another folder with configs, as in train.",
 )
 def check(
     overrides: tuple[str, ...],
     parts: tuple[str, ...],
     as_json: bool,
-    reports: tuple[str, ...],
+    report: str | None,
     config_dir: str | None,
 ) -> int:
     """Check the hand-derived gradients of an experiment against its loss.
@@ -150,7 +142,7 @@ def check(
     Nothing is trained or recorded. The keys are those of `backproof train`.
     Exit code 0 if every gradient is right, 1 if one is wrong.
 
-    
+    \b
     Parts:
       parameters  W1, b1, ... at several points, with a diagnosis of mistakes
       activation  φ' alone
@@ -168,7 +160,7 @@ def check(
     """  # noqa: D301 -- \\b keeps click from wrapping the paragraph
     from backproof.cli.check import check
 
-    return check(overrides, parts, reports, as_json=as_json, config_dir=config_dir)
+    return check(overrides, parts, report, as_json=as_json, config_dir=config_dir)
 
 
 @backproof.command()
@@ -232,12 +224,10 @@ def verify(kind: str | None, name: str | None, every: bool) -> int:
     help="The output.  [default: table on a terminal, tsv in a pipe]",
 )
 @click.option(
-    "--limit", type=click.IntRange(min=0), metavar="N", help="Show at most N; 0: all.  [default: 20 in a table]"
+    "--limit", type=WholeNumber(min=0), metavar="N", help="Show at most N; 0: all.  [default: 20 in a table]"
 )
 @click.option("--sort", metavar="METRIC", help="Sort by a metric such as val/loss, the best first.")
-@outputs
-@uri
-@experiment
+@store_options
 def runs(sweep: str | None, **options: Any) -> int:
     """List recorded runs, the newest first.
 
@@ -252,9 +242,7 @@ def runs(sweep: str | None, **options: Any) -> int:
 @backproof.command()
 @click.argument("sweep", default="last", shell_complete=completion.sweeps)
 @click.option("--out", metavar="FILE", type=click.Path(), help="The file.  [default: report-ID.html]")
-@outputs
-@uri
-@experiment
+@store_options
 def report(sweep: str, **options: Any) -> int:
     """Write one HTML page on a sweep; it needs no network.
 
@@ -268,16 +256,14 @@ def report(sweep: str, **options: Any) -> int:
 @backproof.command()
 @click.option(
     "--port",
-    type=click.IntRange(1, 65535),
+    type=WholeNumber(1, 65535),
     default=5000,
     help="The port.  [default: 5000, or the next free one]",
 )
 @click.option(
     "--host", default="127.0.0.1", help="The address to listen on.  [default: 127.0.0.1, this machine alone]"
 )
-@outputs
-@uri
-@experiment
+@store_options
 def ui(**options: Any) -> int:
     """Serve the MLflow UI on the recorded runs until Ctrl-C."""
     from backproof.cli.ui import serve
@@ -286,7 +272,7 @@ def ui(**options: Any) -> int:
 
 
 @backproof.command("completion", short_help="Print a script for tab completion.")
-@click.argument("shell", type=click.Choice(completion.SHELLS))
+@click.argument("shell", type=click.Choice(completion.SHELLS), metavar="SHELL")
 def completion_script(shell: str) -> int:
     """Print the script that sets up tab completion in SHELL.
 
@@ -309,3 +295,7 @@ def show_help(command: str | None) -> Any:
     """Show the help of a command."""
     with backproof.make_context("backproof", [*([command] if command else []), "--help"]) as context:
         return backproof.invoke(context)
+
+
+#: The names of the subcommands, without hidden ones.
+COMMANDS = tuple(name for name, command in backproof.commands.items() if not command.hidden)

@@ -41,14 +41,15 @@ def parts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[s
 
 def sweeps(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Complete `last`, and the names and ids of the recorded sweeps."""
-    from backproof.cli.store_options import outputs_folder, tracking_options
+    from backproof.cli.store_options import location
     from backproof.contracts.errors import TrackingError
     from backproof.tracking import Store
     from backproof.tracking.query import runs
 
     try:
-        options = tracking_options(ctx.params.get("uri"), ctx.params.get("experiment"))
-        store = Store.find(options, outputs_folder(ctx.params.get("outputs")))
+        store = Store.find(
+            *location(**{name: ctx.params.get(name) for name in ("outputs", "uri", "experiment")})
+        )
         recorded = [run for run in runs(store) if run.is_sweep]
     except TrackingError:
         return _starting(["last"], incomplete)  # nothing is recorded yet

@@ -1,4 +1,4 @@
-"""Explain an error in one block that a user can act on. Errors of Hydra and OmegaConf are translated here."""
+"""Errors of Hydra and OmegaConf, translated into messages that a user can act on."""
 
 from __future__ import annotations
 
@@ -14,34 +14,22 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from backproof.app import config
 from backproof.contracts import KINDS
-from backproof.contracts.errors import BAD_INPUT, FAILED, BackproofError, PluginError, did_you_mean
+from backproof.contracts.errors import BackproofError, PluginError, UsageError, did_you_mean
 from backproof.discovery.registry import Registry
 
 
-def explain(error: Exception, plugins: Registry | None = None) -> tuple[str, int] | None:
-    """Return the message and the exit code for an error that a user can act on, None for a bug.
-
-    Errors of Hydra and OmegaConf are translated where the plugins, and so the keys, are given.
-    """
-    explained = _explain(error, plugins)
-    if explained is None:
-        return None
-    message, code = explained
-    return "\n".join([message, *getattr(error, "__notes__", [])]), code
-
-
-def _explain(error: Exception, plugins: Registry | None) -> tuple[str, int] | None:
-    if isinstance(error, BackproofError):
-        return error.explain(), error.exit_code
-    if isinstance(error, MemoryError):
-        return f"out of memory: {error}", FAILED
-    # A missing file, a folder that cannot be written.
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}", BAD_INPUT
-    if plugins is None:
+def translated(error: Exception, plugins: Registry) -> UsageError | None:
+    """Return an error of Hydra or OmegaConf as a UsageError with the same notes, None for another error."""
+    # For a missing file, or a folder that cannot be written, the command prints its name.
+    if isinstance(error, BackproofError) or getattr(error, "filename", None) is not None:
         return None
     message = _hydra_message(error, plugins)
-    return None if message is None else (message, BAD_INPUT)
+    if message is None:
+        return None
+    explained = UsageError(message)
+    for note in getattr(error, "__notes__", []):
+        explained.add_note(note)
+    return explained
 
 
 def _hydra_message(error: Exception, plugins: Registry) -> str | None:

@@ -21,38 +21,9 @@ NOT_A_RUN = ("multirun", "cfg", "info", "help", "hydra_help", "shell_completion"
 PREPARE = f"++hydra.callbacks.prepare_run._target_={PrepareRun.__module__}.{PrepareRun.__qualname__}"
 
 
-class _Parser:
-    """Hydra's own parser: the one place that knows its options."""
-
-    def __init__(self) -> None:
-        self.parser: ArgumentParser = get_args_parser()
-        self.parser.error = _refuse  # type: ignore[method-assign, assignment]
-
-    @property
-    def actions(self) -> dict[str, Action]:
-        """The options by their names, `-m` and `--multirun`."""
-        return {
-            name: action
-            for action in self.parser._actions  # pyright: ignore[reportPrivateUsage]
-            for name in action.option_strings
-        }
-
-    def find(self, name: str) -> Action | None:
-        """Return the option of that name, or of the one name that begins so."""
-        actions = self.actions
-        if name in actions:
-            return actions[name]
-        matches = [option for option in actions if name.startswith("--") and option.startswith(name)]
-        return actions[matches[0]] if len(matches) == 1 else None
-
-
-def _refuse(message: str) -> NoReturn:
-    raise UsageError(f"{message}\n`backproof train --hydra-help` lists all options")
-
-
 def names() -> list[str]:
     """Return the names of all options."""
-    return list(_Parser().actions)
+    return list(_options(get_args_parser()))
 
 
 def arrange(args: list[str]) -> list[str]:
@@ -62,7 +33,9 @@ def arrange(args: list[str]) -> list[str]:
 
     Raise UsageError for an option that Hydra does not have, and for a word that is not an override.
     """
-    parser = _Parser()
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign, assignment]
+    known = _options(parser)
     overrides: list[str] = []
     options: list[str] = []
     rest = deque(args)
@@ -72,19 +45,35 @@ def arrange(args: list[str]) -> list[str]:
             overrides.append(_checked(word))
             continue
         name, has_value, _ = word.partition("=")
-        option = parser.find(name)
-        if option is None:
-            raise _unknown(name, list(parser.actions))
+        option = _find(name, known)
         options.append(word)
-        if has_value:
-            continue
         takes_choice = option.nargs == "?" and rest and rest[0] in (option.choices or ())
-        if rest and (option.nargs is None or takes_choice):
+        if rest and not has_value and (option.nargs is None or takes_choice):
             options.append(rest.popleft())
-    parsed = parser.parser.parse_args([word for word in overrides + options if word != "--version"])
+    parsed = parser.parse_args([word for word in overrides + options if word != "--version"])
     if not any(getattr(parsed, command) for command in NOT_A_RUN):
         overrides.append(PREPARE)
     return overrides + options
+
+
+def _options(parser: ArgumentParser) -> dict[str, Action]:
+    """Return Hydra's options by their names, such as `-m` and `--multirun`."""
+    actions = parser._actions  # pyright: ignore[reportPrivateUsage]
+    return {name: action for action in actions for name in action.option_strings}
+
+
+def _find(name: str, known: dict[str, Action]) -> Action:
+    """Return the option of that name, or the only one that begins so. Raise UsageError if there is none."""
+    matches = [option for option in known if name.startswith("--") and option.startswith(name)]
+    if name in known or len(matches) == 1:
+        return known[name if name in known else matches[0]]
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    hint = f", did you mean {close[0]}?" if close else ""
+    return _refuse(f"train has no option {name!r}{hint}\nValues are given without dashes: KEY=VALUE")
+
+
+def _refuse(message: str) -> NoReturn:
+    raise UsageError(f"{message}\n`backproof train --hydra-help` lists all options")
 
 
 def _checked(override: str) -> str:
@@ -95,12 +84,3 @@ def _checked(override: str) -> str:
         )
     is_id = key in ID_KEYS and value and set(value) <= set("0123456789abcdef")
     return f"{key}='{value}'" if is_id else override
-
-
-def _unknown(name: str, known: list[str]) -> UsageError:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-    hint = f", did you mean {close[0]}?" if close else ""
-    return UsageError(
-        f"train has no option {name!r}{hint}\nValues are given without dashes: KEY=VALUE\n"
-        "`backproof train --hydra-help` lists all options"
-    )

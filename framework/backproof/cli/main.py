@@ -14,9 +14,6 @@ import click
 from backproof.cli import commands, completion
 from backproof.render.console import print_error
 
-#: The names of the subcommands.
-COMMANDS = tuple(name for name, command in commands.backproof.commands.items() if not command.hidden)
-
 
 def run() -> None:
     """Run the command as a process, and exit with os._exit: interpreter shutdown takes 1 s after MLflow."""
@@ -42,19 +39,26 @@ def run() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `backproof` with these arguments (by default those of the process) and return the exit code."""
+    """Run `backproof` with these arguments (by default those of the process) and return the exit code.
+
+    click's own `main` would print errors in another form and hide Ctrl-C.
+    """
     args = list(sys.argv[1:] if argv is None else argv)
-    instruction = os.environ.get(completion.VARIABLE)
+    question = os.environ.get(completion.VARIABLE)
     try:
-        if instruction is not None:
+        if question is not None:
             from backproof.cli.shells import complete
 
-            return complete(commands.backproof, instruction)
-        return _invoke(args)
+            return complete(commands.backproof, question)
+        with commands.backproof.make_context(
+            "backproof", list(sys.argv[1:] if argv is None else argv)
+        ) as context:
+            code = commands.backproof.invoke(context)
+        return code if isinstance(code, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.UsageError as error:
-        return print_error(_usage(error, args))
+        return print_error(_usage(error, args), error.exit_code)
     except KeyboardInterrupt:
         return print_error("stopped by Ctrl-C", 130)
     except BrokenPipeError:
@@ -62,41 +66,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        from backproof.cli.errors import explain
-
-        explained = explain(error)
+        explained = _explain(error)
         if explained is None:
             raise
         return print_error(*explained)
 
 
-def _invoke(args: list[str]) -> int:
-    """Run a subcommand. click's own `main` would print errors in its form and hide Ctrl-C."""
-    with commands.backproof.make_context("backproof", args) as context:
-        code = commands.backproof.invoke(context)
-    return code if isinstance(code, int) else 0
-
-
 def _usage(error: click.UsageError, args: Sequence[str]) -> str:
-    """Return a usage error of click in the form of ours."""
-    context = error.ctx
-    name = context.command.name if context is not None else next((arg for arg in args if arg in COMMANDS), None)
-    if isinstance(error, click.NoSuchOption):
-        import difflib
+    """Return an error in the arguments as one block: what is wrong, the usage, and where to read on."""
+    message = error.format_message().rstrip(".")
+    lines = [message[:1].lower() + message[1:]]
+    if error.ctx is not None and error.ctx.parent is not None:
+        lines.append(error.ctx.get_usage())
+    # The parser of click names no command if an option lacks its value.
+    command = next((arg for arg in args if arg in commands.COMMANDS), "")
+    path = f"backproof {command}".strip() if error.ctx is None else error.ctx.command_path
+    return "\n".join([*lines, f"`{path} --help` shows how it is used"])
 
-        options = [option for param in context.command.params for option in param.opts] if context else []
-        close = difflib.get_close_matches(error.option_name, options, n=1)
-        hint = f", did you mean {close[0]}?" if close else ""
-        message = f"{name} has no option {error.option_name!r}{hint}"
-    elif isinstance(error, click.BadOptionUsage):
-        message = f"{error.option_name} needs {commands.VALUES.get(error.option_name, 'a value')}"
-    elif isinstance(error, click.MissingParameter) and error.param is not None:
-        message = f"{name} needs {(error.param.name or '').upper()}"
+
+def _explain(error: Exception) -> tuple[str, int] | None:
+    """Return the message and the exit code for an error that a user can act on, None for a bug."""
+    from backproof.contracts.errors import BAD_INPUT, FAILED, BackproofError
+
+    if isinstance(error, BackproofError):
+        message, code = error.explain(), error.exit_code
+    elif isinstance(error, MemoryError):
+        message, code = f"out of memory: {error}", FAILED
+    elif isinstance(error, OSError) and error.filename is not None and error.strerror:
+        # A missing file, a folder that cannot be written.
+        message, code = f"{error.filename}: {error.strerror}", BAD_INPUT
     else:
-        message = error.format_message().rstrip(".")
-        message = message[:1].lower() + message[1:]
-    command = name if name == "backproof" else f"backproof {name}" if name else "backproof"
-    return f"{message}\n`{command} --help` shows how it is used"
+        return None
+    return "\n".join([message, *getattr(error, "__notes__", [])]), code
 
 
 if __name__ == "__main__":

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import inspect
 import os
 import shlex
-import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from backproof.contracts import KINDS
 from backproof.contracts.fields import bounds_description, required
 from backproof.discovery.entry import Entry
 from backproof.discovery.registry import ENVIRONMENT, PluginWarning, Registry, registry
-from backproof.render.console import print_warning
+from backproof.render.console import warnings_as_lines
 from backproof.render.terminal import console
 
 #: How a new plugin of a kind is first used.
@@ -79,24 +77,14 @@ def verify_plugins(kind: str | None, name: str | None) -> int:
     return 1 if failed or not entries else 0
 
 
-@contextlib.contextmanager
-def _warnings_shown() -> Generator[None, None, None]:
-    """Write warnings about plugins to stderr, a line each."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", PluginWarning)
-        yield
-    for warning in caught:
-        print_warning(warning.message)
-
-
 def _registry() -> Registry:
-    with _warnings_shown():
+    with warnings_as_lines(PluginWarning):
         return registry()
 
 
 def _usable(plugins: Registry, kind: str | None) -> list[Entry]:
-    """Return the plugins that work; each of the others is a line on stderr."""
-    with _warnings_shown():
+    """Return the plugins that work; each of the others is a warning."""
+    with warnings_as_lines(PluginWarning):
         return plugins.usable(kind)
 
 

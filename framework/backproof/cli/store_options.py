@@ -8,11 +8,11 @@ from backproof.app.config import OutputOptions
 from backproof.tracking import TrackingOptions
 
 
-def outputs_folder(outputs: str | None) -> Path:
-    """Return the folder of `--outputs`, or the default."""
-    return Path(OutputOptions().outputs if outputs is None else outputs)
-
-
-def tracking_options(uri: str | None, experiment: str | None) -> TrackingOptions:
-    """Return the options of `--uri` and `--experiment`, or the defaults."""
-    return TrackingOptions(uri=uri) if experiment is None else TrackingOptions(uri=uri, experiment=experiment)
+def location(
+    outputs: str | None = None, uri: str | None = None, experiment: str | None = None
+) -> tuple[TrackingOptions, Path]:
+    """Return the tracking options and the folder for these options; None stands for a default."""
+    options = (
+        TrackingOptions(uri=uri) if experiment is None else TrackingOptions(uri=uri, experiment=experiment)
+    )
+    return options, Path(OutputOptions().outputs if outputs is None else outputs)

@@ -1,26 +1,26 @@
-"""`backproof train`: Hydra composes a config and runs it, as a single run or as a sweep."""
+"""`backproof train`: Hydra composes a config and runs it once, or as a sweep."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
-import warnings
 from collections.abc import Callable, Generator
 from typing import Any
 
 import hydra
+from click.exceptions import Exit
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from backproof.app import config
 from backproof.app.session import Session, set_session
-from backproof.app.single_run import PrepareRun, Rejected, run_single
+from backproof.app.single_run import Rejected, run_single
 from backproof.app.ui_command import ui_command
-from backproof.cli.errors import explain
+from backproof.cli.errors import translated
 from backproof.cli.hydra_options import arrange
 from backproof.discovery.registry import PluginWarning, registry
-from backproof.render.console import print_error, print_warning
+from backproof.render.console import print_error, warnings_as_lines
 from backproof.render.terminal import console
 from backproof.sweeps import jobs
 from backproof.tracking import Terminated, check_terminated, terminate_on_sigterm
@@ -35,56 +35,41 @@ def train(args: list[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     arranged = arrange(args)
     with new_session() as session:
-        return guarded(session, lambda: _train(arranged, session))
+        task = Task(session)
+        try:
+            _run_hydra(arranged, task)
+        except Rejected as rejected:
+            raise rejected.error from None
+        if task.error is not None:
+            raise task.error
+        return 0 if session.outcome is None else _show_sweep(session)
 
 
 @contextlib.contextmanager
 def new_session() -> Generator[Session, None, None]:
-    """Find the plugins and register them with Hydra; warnings about plugins are lines on stderr."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", PluginWarning)
-        # Hydra 1.4 warns of every class that a config names. This one is ours, named by `train` itself.
-        warnings.filterwarnings("ignore", message=rf".*{PrepareRun.__module__}.{PrepareRun.__name__}'")
-        warnings.showwarning = _show_warning
+    """Find the plugins and register them with Hydra.
+
+    Raise UsageError for an error of Hydra that a user can act on, and click's Exit for a signal.
+    """
+    with warnings_as_lines(PluginWarning):
+        config.accept_own_callback()
         session = set_session(Session(registry()))
         config.register(session.plugins)
-        with terminate_on_sigterm():
-            yield session
-
-
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print_warning(message)
-
-
-def guarded(session: Session, action: Callable[[], int]) -> int:
-    """Run an action; turn errors that a user can act on, and signals, into a message and an exit code."""
-    try:
         try:
-            return action()
-        except Exception:
-            # What a signal raises in the middle of an import comes out as an ImportError.
-            check_terminated()
-            raise
-    except Terminated as error:
-        return print_error(str(error), SIGTERM)
-    except KeyboardInterrupt:
-        return print_error("stopped by Ctrl-C; what was measured is recorded", CTRL_C)
-    except Exception as error:
-        explained = explain(error, session.plugins)
-        if explained is None:
-            raise
-        return print_error(*explained)
-
-
-def _train(args: list[str], session: Session) -> int:
-    task = Task(session)
-    try:
-        _run_hydra(args, task)
-    except Rejected as rejected:
-        raise rejected.error from None
-    if task.error is not None:
-        raise task.error
-    return _show_sweep(session) if session.outcome is not None else 0
+            with terminate_on_sigterm():
+                try:
+                    yield session
+                except Exception as error:
+                    # What a signal raises in the middle of an import comes out as an ImportError.
+                    check_terminated()
+                    explained = translated(error, session.plugins)
+                    if explained is None:
+                        raise
+                    raise explained from error
+        except Terminated as error:
+            raise Exit(print_error(str(error), SIGTERM)) from None
+        except KeyboardInterrupt:
+            raise Exit(print_error("stopped by Ctrl-C; what was measured is recorded", CTRL_C)) from None
 
 
 class Task:
@@ -100,7 +85,7 @@ class Task:
         try:
             run_single(self.session, cfg)
         except Exception as error:  # noqa: BLE001
-            # Hydra would print lines of its own above the message; `_train` raises it again.
+            # Hydra would print lines of its own above the message; `train` raises it again.
             self.error = error
         return None
 
@@ -118,9 +103,7 @@ def _run_hydra(args: list[str], task: Callable[[Any], Any]) -> None:
     before = sys.argv
     sys.argv = ["backproof train", *args]
     try:
-        with warnings.catch_warnings():
-            config.accept_own_callback()
-            hydra.main(config_path=str(config.conf_dir()), config_name="config", **config.VERSION_BASE)(task)()
+        hydra.main(config_path=str(config.conf_dir()), config_name="config", **config.VERSION_BASE)(task)()
     finally:
         sys.argv = before
 

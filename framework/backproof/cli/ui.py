@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from backproof.cli.store_options import outputs_folder, tracking_options
+from backproof.cli.store_options import location
 from backproof.render.console import print_error
 from backproof.tracking import Store, Terminated, terminate_on_sigterm
 from backproof.tracking.store import resolve_uri
@@ -29,10 +29,10 @@ QUIET = {
 MLFLOW_SERVER = (sys.executable, "-m", "mlflow", "server", "--workers", "1")
 
 
-def serve(port: int, host: str, outputs: str | None, uri: str | None, experiment: str | None) -> int:
+def serve(port: int, host: str, **where: str | None) -> int:
     """Serve MLflow's UI until Ctrl-C and return the exit code. By default only this machine can reach it."""
-    options, folder = tracking_options(uri, experiment), outputs_folder(outputs)
-    uri = resolve_uri(uri, folder)
+    options, folder = location(**where)
+    uri = resolve_uri(options.uri, folder)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         return print_error(
             f"there are no runs yet in {uri.removeprefix('sqlite:///')}\n"

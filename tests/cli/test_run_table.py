@@ -4,7 +4,8 @@ import io
 import json
 
 import pytest
-from backproof.cli.listing import columns_of, list_runs, table
+from backproof.cli.run_table import columns_of, table
+from backproof.cli.runs import print_runs
 from backproof.render.text import elide_middle, number, one_line, pad
 from backproof.sweeps.recorded import objective_of
 from rich.cells import cell_len
@@ -75,11 +76,11 @@ class _Terminal(io.StringIO):
 
 @pytest.fixture
 def store(monkeypatch):
-    monkeypatch.setattr("backproof.cli.listing.runs", lambda store: shown())
+    monkeypatch.setattr("backproof.cli.runs.runs", lambda store: shown())
 
 
 def test_a_pipe_gets_tsv(store, capsys):
-    list_runs(None, None)
+    print_runs(None, None, "tsv")
     head, *rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [len(row) for row in rows] == [len(head)] * 4
     values = dict(zip(head, rows[1], strict=True))
@@ -94,7 +95,7 @@ def test_a_terminal_gets_a_table_and_the_rest_is_a_message(store, monkeypatch, c
     monkeypatch.setattr("sys.stdout", out)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("NO_COLOR", "1")
-    list_runs(None, None, limit=2)
+    print_runs(None, None, "table", limit=2)
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("name")
     assert len(lines) == 3
@@ -102,5 +103,5 @@ def test_a_terminal_gets_a_table_and_the_rest_is_a_message(store, monkeypatch, c
 
 
 def test_json_has_all(store, capsys):
-    list_runs(None, None, form="json")
+    print_runs(None, None, "json")
     assert [each["kind"] for each in json.loads(capsys.readouterr().out)] == ["sweep", "run", "run", "run"]
