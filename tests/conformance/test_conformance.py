@@ -1,4 +1,4 @@
-"""Every installed plugin keeps its kind's contract. A new plugin is tested by being there."""
+"""Every installed plugin keeps the contract of its kind. A new plugin is tested as soon as it is installed."""
 
 import pytest
 from backproof.conformance.runner import checks, outcomes
@@ -9,10 +9,10 @@ from backproof.discovery.registry import registry
 @pytest.mark.slow
 @pytest.mark.parametrize("entry", registry().entries(), ids=lambda entry: f"{entry.kind}-{entry.name}")
 def test_plugin_conforms(entry):
-    found = list(outcomes(entry))
-    assert found or not entry.cls.examples()
-    wrong = [f"{each.check} {each.params}: {each.error}" for each in found if not each.passed]
-    assert not wrong, "\n".join(wrong)
+    results = list(outcomes(entry))
+    assert results or not entry.cls.examples()
+    failed = [f"{outcome.check} {outcome.params}: {outcome.error}" for outcome in results if not outcome.passed]
+    assert not failed, "\n".join(failed)
 
 
 @pytest.mark.parametrize("kind", KINDS)

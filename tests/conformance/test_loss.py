@@ -260,7 +260,7 @@ def test_the_right_one_passes(right: Loss, check: Check) -> None:
     check(right)
 
 
-@pytest.mark.parametrize(("wrong", "name"), WRONG, ids=lambda each: getattr(each, "__name__", each))
+@pytest.mark.parametrize(("wrong", "name"), WRONG, ids=lambda value: getattr(value, "__name__", value))
 def test_a_wrong_one_fails(wrong: type[Loss], name: str) -> None:
     with pytest.raises(ConformanceError):
         getattr(conformance, name)(wrong())

@@ -38,8 +38,8 @@ def test_either_side_of_a_kink():
 def test_jumps():
     grid = np.linspace(-1, 1, 201)
     assert not len(numeric.jumps(lambda x: np.sin(50 * x), grid, 1e-3))
-    found = numeric.jumps(lambda x: (x > 0.123) + 2.0 * (x > 0.7771), grid, 0.5)
-    np.testing.assert_allclose(found, [0.123, 0.7771], atol=1e-8)
+    jumps = numeric.jumps(lambda x: (x > 0.123) + 2.0 * (x > 0.7771), grid, 0.5)
+    np.testing.assert_allclose(jumps, [0.123, 0.7771], atol=1e-8)
 
 
 def test_a_nan_is_a_jump():

@@ -150,7 +150,7 @@ def test_a_step_size_must_be_above_zero(name: str, lr: Any) -> None:
         REG.build("optimizer", name, {"lr": lr})
 
 
-# --------------------------------------------------------------------------------------------------- teeth
+# --------------------------------------------------------------------------------------------------- planted errors
 
 
 @dataclass(frozen=True)
@@ -313,7 +313,7 @@ def test_the_right_one_passes(check: Check) -> None:
     check(Right())
 
 
-@pytest.mark.parametrize(("wrong", "name"), WRONG, ids=lambda each: getattr(each, "__name__", each))
+@pytest.mark.parametrize(("wrong", "name"), WRONG, ids=lambda value: getattr(value, "__name__", value))
 def test_a_wrong_one_fails(wrong: type[Optimizer], name: str) -> None:
     with pytest.raises(ConformanceError):
         getattr(conformance, name)(wrong())

@@ -1,4 +1,4 @@
-"""The tree of errors: complete, drawn as it is, and able to travel between processes."""
+"""The tree of errors: complete, drawn correctly in its docstring, and picklable."""
 
 import importlib
 import inspect

@@ -1,4 +1,4 @@
-"""`backproof new`: what it writes works as it is, its tests have teeth, and nothing is overwritten."""
+"""`backproof new`: its files work unchanged, their tests find planted errors, and nothing is overwritten."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from backproof.contracts import KINDS
 from backproof.discovery.registry import registry
 
 ROOT = Path(__file__).parents[2]
-#: Each kind's file, and a mistake to plant in it: what stands there, and what is put in its place.
+#: The file of each kind, and an error to plant in it: the original text and its replacement.
 FORMS = {
     "activation": ("py", "np.add(slope, 1, slope)", "np.add(slope, 2, slope)"),
     "loss": ("py", "cached_scalar(1 / z.shape[1]", "cached_scalar(2 / z.shape[1]"),
@@ -45,19 +45,19 @@ def files(form):
     )
 
 
-def test_there_is_a_template_of_every_kind():
+def test_every_kind_has_a_template():
     assert {form.split()[0] for form in FORMS} == set(KINDS)
 
 
 @pytest.mark.slow
-def test_what_is_written_verifies_and_passes_its_own_test_which_finds_a_mistake(workdir, capsys, monkeypatch):
+def test_new_files_verify_and_their_tests_pass_and_find_an_error(workdir, capsys, monkeypatch):
     for form in FORMS:
         kind, name, file, test = files(form)
         assert main(["new", kind, name, *form.split()[1:]]) == 0
         shown = capsys.readouterr().out
-        for each in (file, test, f"export BACKPROOF_PLUGINS={workdir / 'mine'}", f"verify {kind} {name}"):
-            assert str(each) in shown
-    results = own_tests()
+        for part in (file, test, f"export BACKPROOF_PLUGINS={workdir / 'mine'}", f"verify {kind} {name}"):
+            assert str(part) in shown
+    results = run_tests()
     assert results == {(f.name, name): "PASSED" for f in written() for name in functions(f)}
     assert len(results) == 2 * len(FORMS)
     monkeypatch.setenv("BACKPROOF_PLUGINS", str(workdir / "mine"))
@@ -69,7 +69,7 @@ def test_what_is_written_verifies_and_passes_its_own_test_which_finds_a_mistake(
         text = files(form)[2].read_text()
         assert text.count(right) == 1
         files(form)[2].write_text(text.replace(right, wrong))
-    results = own_tests()
+    results = run_tests()
     for form in FORMS:
         test = files(form)[3]
         _, oracle = functions(test)
@@ -84,8 +84,8 @@ def functions(test):
     return re.findall(r"^def (test_\w+)", test.read_text(), re.MULTILINE)
 
 
-def own_tests():
-    """The outcome of each test in the files written, by file and name."""
+def run_tests():
+    """Return the outcome of each test in the new files, by file and name."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "mine", "-v", "-p", "no:cacheprovider", "--tb=no", "-W", "error"],
         env=os.environ | {"PYTHONPATH": str(ROOT / "framework")},
@@ -93,13 +93,13 @@ def own_tests():
         text=True,
         check=False,
     )
-    found = re.findall(r"/(\w+\.py)::(\w+) (PASSED|FAILED|ERROR)", done.stdout)
-    assert found, done.stdout + done.stderr
-    return {(file, name): outcome for file, name, outcome in found}
+    matches = re.findall(r"/(\w+\.py)::(\w+) (PASSED|FAILED|ERROR)", done.stdout)
+    assert matches, done.stdout + done.stderr
+    return {(file, name): outcome for file, name, outcome in matches}
 
 
 @pytest.mark.slow
-def test_what_is_written_is_used_from_the_command(workdir, monkeypatch, capsys):
+def test_new_files_are_used_by_the_command(workdir, monkeypatch, capsys):
     assert main(["new", "activation", "bent", "--dir", "some where"]) == 0
     export = next(line for line in capsys.readouterr().out.splitlines() if "export" in line)
     assert export.strip() == f"export BACKPROOF_PLUGINS='{workdir / 'some where'}'"
@@ -107,7 +107,7 @@ def test_what_is_written_is_used_from_the_command(workdir, monkeypatch, capsys):
     registry.cache_clear()
     assert main(["train", "activation=bent", "dataset=iris", "train.epochs=2", "tracking=off"]) == 0
     assert "✓ passed" in capsys.readouterr().out
-    # With the variable set it is where the next one goes, and nothing needs to be exported.
+    # The next one goes to the folder in the variable, and nothing needs to be exported.
     assert main(["new", "loss", "bent"]) == 0
     shown = capsys.readouterr().out
     assert "some where/loss/bent.py" in shown
@@ -133,15 +133,15 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_block_and_writes_nothing(workdir, capsys, name):
     arguments, parts = BAD[name]
-    there = (
+    existing = (
         "file",
         "mine/activation/there.py",
         "mine/activation/test_activation_tested.py",
         "mine/derivation/rule.yaml",
     )
-    for each in there:
-        Path(each).parent.mkdir(parents=True, exist_ok=True)
-        Path(each).write_text("mine")
+    for path in map(Path, existing):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
     before = sorted(Path().rglob("*"))
     assert main(["new", *arguments]) == 2
     captured = capsys.readouterr()
@@ -151,7 +151,7 @@ def test_bad_input_is_one_block_and_writes_nothing(workdir, capsys, name):
     assert len(captured.err.strip().splitlines()) <= 3
     assert captured.out == ""
     assert sorted(Path().rglob("*")) == before
-    assert all(Path(each).read_text() == "mine" for each in there)
+    assert all(Path(path).read_text() == "mine" for path in existing)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Activations against SciPy and closed forms, and the teeth of their conformance checks."""
+"""Activations against SciPy and closed forms, and wrong ones that their conformance checks must find."""
 
 from dataclasses import dataclass
 
@@ -81,7 +81,7 @@ def test_values_and_slopes(name):
     np.testing.assert_allclose(conformance.slope(plugin, A), dphi(A), rtol=1e-12, atol=3e-15)
 
 
-# Other hyperparameters than the defaults: φ and φ'.
+# φ and φ' for hyperparameters other than the defaults.
 OTHERS = {
     ("leaky_relu", 0.0): (lambda a: np.maximum(a, 0), lambda a: (a > 0) * 1.0),
     ("leaky_relu", 0.2): (lambda a: np.where(a > 0, a, 0.2 * a), lambda a: np.where(a > 0, 1, 0.2)),
@@ -136,7 +136,7 @@ def test_relu_slope_at_zero_is_the_homeworks():
     assert conformance.slope(relu, a).tolist() == [0, 0, 0, 1, 1]
 
 
-def test_softplus_meets_logaddexp_where_it_is_cut_off():
+def test_softplus_agrees_with_logaddexp_around_its_cutoff():
     a = np.linspace(60, 100, 4001)
     for dtype, rtol in ((np.float32, 2e-7), (np.float64, 3e-16)):
         got = conformance.value(REG.build("activation", "softplus"), a.astype(dtype))
@@ -153,7 +153,7 @@ def test_elu_without_a_mask_is_elu(alpha, number):
 
 @dataclass(frozen=True)
 class Sound(Activation):
-    """A tanh that keeps every check; what is wrong is put over it."""
+    """A tanh that passes every check; errors are planted in it."""
 
     def forward(self, a, out):
         np.tanh(a, out)
@@ -163,7 +163,7 @@ class Sound(Activation):
 
 
 class Halves(Sound):
-    """A ReLU that keeps every check."""
+    """A ReLU that passes every check."""
 
     kinks = (0.0,)
 
@@ -175,7 +175,7 @@ class Halves(Sound):
 
 
 def failing(plugin):
-    """The names of the checks that the plugin fails."""
+    """Return the names of the checks that the plugin fails."""
     names = set()
     for check in conformance.CHECKS:
         try:
@@ -185,8 +185,8 @@ def failing(plugin):
     return names
 
 
-class TestTeeth:
-    """Each check fails, alone, for an activation that breaks what it is about."""
+class TestPlantedErrors:
+    """Each check fails, and no other, for an activation with the error that it is about."""
 
     def wrong(self, check, base=Sound, **methods):
         assert failing(base()) == set()
@@ -205,7 +205,7 @@ class TestTeeth:
 
         self.wrong("check_derivative", type("Real", (Sound,), {"complex_step": False}), backward=backward)
 
-    def test_derivative_beside_a_kink(self):
+    def test_derivative_next_to_a_kink(self):
         def backward(self, a, h, grad, work):
             grad *= np.where(np.abs(a - 1e-6) < 1e-8, 0.5, a > 0)
 
@@ -218,7 +218,7 @@ class TestTeeth:
         self.wrong("check_derivative", backward=backward)
 
     def test_derivative_of_a_small_activation(self):
-        """An error counts beside the activation's own slopes, not beside 1."""
+        """An error is judged by the size of the activation's slopes, not by 1."""
 
         def forward(self, a, out):
             out[...] = 1e-9 * np.tanh(a)
@@ -269,7 +269,7 @@ class TestTeeth:
 
         self.wrong("check_inputs", forward=forward)
 
-    def test_kinks_that_are_none(self):
+    def test_declared_kink_that_does_not_exist(self):
         self.wrong("check_kinks", kinks=(0.0,))
 
     def test_kinks_not_declared(self):
@@ -283,7 +283,7 @@ class TestTeeth:
         self.wrong("check_kinks", sound, kinks=())
         self.wrong("check_kinks", sound, kinks=(0.5, 2.0))
 
-    def test_no_subgradient(self):
+    def test_not_a_subgradient(self):
         def forward(self, a, out):
             out[...] = np.where(np.real(a) == 0, 1.5, np.real(a) > 0) * a
 
@@ -298,7 +298,7 @@ class TestTeeth:
 
         self.wrong("check_kinks", Halves, backward=backward)
 
-    def test_torn(self):
+    def test_discontinuous(self):
         def forward(self, a, out):
             out[...] = np.tanh(a) + 0.5 * (np.real(a) > 0.7)
 
@@ -348,7 +348,7 @@ class TestTeeth:
 
         self.wrong("check_large", forward=forward, backward=backward)
 
-    def test_large_is_not_asked_of_what_grows_exponentially(self):
+    def test_exponential_growth_is_allowed(self):
         def forward(self, a, out):
             np.exp(a, out)
 
@@ -379,8 +379,8 @@ class TestTeeth:
 
         self.wrong("check_layout", forward=forward)
 
-    def test_layout_beside(self):
-        """What lies beside `out` in memory is not the plugin's."""
+    def test_layout_writes_outside_of_out(self):
+        """Memory next to `out` must not be written."""
 
         def forward(self, a, out):
             np.tanh(a, out)

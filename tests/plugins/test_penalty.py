@@ -137,7 +137,7 @@ def test_hyperparameters_out_of_bounds(name: str, params: dict[str, Any]) -> Non
         build(name, **params)
 
 
-# --------------------------------------------------------------------------------------------------- teeth
+# --------------------------------------------------------------------------------------------------- planted errors
 
 
 @dataclass(frozen=True)
@@ -309,7 +309,7 @@ def test_the_right_one_passes(right: Penalty, check: Check) -> None:
     check(right)
 
 
-@pytest.mark.parametrize(("wrong", "name"), WRONG, ids=lambda each: getattr(each, "__name__", each))
+@pytest.mark.parametrize(("wrong", "name"), WRONG, ids=lambda value: getattr(value, "__name__", value))
 def test_a_wrong_one_fails(wrong: type[Penalty], name: str) -> None:
     with pytest.raises(ConformanceError):
         getattr(conformance, name)(wrong())
