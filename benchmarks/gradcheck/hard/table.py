@@ -34,8 +34,8 @@ def page(tallies: dict[str, dict[str, Tally]], minutes: float) -> str:
         "",
         f"{len(tallies)} kinds of function, drawn at random, each with its right gradient and four or five wrong "
         "ones: the largest entry 2 % off, another one 2 % off, of the wrong sign, or zero; of smooth functions "
-        "also a term of the loss lost whose gradient is 1e-6 of the whole. Every gradient was derived by hand, without "
-        "knowing how backproof checks, and is compared with extrapolated differences "
+        "also a term of the loss lost whose gradient is 1e-6 of the whole. Every gradient was derived by hand, "
+        "without knowing how backproof checks, and is compared with extrapolated differences "
         "(tests/benchmarks/test_hard.py). Errors and checks that took over 20 s count as untested.",
         "",
         *(f"- {peer.name}: `{peer.how}`" for peer in peers),
