@@ -122,14 +122,14 @@ def test_one_point_of_a_kind_is_checked_entry_by_entry(workdir):
     """And it is the first one, whichever stack it is in; all others along random directions."""
     args = ["activation=relu,tanh", "seed=range(4)", "sweep.stack_size=2", "gradcheck=on"]
     assert stacked(*args) == 0
-    whole = []
+    first = []
     for run in children(parents()[0]):
         report = json.loads(Path(run.data.tags["backproof.folder"], "gradcheck.json").read_text())
         directions = {result["directions"] for section in report["sections"] for result in section["results"]}
         assert len(directions) == 1, "the same before and after training"
         if 0 in directions:
-            whole.append((run.data.params["activation"], run.data.params["seed"]))
-    assert sorted(whole) == [("relu", "0"), ("tanh", "0")]
+            first.append((run.data.params["activation"], run.data.params["seed"]))
+    assert sorted(first) == [("relu", "0"), ("tanh", "0")]
 
 
 @pytest.mark.slow
@@ -296,7 +296,7 @@ def test_kill_9_within_a_stack(workdir):
 
 class TestPacks:
     def test_kinds_are_kept_apart_and_in_order(self):
-        planned = [PlannedRun([str(i)], "h", alike=kind) for i, kind in enumerate([0, 1, None, 0, 1, 0, 0])]
+        planned = [PlannedRun([str(i)], "h", stack=kind) for i, kind in enumerate([0, 1, None, 0, 1, 0, 0])]
 
         def places(most):
             batches = packed(enumerate(planned), most)
@@ -308,8 +308,8 @@ class TestPacks:
 
     def test_the_file_of_a_stack_is_plain(self, tmp_path):
         file = tmp_path / "stacks/0.json"
-        stack = jobs.Stack([jobs.Member(["a=1"], ["a=1"], {"t": "1"}, "a1")], whole=True)
+        stack = jobs.Stack([jobs.Member(["a=1"], ["a=1"], {"t": "1"}, "a1")], every_entry=True)
         stack.write(file)
         expected = {"overrides": ["a=1"], "values": ["a=1"], "tags": {"t": "1"}, "name": "a1"}
-        assert json.loads(file.read_text()) == {"members": [expected], "whole": True}
+        assert json.loads(file.read_text()) == {"members": [expected], "every_entry": True}
         assert jobs.Stack.read(file) == stack

@@ -1,6 +1,6 @@
-"""Points composed: by Hydra for each choice of plugins, and by setting values where only values differ.
+"""Compose the points of a sweep: Hydra composes each choice of plugins once, other values are set in its result.
 
-Hydra takes 60 to 110 ms for a point, setting values in a composed one 0.1, and taking plain values from it 0.5.
+Hydra takes 60 to 110 ms for a point; setting values in a composed config takes 0.1 ms, and converting it 0.5 ms.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 
 class ConfigTemplate:
-    """A composed config, in a copy of which values are set in place: a copy for each point would take ten times as
-    long."""
+    """A composed config with values to be set. They are set in one copy: a copy for each point is slower."""
 
     def __init__(self, config: DictConfig) -> None:
         self.config = config
@@ -28,22 +27,22 @@ class ConfigTemplate:
         self._keys: set[str] = set()  # that are set in the copy
 
     def at(self, values: Sequence[str]) -> DictConfig:
-        """The config, until the next call, with these overrides of the form key=value, as Hydra sets them.
+        """Return the config with these overrides of the form key=value. It is valid until the next call.
 
-        Raises OmegaConfBaseException for a key that is not there, or a value that is not of its type.
+        Raise OmegaConfBaseException for an unknown key, or a value of the wrong type.
         """
-        overrides = [_parsed(each) for each in values]
-        keys = {each.key_or_group for each in overrides}
-        # A mapping is merged with what is there.
-        plain = not any(isinstance(each.value(), dict) for each in overrides)
-        own = self._copy if self._keys <= keys and plain else None
-        self._copy = None  # Unless all goes well.
-        own = copy.deepcopy(self.config) if own is None else own
-        for each in overrides:
-            OmegaConf.update(own, each.key_or_group, each.value(), merge=True)
-        if plain:
-            self._copy, self._keys = own, keys
-        return own
+        overrides = [_parsed(text) for text in values]
+        keys = {override.key_or_group for override in overrides}
+        # A mapping is merged into the config, so the copy cannot be used again.
+        reusable = not any(isinstance(override.value(), dict) for override in overrides)
+        config = self._copy if self._keys <= keys and reusable else None
+        self._copy = None  # Unless every value can be set.
+        config = copy.deepcopy(self.config) if config is None else config
+        for override in overrides:
+            OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+        if reusable:
+            self._copy, self._keys = config, keys
+        return config
 
 
 @functools.lru_cache(maxsize=4096)
@@ -53,30 +52,35 @@ def _parsed(override: str) -> Override:
 
 @dataclass
 class Composer:
-    """Composes the points of a sweep, whose own config is `config`."""
+    """Composes the points of the sweep with this config."""
 
     config: DictConfig
     context: HydraContext
     _groups: dict[str, bool] = field(default_factory=dict[str, bool])
-    _bases: dict[tuple[str, ...], ConfigTemplate] = field(default_factory=dict[tuple[str, ...], ConfigTemplate])
+    _templates: dict[tuple[str, ...], ConfigTemplate] = field(
+        default_factory=dict[tuple[str, ...], ConfigTemplate]
+    )
 
     def __call__(self, overrides: Sequence[str]) -> dict[str, Any]:
-        """The config of a point as plain values, without Hydra's own part. Raises what Hydra raises."""
-        choices, values = self.apart(overrides)
-        if choices not in self._bases:
-            self._bases[choices] = ConfigTemplate(self._composed(choices))
+        """Return the config of a point as plain values, without Hydra's section. Raise what Hydra raises."""
+        choices, values = self.split(overrides)
+        if choices not in self._templates:
+            self._templates[choices] = ConfigTemplate(self._compose(choices))
         try:
-            return _plain(self._bases[choices].at(values))
+            config = self._templates[choices].at(values)
+            return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
         except OmegaConfBaseException:
             # Hydra's message names the override.
-            return _plain(self._composed(overrides))
+            return cast("dict[str, Any]", OmegaConf.to_container(self._compose(overrides), resolve=True))
 
-    def apart(self, overrides: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The overrides that Hydra must compose, and those that set values of what is composed. Where the order of
-        the two matters, Hydra takes them all."""
-        values = tuple(each for each in overrides if self._sets_a_value(each))
-        choices = tuple(each for each in overrides if each not in values)
-        if all(self._chooses(each) for each in choices):
+    def split(self, overrides: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Split overrides into those that Hydra must compose and those that only set values.
+
+        Where other overrides than these occur, their order may matter, and Hydra composes all of them.
+        """
+        values = tuple(text for text in overrides if self._sets_a_value(text))
+        choices = tuple(text for text in overrides if text not in values)
+        if all(self._is_group(_parsed(text).key_or_group) for text in choices):
             return choices, values
         return tuple(overrides), ()
 
@@ -86,19 +90,12 @@ class Composer:
         plain = not (parsed.is_add() or parsed.is_force_add() or parsed.is_delete() or parsed.package)
         return plain and not key.startswith("hydra.") and not self._is_group(key)
 
-    def _chooses(self, override: str) -> bool:
-        return self._is_group(_parsed(override).key_or_group)
-
     def _is_group(self, key: str) -> bool:
         if key not in self._groups:
             self._groups[key] = bool(self.context.config_loader.get_group_options(key))
         return self._groups[key]
 
-    def _composed(self, overrides: Sequence[str]) -> DictConfig:
+    def _compose(self, overrides: Sequence[str]) -> DictConfig:
         composed = self.context.config_loader.load_sweep_config(self.config, list(overrides))
         keys = [key for key in cast("dict[str, Any]", composed) if key != "hydra"]
         return OmegaConf.masked_copy(composed, keys)
-
-
-def _plain(config: DictConfig) -> dict[str, Any]:
-    return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))

@@ -1,4 +1,4 @@
-"""Whether a sweep or a run is alive: each holds a lock, which the system lets go however its process ends."""
+"""File locks held by running sweeps and runs. The system releases them however the process ends."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from backproof.contracts.errors import LockedError
 
 FOLDER = ".running"
 SWEEP = "sweep"
-#: Seconds that a process is given which writes the runs of a sweep that was killed.
+#: Seconds to wait for the writer process of a sweep that was killed.
 PATIENCE = 60.0
 
 
 @contextlib.contextmanager
 def sweeping(folder: Path) -> Generator[None, None, None]:
-    """Hold a sweep's folder. Raises AliveError where another sweep does."""
-    lock = _taken(
+    """Hold the lock of a sweep's folder. Raise LockedError if another sweep does."""
+    lock = _acquire(
         _file(folder, SWEEP),
         0,
-        f"another sweep is at work in {folder}: wait for it, end it, or name another folder",
+        f"another sweep is running in {folder}: wait for it, stop it, or choose another folder",
     )
     try:
         _await_writer(folder)
@@ -33,25 +33,26 @@ def sweeping(folder: Path) -> Generator[None, None, None]:
 
 
 def writer_lock(folder: Path) -> Path:
-    """The lock of the process that writes a sweep's runs, if they have one."""
+    """Return the lock file of a sweep's writer process."""
     return _file(folder, "writer")
 
 
 def _await_writer(folder: Path) -> None:
-    """Where a sweep was killed, what it had handed over is still being written for a moment."""
+    """Wait for the writer process of a sweep that was killed: it still writes what it has received."""
     _release(
-        _taken(
+        _acquire(
             writer_lock(folder),
             PATIENCE,
-            f"the runs of an earlier go at the sweep in {folder} are still being written after {PATIENCE:g} s: "
-            "end that process, or wait for it",
+            f"the runs of an earlier attempt at the sweep in {folder} are still being written after "
+            f"{PATIENCE:g} s: "
+            "stop that process, or wait for it",
         )
     )
 
 
 @contextlib.contextmanager
 def running(folder: Path) -> Generator[None, None, None]:
-    """Hold the folder of a run."""
+    """Hold the lock of a run's folder."""
     from filelock import FileLock
 
     lock = FileLock(_file(folder.parent, folder.name))
@@ -61,16 +62,16 @@ def running(folder: Path) -> Generator[None, None, None]:
     finally:
         _release(lock)
         with contextlib.suppress(OSError):
-            (folder.parent / FOLDER).rmdir()  # Unless it is that of a sweep, which holds it, or of other runs.
+            (folder.parent / FOLDER).rmdir()  # Unless it has locks of the sweep or of other runs.
 
 
 def is_sweeping(folder: Path) -> bool:
-    """Whether a sweep is at work in the folder, as far as this machine can tell."""
+    """Return whether a process on this machine runs a sweep in the folder."""
     return _held(folder / FOLDER / f"{SWEEP}.lock")
 
 
 def is_running(folder: Path) -> bool:
-    """Whether the run of that folder is going on, as far as this machine can tell."""
+    """Return whether a process on this machine runs the run of this folder."""
     return _held(folder.parent / FOLDER / f"{folder.name}.lock")
 
 
@@ -79,21 +80,21 @@ def _file(folder: Path, name: str) -> Path:
     return folder / FOLDER / f"{name}.lock"
 
 
-def _taken(file: Path, timeout: float, otherwise: str) -> Any:
-    """The lock, once it is ours. Raises AliveError where another process keeps it for that many seconds."""
+def _acquire(file: Path, timeout: float, message: str) -> Any:
+    """Acquire a lock. Raise LockedError with the message after the timeout."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(file)
     try:
         lock.acquire(timeout=timeout)
     except Timeout:
-        raise LockedError(otherwise) from None
+        raise LockedError(message) from None
     return lock
 
 
 def _release(lock: Any) -> None:
     with contextlib.suppress(OSError):
-        Path(lock.lock_file).unlink()  # Before it is free: nobody else's file is taken away.
+        Path(lock.lock_file).unlink()  # Before the release, so that no other process's file is deleted.
     lock.release()
 
 

@@ -1,4 +1,4 @@
-"""A sweep as it is planned: every point composed, built and fitted to its data before anything runs."""
+"""Plan a sweep: compose every point, build it and fit it to its data before anything runs."""
 
 from __future__ import annotations
 
@@ -23,58 +23,60 @@ from backproof.experiment.stackable import stacking_key
 from backproof.render.terminal import print_status
 from backproof.sweeps import resume, search
 from backproof.sweeps.compose import Composer
-from backproof.sweeps.planned import PlannedRun, point_key
+from backproof.sweeps.planned import PlannedRun, digest, point_key
 from backproof.sweeps.result import Objective, objectives
 from backproof.sweeps.space import Space, conditional, parse
 from backproof.tracking.schema import Status
 
-#: Parameters of a point up to which a stack of them is quicker than one after the other.
-MOST_PARAMETERS = 10_000
-#: Points whose planning takes a while, so that a line says what goes on.
-MANY = 2_000
+#: The most parameters of a network for which a stack is faster than one point after the other.
+MAX_PARAMETERS = 10_000
+#: Hexadecimal digits of a sweep's hash.
+HASH_DIGITS = 16
+#: From this many points on, planning takes long enough for a message.
+MANY_POINTS = 2_000
 
 
 @dataclass
 class Plan:
-    """A sweep that is checked and not yet begun."""
+    """A sweep that is checked and not started yet."""
 
     space: Space
     options: SweepOptions
-    points: list[PlannedRun]  # of a search none: they come one by one
+    points: list[PlannedRun]  # empty for a search, whose points are chosen one by one
     settings: Settings
     wanted: tuple[Objective, ...]
-    hash: str  # of the points, or of the search with all that decides them
-    space_hash: str  # of a search without how long it goes on
+    hash: str  # of the points, or of a search with everything that determines its points
+    space_hash: str  # of a search without its limits
 
     @property
     def adaptive(self) -> bool:
         return self.options.sampler in ADAPTIVE
 
-    def complete(self, earlier: resume.PreviousSweep) -> bool:
-        """Whether nothing is left to do of it."""
+    def complete(self, previous: resume.PreviousSweep) -> bool:
+        """Return whether a previous sweep has finished everything."""
         if not self.adaptive:
-            return len(earlier.match(self.points)) == len(self.points)
+            return len(previous.match(self.points)) == len(self.points)
         if self.options.n_trials is not None:
-            return len(earlier.finished) >= self.options.n_trials
-        return earlier.parent.status == Status.FINISHED
+            return len(previous.finished) >= self.options.n_trials
+        return previous.parent.status == Status.FINISHED
 
 
 class Planner:
     """Composes points with Hydra, and builds them to see that they can be run."""
 
-    def __init__(self, config: DictConfig, context: HydraContext, session: Session, *, keeps: bool) -> None:
+    def __init__(self, config: DictConfig, context: HydraContext, session: Session, *, caches: bool) -> None:
         self.config, self.context, self.session = config, context, session
-        self.keeps = keeps  # what is built, as its points run in this process
+        self.caches = caches  # whether built points are kept for their jobs, which run in this process
         self.compose = Composer(config, context)
-        self._kinds: list[Any] = []
+        self._stack_keys: list[Any] = []
 
     def plan(self, arguments: list[str]) -> Plan:
-        """Everything that can be wrong with a sweep is found here, before it leaves a trace."""
+        """Plan the sweep of these arguments. Raise whatever is wrong with it, before anything is written."""
         config, context = self.config, self.context
         parser = OverridesParser.create(config_loader=context.config_loader)
         parsed = parser.parse_overrides(arguments)
-        given = OmegaConf.to_container(config.sweep, resolve=True)
-        options: SweepOptions = construct(SweepOptions, cast("dict[str, Any]", given), "sweep.")
+        values = OmegaConf.to_container(config.sweep, resolve=True)
+        options: SweepOptions = construct(SweepOptions, cast("dict[str, Any]", values), "sweep.")
         space = parse(parsed, options.groups, self._is_integer)
         if options.space is not None:
             space = space.with_plugin(conditional(options.space, self.session.plugins))
@@ -84,7 +86,7 @@ class Planner:
         elif options.sampler in ADAPTIVE:
             drawn = [(overrides, None) for overrides in space.probes()]
         else:
-            # What is out of bounds at an end of an interval shall show, even if no point comes near.
+            # An end of an interval that is out of bounds must show, even if no drawn point comes near it.
             self._planned([(overrides, None) for overrides in space.probes()])
             drawn = [(space.at(params), params) for params in search.draw(space, options)]
         points, settings, prepared, texts = self._planned(drawn)
@@ -94,25 +96,27 @@ class Planner:
                 "sweep.pruner", options.pruner, f"none: {wanted[0].name} is not known at the end of each epoch"
             )
         if options.sampler in ADAPTIVE:
-            texts += [options.sampler, str(options.seed), *(f"{each.name} {each.direction}" for each in wanted)]
+            texts += [
+                options.sampler,
+                str(options.seed),
+                *(f"{objective.name} {objective.direction}" for objective in wanted),
+            ]
             texts += [f"{name}={text}" for name, text in space.texts.items()]
             points = []
-        space_hash = resume.fingerprint(texts)
         limits = [str(options.n_trials), str(options.timeout)] if options.sampler in ADAPTIVE else []
-        return Plan(space, options, points, settings, wanted, resume.fingerprint([*texts, *limits]), space_hash)
+        hash_, space_hash = (digest(sorted(lines), HASH_DIGITS) for lines in ([*texts, *limits], texts))
+        return Plan(space, options, points, settings, wanted, hash_, space_hash)
 
     def _planned(
         self, drawn: Sequence[tuple[list[str], dict[str, Any] | None]]
     ) -> tuple[list[PlannedRun], Settings, Any, list[str]]:
-        """Compose and build points: the points with their hashes, settings and experiment of the first, and what
-        the sweep is known by. An error names the point."""
-        found: list[PlannedRun] = []
+        """Compose and build points. Return the planned runs, settings and experiment of the first, and the texts
+        whose hash identifies the sweep. An error names the point."""
+        runs: list[PlannedRun] = []
         first: tuple[Settings, Any] | None = None
         digests: dict[str, None] = {}
-        if len(drawn) >= MANY:
-            print_status(
-                f"{describe.counted(len(drawn), 'point')} are composed and built, to see that they can be run"
-            )
+        if len(drawn) >= MANY_POINTS:
+            print_status(f"checking {describe.counted(len(drawn), 'point')} before the first one runs")
         for overrides, params in drawn:
             try:
                 chosen, prepared, planned = self.prepare(overrides, params)
@@ -122,37 +126,41 @@ class Planner:
                 raise
             first = first or (chosen, prepared)
             digests.setdefault(prepared.data.digest)
-            found.append(planned)
+            runs.append(planned)
         if first is None:
             raise ValueError("the sweep has no points: one of the lists is empty")
-        return numbered(found), *first, [*(each.hash for each in found), *digests]
+        return numbered(runs), *first, [*(run.hash for run in runs), *digests]
 
     def prepare(
         self, overrides: list[str], params: dict[str, Any] | None = None, trial: int | None = None
     ) -> tuple[Settings, PreparedExperiment, PlannedRun]:
-        """The settings and the experiment of a point, and the point as planned. Raises what is wrong with it."""
-        chosen, prepared = self.session.prepare(self.compose(overrides))
+        """Return the settings and experiment of a point, and the planned run. Raise whatever is wrong with it."""
+        settings, prepared = self.session.prepare(self.compose(overrides))
         parameters = describe.parameters(prepared)
         hash_ = describe.config_hash(parameters)
-        choices, values = self.compose.apart(overrides)
-        alike = None
+        choices, values = self.compose.split(overrides)
+        stack = None
         if self._may_stack(prepared):
-            keys = [each.partition("=")[0] for each in values]
-            kind = (choices, keys, dataclasses.replace(chosen.tracking, tags={}), stacking_key(prepared))
-            if kind not in self._kinds:
-                self._kinds.append(kind)
-            alike = self._kinds.index(kind)
+            keys = [text.partition("=")[0] for text in values]
+            key = (choices, keys, dataclasses.replace(settings.tracking, tags={}), stacking_key(prepared))
+            if key not in self._stack_keys:
+                self._stack_keys.append(key)
+            stack = self._stack_keys.index(key)
         options = prepared.experiment.run
-        key = point_key(parameters)
-        planned = PlannedRun(overrides, hash_, params, trial, alike, values, key, options.seed, options.repeats)
-        if self.keeps and alike is not None:
-            self.session.cache(planned.digest, chosen, prepared)
-        return chosen, prepared, planned
+        point = point_key(parameters)
+        planned = PlannedRun(
+            overrides, hash_, params, trial, stack, values, point, options.seed, options.repeats
+        )
+        if self.caches and stack is not None:
+            self.session.cache(planned.digest, settings, prepared)
+        return settings, prepared, planned
 
     def _may_stack(self, prepared: PreparedExperiment) -> bool:
-        """A large network gains nothing. A sweep whose folders have names of the user's own keeps a job for each,
-        and so does one whose runs are pruned, which computes no more of a run than it must."""
-        small = prepared.net.layout.P * prepared.experiment.run.repeats <= MOST_PARAMETERS
+        """Return whether points like this one may be stacked.
+
+        Large networks gain nothing; folders that the user names, and pruning, need a job for each run.
+        """
+        small = prepared.net.layout.P * prepared.experiment.run.repeats <= MAX_PARAMETERS
         sweep = self.config.sweep
         return small and self._numbered and sweep.stack != OFF and sweep.pruner == NO_PRUNER
 
@@ -162,19 +170,19 @@ class Planner:
         return cast("dict[str, Any]", raw)["subdir"] == "${hydra.job.num}"
 
     def folder_of(self, job: list[str], number: int) -> list[str]:
-        """An override that gives a job a folder of its own, where its own choice of one is there already."""
+        """Return an override that gives a job a new folder, if the folder that it would use exists already."""
         config, context = self.config, self.context
         if self._numbered:
-            return []  # Numbers go on from those that are there.
+            return []  # Numbers continue those of the existing folders.
         composed = context.config_loader.load_sweep_config(config, job)
         with open_dict(composed):
             composed.hydra.job.num = composed.hydra.job.id = number
-        chosen, k = str(composed.hydra.sweep.subdir), 2
-        if not os.path.exists(os.path.join(composed.hydra.sweep.dir, chosen)):
+        subfolder, k = str(composed.hydra.sweep.subdir), 2
+        if not os.path.exists(os.path.join(composed.hydra.sweep.dir, subfolder)):
             return []
-        while os.path.exists(os.path.join(composed.hydra.sweep.dir, f"{chosen}-{k}")):
+        while os.path.exists(os.path.join(composed.hydra.sweep.dir, f"{subfolder}-{k}")):
             k += 1
-        return [f"hydra.sweep.subdir='{chosen}-{k}'"]
+        return [f"hydra.sweep.subdir='{subfolder}-{k}'"]
 
     def _is_integer(self, key: str) -> bool:
         config = self.config

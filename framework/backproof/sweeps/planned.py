@@ -24,7 +24,7 @@ class PlannedRun:
     params: dict[str, Any] | None = None  # of the Optuna trial, where a sampler chose the point
     trial: int | None = None
     #: Runs with the same number can be trained as one stack; None for a run that is trained alone.
-    alike: int | None = None
+    stack: int | None = None
     values: tuple[str, ...] = ()  # the overrides in which runs of one stack may differ
     point: str = ""  # the key of its point: a hash of the config without the seed
     seed: int = 0
@@ -72,6 +72,11 @@ def name_of(overrides: list[str], swept: list[str]) -> str:
     return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
 
 
-def digest(texts: list[str]) -> str:
-    """Return twelve hexadecimal digits of a hash over texts, in their order."""
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
+def error_line(error: object) -> str:
+    """Return the type of an error and the first line of its message."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
+def digest(texts: list[str], digits: int = 12) -> str:
+    """Return hexadecimal digits of a hash over texts, in their order."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:digits]

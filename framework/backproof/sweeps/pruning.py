@@ -1,4 +1,4 @@
-"""Runs of a sweep that are ended early because others did better by the same epoch."""
+"""Pruning: end a run early because others were better at the same epoch."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Pruning(NullObserver):
         self.trial = Trial(options.study or "", options.pruner)
 
     def on_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
-        """Raise Pruned where the study says that the run is worse than others were."""
+        """Raise Pruned if the study's pruner says that the run is worse than earlier ones."""
         value = metrics.get(self.objective)
         if value is not None and self.trial.report(epoch, value):
             raise Pruned(epoch, metrics)
 
 
 def observer(options: SweepOptions, objective: str) -> NullObserver:
-    """What watches a point of a sweep."""
+    """Return the observer of a point: one that prunes, if the sweep does."""
     return Pruning(options, objective) if options.study else NullObserver()

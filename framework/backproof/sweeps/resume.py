@@ -1,17 +1,14 @@
-"""What earlier sweeps have left in the store, so that one that was broken off is continued.
-
-Everything is read through MLflow's API, from a file or from a server; a point is known by the hash of its config.
-"""
+"""Find an interrupted sweep in MLflow and continue it. Everything is read through MLflow's API, so that the store
+may be a file or a server; a run is recognized by the hash of its config."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,27 +23,22 @@ from backproof.tracking.run import recording_fails
 from backproof.tracking.schema import SWEEP, Status, Tag
 
 
-def fingerprint(texts: Sequence[str]) -> str:
-    """Of the points of a sweep in any order: sixteen hexadecimal digits."""
-    return hashlib.sha256("\n".join(sorted(texts)).encode()).hexdigest()[:16]
-
-
 @dataclass(frozen=True)
 class PreviousSweep:
-    """A sweep that is there already, and the runs under it."""
+    """A recorded sweep and its runs."""
 
     parent: RunRecord
     children: list[RunRecord]
 
     @property
     def folder(self) -> Path | None:
-        """Where it wrote, if that is a folder of this machine."""
+        """The sweep's folder, if it exists on this machine."""
         folder = self.parent.tags.get(Tag.FOLDER)
         return Path(folder) if folder and Path(folder).is_dir() else None
 
     @property
     def alive(self) -> bool:
-        """Whether it is still at work, or may be: what another machine does cannot be seen."""
+        """Whether it is running, or may be: processes of another machine cannot be seen."""
         if self.parent.status != Status.RUNNING:
             return False
         if self.folder is not None and is_sweeping(self.folder):
@@ -58,132 +50,154 @@ class PreviousSweep:
         return [child for child in self.children if child.status == Status.FINISHED]
 
     def match(self, planned: Sequence[PlannedRun]) -> dict[int, RunRecord]:
-        """The finished run of each point that has one, by the point's place. No run is taken for two points.
-
-        Those come first that were started with the very same overrides: two points may make one config.
-        """
-        left: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
-        for child in self.finished:
-            left[child.tags.get(Tag.CONFIG_HASH, ""), child.tags.get(Tag.POINT, "")].append(child)
-        found: dict[int, RunRecord] = {}
-        for i, point in enumerate(planned):
-            if same := left[point.hash, point.digest]:
-                found[i] = same.pop()
-        others: dict[str, list[RunRecord]] = defaultdict(list)
-        for (config, _), same in left.items():
-            others[config] += same
-        for i, point in enumerate(planned):
-            if i not in found and others[point.hash]:
-                found[i] = others[point.hash].pop()
-        return found
+        """Return the finished run of each planned run that has one, by position."""
+        return match(planned, self.children)
 
 
-def sweeps(store: Store, hash_: str | None = None) -> list[RunRecord]:
-    """The sweeps of the experiment, the newest first; with a hash those of the same points."""
-    chosen = f"tags.`{Tag.SWEEP_HASH}` = '{hash_}'" if hash_ else f"tags.`{Tag.KIND}` = '{SWEEP}'"
+def match(planned: Sequence[PlannedRun], records: Iterable[RunRecord]) -> dict[int, RunRecord]:
+    """Return the finished run of each planned run that has one, by position. No run is used twice.
+
+    Runs started with exactly the same overrides are matched first, since two points may have equal configs.
+    """
+    by_overrides: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
+    for record in records:
+        if record.status == Status.FINISHED:
+            by_overrides[record.tags.get(Tag.CONFIG_HASH, ""), record.tags.get(Tag.POINT, "")].append(record)
+    matched: dict[int, RunRecord] = {}
+    for i, run in enumerate(planned):
+        if same := by_overrides[run.hash, run.digest]:
+            matched[i] = same.pop()
+    by_config: dict[str, list[RunRecord]] = defaultdict(list)
+    for (config_hash, _), same in by_overrides.items():
+        by_config[config_hash] += same
+    for i, run in enumerate(planned):
+        if i not in matched and by_config[run.hash]:
+            matched[i] = by_config[run.hash].pop()
+    return matched
+
+
+def sweeps(store: Store, sweep_hash: str | None = None) -> list[RunRecord]:
+    """Return the sweeps of the experiment, or those of this hash, the newest first."""
+    condition = f"tags.`{Tag.SWEEP_HASH}` = '{sweep_hash}'" if sweep_hash else f"tags.`{Tag.KIND}` = '{SWEEP}'"
     with recording_fails(store.uri):
         page = store.client.search_runs(
-            [store.experiment_id], chosen, max_results=1000, order_by=["start_time DESC"]
+            [store.experiment_id], condition, max_results=1000, order_by=["start_time DESC"]
         )
     return [recorded(run) for run in page]
 
 
-def earlier(
-    store: Store, given: str, hash_: str, complete: Callable[[PreviousSweep], bool], tell: Callable[[str], None]
+def find_previous(
+    store: Store,
+    option: str,
+    sweep_hash: str,
+    complete: Callable[[PreviousSweep], bool],
+    notify: Callable[[str], None],
 ) -> PreviousSweep | None:
-    """The sweep that is to be continued, if one is.
+    """Return the sweep to be continued, or None for a new one.
 
-    `auto` takes the newest of the same points, unless it is `complete` or still at work. Raises InvalidValue or
-    AliveError for one that is named and cannot be continued.
+    `auto` takes the newest of the same points, unless it is `complete` or still running. Raise InvalidValue for a
+    sweep that is named and cannot be continued.
     """
-    if given == OFF:
+    if option == OFF:
         return None
-    if given == AUTO:
-        same = sweeps(store, hash_)
+    if option == AUTO:
+        same = sweeps(store, sweep_hash)
         if not same:
             return None
-        found = PreviousSweep(same[0], runs(store, same[0].id))
-        if found.alive:
-            where = found.parent.tags.get(Tag.HOST, "this machine")
-            tell(
-                f"{found.parent.name} of the same points may still be at work on {where}; "
-                f"sweep.resume={found.parent.id[:8]} takes it over"
+        previous = PreviousSweep(same[0], runs(store, same[0].id))
+        if previous.alive:
+            host = previous.parent.tags.get(Tag.HOST, "this machine")
+            notify(
+                f"{previous.parent.name} of the same points may still be running on {host}; "
+                f"sweep.resume={previous.parent.id[:8]} takes it over"
             )
             return None
-        return None if complete(found) else found
-    parent = _named(store, given)
+        return None if complete(previous) else previous
+    parent = _named(store, option)
     if not parent.is_sweep:
-        raise InvalidValue("sweep.resume", given, "the name or id of a sweep; this is a single run")
-    found = PreviousSweep(parent, runs(store, parent.id))
-    if found.folder is not None and found.alive and is_sweeping(found.folder):
-        raise InvalidValue("sweep.resume", given, "a sweep that has ended; this one is at work")
-    return found
+        raise InvalidValue("sweep.resume", option, "the name or id of a sweep; this is a single run")
+    previous = PreviousSweep(parent, runs(store, parent.id))
+    if previous.folder is not None and previous.alive and is_sweeping(previous.folder):
+        raise InvalidValue("sweep.resume", option, "a sweep that has ended; this one is at work")
+    return previous
 
 
-def _named(store: Store, given: str) -> RunRecord:
-    known = sweeps(store)
+def _named(store: Store, name: str) -> RunRecord:
     try:
-        return find(known, given)
+        return find(sweeps(store), name)
     except TrackingError as error:
-        if given != LAST and len(given) == 32:
+        if name != LAST and len(name) == 32:
             with contextlib.suppress(TrackingError):
-                return get(store, given)  # A sweep of another experiment, or one of very many.
+                return get(store, name)  # A sweep of another experiment, or older than the newest 1000.
         raise InvalidValue(
-            "sweep.resume", given, f"auto, off, last, or the name or id of a sweep\n{error}"
+            "sweep.resume", name, f"auto, off, last, or the name or id of a sweep\n{error}"
         ) from None
 
 
-def finalize_dead_runs(store: Store, found: PreviousSweep, tell: Callable[[str], None]) -> PreviousSweep:
-    """Wait for runs of the sweep that are still going on, and end in MLflow those that have died. The sweep as it
-    is then."""
-    told = False
-    # Until now the process may have been at work that writes them.
-    found = PreviousSweep(found.parent, runs(store, found.parent.id))
-    while left := [each for each in found.children if each.status == Status.RUNNING]:
-        alive = [each for each in left if is_running(Path(each.tags.get(Tag.FOLDER, "/nowhere")))]
+def is_alive(run: RunRecord) -> bool:
+    """Return whether a run has a process on this machine."""
+    return run.status == Status.RUNNING and is_running(Path(run.tags.get(Tag.FOLDER, "/nowhere")))
+
+
+def end_dead(store: Store, records: Iterable[RunRecord]) -> bool:
+    """Mark runs that are RUNNING in MLflow but have no process as KILLED. Return whether there were any."""
+    dead = [run for run in records if run.status == Status.RUNNING and not is_alive(run)]
+    for run in dead:
+        with recording_fails(store.uri):
+            store.client.set_terminated(run.id, Status.KILLED)
+    return bool(dead)
+
+
+def settled_runs(
+    store: Store,
+    parent_id: str,
+    selects: Callable[[RunRecord], bool] = lambda _: True,
+    on_wait: Callable[[int], None] = lambda _: None,
+) -> list[RunRecord]:
+    """Return a sweep's selected runs once none has a process any more; those that died are marked as KILLED.
+
+    `on_wait` is called once with the number of runs that are waited for.
+    """
+    waiting = False
+    while True:
+        records = [run for run in runs(store, parent_id) if selects(run)]
+        alive = sum(map(is_alive, records))
         if not alive:
-            for each in left:
-                end(store, each.id)
-            return PreviousSweep(found.parent, runs(store, found.parent.id))
-        if not told:
-            tell(f"waiting for {len(alive)} runs of {found.parent.name} that are still going on")
-            told = True
+            break
+        if not waiting:
+            on_wait(alive)
+            waiting = True
         time.sleep(0.5)
-        found = PreviousSweep(found.parent, runs(store, found.parent.id))
-    return found
+    if end_dead(store, records):
+        records = [run for run in runs(store, parent_id) if selects(run)]
+    return records
 
 
-def end(store: Store, run_id: str) -> None:
-    """A run whose process has died is Status.KILLED."""
-    with recording_fails(store.uri):
-        store.client.set_terminated(run_id, Status.KILLED)
-
-
-def supersede(store: Store, found: PreviousSweep, again: Sequence[PlannedRun]) -> None:
-    """Mark the runs that failed or were killed and are run again, so that they do not count twice."""
-    hashes = {point.hash for point in again}
-    for child in found.children:
+def supersede(store: Store, children: Sequence[RunRecord], again: Sequence[PlannedRun]) -> None:
+    """Mark the failed and killed runs that are about to be run again, so that they do not count twice."""
+    hashes = {run.hash for run in again}
+    for child in children:
         redone = child.tags.get(Tag.CONFIG_HASH, "") in hashes or Tag.CONFIG_HASH not in child.tags
         if child.status != Status.FINISHED and redone and Tag.SUPERSEDED not in child.tags:
             with recording_fails(store.uri):
                 store.client.set_tag(child.id, Tag.SUPERSEDED, "true")
 
 
-def reopen(store: Store, found: PreviousSweep, tags: dict[str, str]) -> None:
-    """The parent is Status.RUNNING again, without what its last end has left."""
+def reopen(store: Store, previous: PreviousSweep, tags: dict[str, str]) -> None:
+    """Set the parent run to RUNNING again, and remove the tags of its last end."""
     with recording_fails(store.uri):
-        store.client.update_run(found.parent.id, status=Status.RUNNING)
+        store.client.update_run(previous.parent.id, status=Status.RUNNING)
         for tag in (Tag.FAILED, Tag.ERROR):
-            if tag in found.parent.tags:
-                store.client.delete_tag(found.parent.id, tag)
+            if tag in previous.parent.tags:
+                store.client.delete_tag(previous.parent.id, tag)
         for key, value in tags.items():
-            store.client.set_tag(found.parent.id, key, value)
+            store.client.set_tag(previous.parent.id, key, value)
 
 
 def renumber(store: Store, matched: Mapping[int, RunRecord], planned: Sequence[PlannedRun]) -> None:
-    """Update the positions of runs that an earlier sweep has recorded under others."""
-    for index, run in matched.items():
-        tags = {Tag.INDEX: str(planned[index].index), Tag.SEEDS: str(planned[index].seeds)}
+    """Update the positions of runs that were recorded with other ones."""
+    for position, run in matched.items():
+        tags = {Tag.INDEX: str(planned[position].index), Tag.SEEDS: str(planned[position].seeds)}
         for key, value in tags.items():
             if run.tags.get(key, "1" if key == Tag.SEEDS else "") != value:
                 with recording_fails(store.uri):
@@ -191,13 +205,13 @@ def renumber(store: Store, matched: Mapping[int, RunRecord], planned: Sequence[P
 
 
 def params_of(run: RunRecord) -> dict[str, Any] | None:
-    """The parameters of the trial that a run was; None for one that no sampler chose."""
+    """Return the parameters of a run's trial; None if no sampler chose it."""
     text = run.tags.get(Tag.TRIAL)
     return json.loads(text) if text else None
 
 
 def has_model(store: Store, run_id: str) -> bool:
-    """Whether a model was logged for the run."""
+    """Return whether a model was logged for the run."""
     with recording_fails(store.uri):
         outputs = store.client.get_run(run_id).outputs
     return bool(outputs and outputs.model_outputs)

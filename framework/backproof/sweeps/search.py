@@ -1,4 +1,4 @@
-"""Points chosen by Optuna's samplers: a thin layer over its ask and tell, on a study in a file of its own."""
+"""Choose points with Optuna: a thin layer over its ask-and-tell interface, with a journal file as storage."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from backproof.sweeps.space import Space
 from backproof.sweeps.suggest import Domain, Interval
 
 STUDY = "backproof"
-#: What a sampler needs beyond Optuna itself.
+#: The module and package that a sampler needs in addition to Optuna.
 NEEDS = {"cmaes": ("cmaes", "cmaes"), "gp": ("torch", "torch")}
-#: Samplers of one objective alone.
+#: Samplers that take one objective only.
 SINGLE_OBJECTIVE = ("cmaes",)
 
 
 def check(options: SweepOptions, space: Space, objectives: int) -> None:
-    """Raise InvalidValue for a search that cannot be made."""
+    """Raise InvalidValue where these options do not fit the space."""
     if options.pruner != NO_PRUNER and objectives > 1:
         raise InvalidValue("sweep.pruner", options.pruner, "none, where there are several objectives")
     if options.sampler == GRID:
@@ -52,7 +52,7 @@ def check(options: SweepOptions, space: Space, objectives: int) -> None:
 
 
 def draw(space: Space, options: SweepOptions) -> list[dict[str, Any]]:
-    """The points of a sampler that does not look at results; more of them begin with the same ones."""
+    """Return the points of a sampler that ignores results. A larger n_trials extends the same sequence."""
     import optuna
 
     with _quiet():
@@ -68,7 +68,7 @@ def draw(space: Space, options: SweepOptions) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Known:
-    """What is recorded of a trial's run that has finished."""
+    """The recorded result of a trial whose run has finished."""
 
     params: dict[str, Any]
     values: list[float] | None
@@ -76,7 +76,7 @@ class Known:
 
 
 class Study:
-    """An Optuna study in a journal file, which other processes may open too."""
+    """An Optuna study in a journal file, which other processes can open too."""
 
     def __init__(self, file: Path, space: Space, options: SweepOptions, directions: list[str]) -> None:
         import optuna
@@ -95,8 +95,10 @@ class Study:
             )
 
     def settle(self, known: list[Known]) -> list[dict[str, Any]]:
-        """Make the study agree with the runs that are recorded: trials that were left open are closed, those that
-        it has not seen are added. The parameters of the trials that have no result, each once."""
+        """Make the study agree with the recorded runs: close its open trials and add those that it lacks.
+
+        Return the parameters of the trials without a result, each once.
+        """
         import optuna
 
         State = optuna.trial.TrialState
@@ -104,7 +106,7 @@ class Study:
         seen: list[dict[str, Any]] = []
         with _quiet():
             for trial in self.study.get_trials(deepcopy=False):
-                run = next((each for each in known if each.params == trial.params), None)
+                run = next((run for run in known if run.params == trial.params), None)
                 if trial.state in (State.RUNNING, State.WAITING):
                     self.tell(trial.number, run and run.values, pruned=run is not None and run.pruned)
                 if run is None and trial.params and trial.params not in lost:
@@ -114,7 +116,7 @@ class Study:
                 if run.params not in seen:
                     self._add(run)
             if seen or known:
-                # What a continued search draws must not be what it drew at first.
+                # Otherwise a continued search would repeat its first draws.
                 state = np.random.SeedSequence([self.options.seed, len(seen) + len(known)]).generate_state(1)
                 self.study.sampler = _sampler(self.options, int(state[0]))
         return lost
@@ -134,7 +136,7 @@ class Study:
         self.study.add_trial(trial)
 
     def ask(self, params: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
-        """The number of a new trial and its parameters: these, or what the sampler takes."""
+        """Return the number of a new trial and its parameters: these, or those that the sampler chooses."""
         with _quiet():
             if params is not None:
                 self.study.enqueue_trial(params)
@@ -143,12 +145,12 @@ class Study:
         return trial.number, trial.params
 
     def open(self) -> int:
-        """The number of a new trial without parameters, to prune a run whose point is not searched for."""
+        """Return the number of a new trial without parameters, for pruning a run of a grid."""
         with _quiet():
             return self.study.ask().number
 
     def tell(self, number: int, values: list[float] | None, *, pruned: bool = False) -> None:
-        """What a trial came to; None, or a value that is no number, for one that failed."""
+        """Record the result of a trial. It has failed if there are no values, or one that is not finite."""
         import optuna
 
         State = optuna.trial.TrialState
@@ -162,7 +164,7 @@ class Study:
 
 
 class Trial:
-    """A trial of a study, opened by the run that it stands for."""
+    """A trial of a study, opened by its run."""
 
     def __init__(self, address: str, pruner_name: str) -> None:
         import optuna
@@ -173,11 +175,11 @@ class Trial:
                 study_name=STUDY, storage=_storage(Path(file)), pruner=pruner(pruner_name)
             )
             frozen = study.get_trials(deepcopy=False)[int(number)]
-            # Optuna opens a trial by its id alone, and has no other name for it.
+            # Optuna opens a trial only by its private id.
             self._trial = optuna.trial.Trial(study, frozen._trial_id)  # pyright: ignore[reportPrivateUsage]
 
     def report(self, epoch: int, value: float) -> bool:
-        """Tell a value; whether the run is to be ended."""
+        """Report a value. Return whether the run should be pruned."""
         with _quiet():
             self._trial.report(value, epoch)
             return self._trial.should_prune()
@@ -191,16 +193,16 @@ def _storage(file: Path) -> Any:
 
 
 def _distributions(space: Space, params: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Those of the axes; with the parameters of a point also those of the plugin's choices for it."""
-    found = {axis.name: _distribution(axis.interval or tuple(axis.labels())) for axis in space.axes}
+    """Return the distributions of the axes, and for a point's parameters those of its conditional choices."""
+    distributions = {axis.name: _distribution(axis.interval or tuple(axis.labels())) for axis in space.axes}
     if space.conditional is not None and params is not None:
         domains = space.conditional.again(params)[1].domains
-        found |= {name: _distribution(domain) for name, domain in domains.items()}
-    return found
+        distributions |= {name: _distribution(domain) for name, domain in domains.items()}
+    return distributions
 
 
 def _choose(space: Space, trial: Any) -> None:
-    """Let a trial take what the plugin of the space asks for, beside its axes."""
+    """Let a trial choose the values that the plugin of the space asks for."""
     if space.conditional is None:
         return
 
@@ -215,21 +217,21 @@ def _choose(space: Space, trial: Any) -> None:
     space.conditional.point(take)
 
 
-def _distribution(given: Domain) -> Any:
+def _distribution(domain: Domain) -> Any:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    if not isinstance(given, Interval):
-        return CategoricalDistribution(given)
-    if given.integer:
-        return IntDistribution(int(given.low), int(given.high), log=given.log, step=int(given.step or 1))
-    return FloatDistribution(given.low, given.high, log=given.log, step=given.step)
+    if not isinstance(domain, Interval):
+        return CategoricalDistribution(domain)
+    if domain.integer:
+        return IntDistribution(int(domain.low), int(domain.high), log=domain.log, step=int(domain.step or 1))
+    return FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
 
 
 def _sampler(options: SweepOptions, seed: int) -> Any:
     from optuna import samplers
 
     if options.sampler == "tpe":
-        # In groups: of choices that depend on others, those that belong together.
+        # Grouped, since the choices of a conditional space depend on each other.
         return samplers.TPESampler(
             seed=seed, constant_liar=True, multivariate=True, group=options.space is not None
         )
@@ -247,7 +249,7 @@ def _sampler(options: SweepOptions, seed: int) -> Any:
 
 
 def pruner(name: str) -> Any:
-    """The pruner of that name."""
+    """Return the pruner of a name."""
     from optuna import pruners
 
     if name == "median":
@@ -257,7 +259,7 @@ def pruner(name: str) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Generator[None, None, None]:
-    """Optuna without a line for each trial, and without a word on what it counts as experimental."""
+    """Silence Optuna's line for each trial and its warnings about experimental features."""
     import optuna
 
     before = optuna.logging.get_verbosity()

@@ -1,4 +1,4 @@
-"""The space of a sweep: what is fixed, and the axes along which points differ."""
+"""The space of a sweep: fixed overrides, and the axes along which points differ."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ MOST = 100_000
 
 @dataclass(frozen=True)
 class Axis:
-    """One direction of the space: overrides to choose from, of one key or of several that are walked together; or
-    an interval for one key. A range is both."""
+    """One direction of the space: overrides to choose from, for one key or for several that advance together; or an
+    interval for one key. A range is both."""
 
     keys: tuple[str, ...]
     text: str  # as it was written
@@ -37,11 +37,11 @@ class Axis:
         return ",".join(self.keys)
 
     def labels(self) -> list[str]:
-        """What the choices are called in a study: the values, without their keys."""
+        """Return the names of the choices in a study: the values without their keys."""
         return [" ".join(each.partition("=")[2] for each in choice) for choice in self.choices or ()]
 
     def overrides(self, value: Any) -> list[str]:
-        """The overrides for a value: a number of the interval, or the label of a choice."""
+        """Return the overrides for a number of the interval, or for the label of a choice."""
         if self.interval is not None:
             return [f"{self.keys[0]}={int(value) if self.interval.integer else float(value)!r}"]
         return list((self.choices or ())[self.labels().index(value)])
@@ -49,7 +49,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Conditional:
-    """A space that a plugin describes, as it was explored: a point's values are known by the plugin's names."""
+    """A space that a plugin describes, after its exploration. Values are identified by the plugin's names."""
 
     plugin: SpacePlugin
     text: str  # the plugin with its hyperparameters
@@ -59,12 +59,12 @@ class Conditional:
 
     @property
     def keys(self) -> list[str]:
-        """The keys of the config that it gives, in any of its points."""
+        """The keys of the config that any of its points sets."""
         return list(dict.fromkeys(each.partition("=")[0] for overrides, _ in self.found for each in overrides))
 
     @property
     def texts(self) -> dict[str, str]:
-        """What there is to choose from, by name."""
+        """The choices and ranges, by name."""
         return {
             name: str(domain) if isinstance(domain, Interval) else ", ".join(map(str, domain))
             for _, domains in self.found
@@ -72,11 +72,11 @@ class Conditional:
         }
 
     def point(self, take: Take) -> tuple[list[str], Suggestions]:
-        """A point with values from `take`."""
+        """Return a point with values from `take`."""
         return point(self.plugin, take)
 
     def again(self, params: dict[str, Any]) -> tuple[list[str], Suggestions]:
-        """The point that was made with these values. Raises PluginError where the plugin asks for others now."""
+        """Return the point of these values. Raise PluginError if the plugin now asks for other values."""
 
         def take(name: str, domain: Domain) -> Any:
             if name not in params:
@@ -87,7 +87,7 @@ class Conditional:
 
 
 def conditional(given: Any, plugins: Registry) -> Conditional:
-    """The space that `sweep.space` names. Raises PluginError or InvalidValue for what is none."""
+    """Build the space that `sweep.space` names. Raise PluginError or InvalidValue if it is wrong."""
     values: dict[str, Any] = {"name": given}
     if isinstance(given, Mapping):
         values = dict(cast("Mapping[str, Any]", given))
@@ -105,7 +105,7 @@ def conditional(given: Any, plugins: Registry) -> Conditional:
 
 @dataclass(frozen=True)
 class Space:
-    """Overrides in the order they were given: those that every point has, and the axes; and what a plugin adds."""
+    """The fixed overrides and the axes, in the order of the command line, and the space of a plugin."""
 
     parts: tuple[str | Axis, ...]
     conditional: Conditional | None = None
@@ -116,25 +116,25 @@ class Space:
 
     @property
     def swept(self) -> list[str]:
-        """The keys that differ."""
+        """The keys in which points differ."""
         more = self.conditional.keys if self.conditional else []
         return [*(key for axis in self.axes for key in axis.keys), *more]
 
     @property
     def title(self) -> str:
-        """A short name: the keys of the axes, and the plugin's."""
+        """A short name: the keys of the axes and the name of the plugin."""
         keys = [key for axis in self.axes for key in axis.keys]
         return "-".join([*keys, *([self.conditional.plugin.name] if self.conditional else [])]) or "one"
 
     @property
     def texts(self) -> dict[str, str]:
-        """What there is to choose from, by the name of the axis or of the suggestion."""
+        """The choices and ranges, by the name of the axis or of the suggestion."""
         return {axis.name: axis.text for axis in self.axes} | (
             self.conditional.texts if self.conditional else {}
         )
 
     def with_plugin(self, added: Conditional) -> Space:
-        """Its points have what the plugin gives too. Raises for keys and names that are taken."""
+        """Return the space with a plugin's space added. Raise InvalidValue for a key or name used twice."""
         for part in self.parts:
             keys = (part.lstrip("+~").partition("=")[0],) if isinstance(part, str) else part.keys
             for key in set(keys) & set(added.keys):
@@ -148,7 +148,7 @@ class Space:
         return dataclasses.replace(self, conditional=added)
 
     def grid(self) -> list[list[str]]:
-        """Every combination, the last axis running fastest. Raises InvalidValue for an interval."""
+        """Return every combination, the last axis varying fastest. Raise InvalidValue for an interval."""
         lists: list[list[tuple[str, ...]]] = []
         for part in self.parts:
             if isinstance(part, str):
@@ -169,14 +169,14 @@ class Space:
         return [list(itertools.chain(*each)) for each in itertools.product(*lists)]
 
     def at(self, params: dict[str, Any]) -> list[str]:
-        """The overrides of the point with these values, by the names of the axes."""
+        """Return the overrides of the point with these values by axis name."""
         found: list[str] = []
         for part in self.parts:
             found += [part] if isinstance(part, str) else part.overrides(params[part.name])
         return [*found, *(self.conditional.again(params)[0] if self.conditional else [])]
 
     def probes(self) -> list[list[str]]:
-        """Points that touch every choice and both ends of every interval: what is wrong with one of them shows."""
+        """Return points that cover every choice and both ends of every interval, so that an error in one shows."""
         ends = {
             axis.name: [axis.interval.low, axis.interval.high] if axis.interval else axis.labels()
             for axis in self.axes
@@ -192,10 +192,10 @@ class Space:
 
 
 def parse(parsed: Sequence[Override], groups: list[list[str]], integer: Callable[[str], bool]) -> Space:
-    """The space of parsed overrides; `groups` are the keys that are walked together, and `integer` tells whether a
-    key's value is a whole number. The options of the sweep itself are not part of its points.
+    """Return the space of parsed overrides, without the options of the sweep itself.
 
-    Raises InvalidValue for what is no space.
+    `groups` are the keys that advance together; `integer` returns whether a key's value is an integer. Raise
+    InvalidValue for an invalid space.
     """
     by_key: dict[str, str | Axis] = {}
     for override in parsed:
@@ -217,7 +217,7 @@ def parse(parsed: Sequence[Override], groups: list[list[str]], integer: Callable
 
 
 def _zipped(group: list[str], by_key: dict[str, str | Axis]) -> Axis:
-    """The axes of a group as one."""
+    """Return the axes of a group as one axis."""
     axes: list[Axis] = []
     swept = [key for key, part in by_key.items() if isinstance(part, Axis)]
     if len(set(group)) < max(2, len(group)):

@@ -1,4 +1,4 @@
-"""Floor 1: points of a space that a plugin describes, made and checked. The caller has the values."""
+"""Make and check the points of a space that a plugin describes. The caller supplies the values."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any, cast
 from backproof.contracts import Space
 from backproof.contracts.errors import InvalidValue, PluginError
 
-#: Keys that say how a sweep is run, and so are not part of its points.
+#: Sections that configure the sweep itself and so are not part of its points.
 NOT_OF_A_POINT = ("sweep", "hydra", "tracking", "outputs")
-#: Combinations of choices that are looked at before a sweep starts.
+#: The most combinations of choices that are tried before a sweep starts.
 MOST = 24
-#: Text that needs no quotes as a value.
+#: Text that needs no quotes in an override.
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 KEY = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
 
@@ -37,15 +37,15 @@ class Interval:
         )
 
 
-#: What a name stands for: a range, or choices.
+#: The values of a name: a range, or choices.
 Domain = Interval | tuple[Any, ...]
-#: The value for a name.
+#: Returns the value of a name.
 Take = Callable[[str, Domain], Any]
 
 
 @dataclass
 class Suggestions:
-    """What a space is given to ask. It keeps what was asked for, and what was taken."""
+    """The `trial` that a space asks for values. It records the domains and the values."""
 
     take: Take
     domains: dict[str, Domain] = field(default_factory=dict[str, Domain])
@@ -54,15 +54,15 @@ class Suggestions:
     def suggest_float(
         self, name: str, low: float, high: float, *, log: bool = False, step: float | None = None
     ) -> float:
-        """See `kinds.Suggest`."""
+        """See `contracts.space.Suggest`."""
         return float(self._ask(name, Interval(float(low), float(high), log, step)))
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = False, step: int = 1) -> int:
-        """See `kinds.Suggest`."""
+        """See `contracts.space.Suggest`."""
         return int(self._ask(name, Interval(low, high, log, None if step == 1 else step, integer=True)))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """See `kinds.Suggest`."""
+        """See `contracts.space.Suggest`."""
         return self._ask(name, tuple(choices))
 
     def _ask(self, name: str, domain: Domain) -> Any:
@@ -97,9 +97,9 @@ def _words(domain: Domain) -> str:
 
 
 def point(space: Space, take: Take) -> tuple[list[str], Suggestions]:
-    """The overrides of a point, with what was suggested for it.
+    """Return the overrides of a point and the suggestions that it was made of.
 
-    Raises PluginError that names the space where it does not return what it has to.
+    Raise PluginError, which names the space, for a wrong return value.
     """
     asked = Suggestions(take)
     try:
@@ -134,7 +134,7 @@ def _overrides(returned: object) -> list[str]:
 
 
 def _text(key: str, value: Any) -> str:
-    """A value as an override has it."""
+    """Return a value as it is written in an override."""
     if isinstance(value, list | tuple):
         return f"[{','.join(_text(key, each) for each in cast('Sequence[Any]', value))}]"
     if value is None or isinstance(value, bool):
@@ -151,8 +151,10 @@ def _text(key: str, value: Any) -> str:
 
 
 def explore(space: Space) -> Iterator[tuple[list[str], Suggestions]]:
-    """Points for every combination of choices (at most MOST), with all numbers at their lower ends and with all at
-    their upper ones: what is wrong with one of them shows."""
+    """Yield points for every combination of choices (at most MOST), so that an error in any of them shows.
+
+    Each combination comes twice: with all numbers at their lower ends and with all at their upper ends.
+    """
     todo: list[dict[str, Any]] = [{}]
     for fixed in todo:
         for end in ("low", "high"):

@@ -1,4 +1,4 @@
-"""The sweeper: every point checked before the first one runs, a parent run that is ours, and nothing run twice."""
+"""The sweeper: check every point before the first one runs, keep a parent run, and run nothing twice."""
 
 from __future__ import annotations
 
@@ -28,17 +28,16 @@ from backproof.tracking.recorder import command
 from backproof.tracking.schema import SWEEP, Tag
 
 NAME = "backproof"
-#: Stacked points from which on a process that writes their runs is at work soon enough.
+#: From this many stacked points on, a separate process that writes their runs is worth its start.
 WORTH_A_WRITER = 48
 
 
 class PointSweeper:
-    """The grid of Hydra's basic sweeper, `a=1,2,3`, `range` and `glob`, lists that are walked together, Optuna's
-    samplers, and around them what a sweep of runs needs:
+    """Sweeps over the grid of Hydra's basic sweeper, lists that advance together, and points that Optuna chooses.
 
-    every point is composed, built and fitted to its data before anything runs; the parent run is opened before and
-    closed after the jobs, whatever happens; a job that fails costs the others nothing; a sweep that was broken off
-    is continued, and ends with exactly the points that were asked for.
+    Every point is composed, built and fitted to its data before anything runs. The parent run is opened before the
+    jobs and closed after them, whatever happens. A failed job does not affect the others. An interrupted sweep is
+    continued, and ends with exactly the points that were requested.
     """
 
     def __init__(self, max_batch_size: int | None = None, params: dict[str, str] | None = None) -> None:
@@ -48,24 +47,24 @@ class PointSweeper:
         self.launcher: AsyncLauncher | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Hydra's call before `sweep`."""
+        """Prepare the sweep; Hydra calls this before `sweep`."""
         self.config, self.hydra_context = config, hydra_context
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
-        # Hydra's thin class hides what else our own launcher can do.
+        # Hydra's thin class hides that our own launcher takes jobs one by one.
         launcher = getattr(launcher, "implementation", launcher)
         self.launcher = launcher if isinstance(launcher, AsyncLauncher) else BatchLauncher(launcher)
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run all points; raises nothing for failed jobs: the session's outcome tells."""
+        """Run all points. Failed jobs raise nothing; they are in the session's outcome."""
         if self.config is None or self.hydra_context is None or self.launcher is None:
             raise RuntimeError("setup() must be called before sweep()")
         config, session = self.config, get_session()
-        planner = Planner(config, self.hydra_context, session, keeps=self.launcher.in_process)
+        planner = Planner(config, self.hydra_context, session, caches=self.launcher.in_process)
         plan = planner.plan([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
         if plan.options.resume not in (AUTO, OFF) and plan.settings.tracking.enabled:
-            # Where nothing is recorded there is nothing to go on with, and nothing is made.
+            # Where there is no store there is no sweep to continue, and none is created.
             try:
                 Store.find(plan.settings.tracking, Path(plan.settings.outputs))
             except TrackingError as error:
@@ -73,14 +72,15 @@ class PointSweeper:
         folder = Path(config.hydra.sweep.dir).absolute()
         writable(folder)
         with contextlib.ExitStack() as stack:
-            # Begun now, so that it imports MLflow while this process does.
+            # Started now, so that it imports MLflow at the same time as this process.
             writer = stack.enter_context(Writer()) if _worth_a_writer(plan, self.launcher) else None
             store = session.store(plan.settings.tracking, plan.settings.outputs)
-            earlier = self._earlier(plan, store)
-            for each in {folder, earlier.folder or folder} if earlier else {folder}:
-                stack.enter_context(sweeping(each))
-            if earlier is not None and store is not None:
-                earlier = resume.finalize_dead_runs(store, earlier, print_status)
+            previous = self._previous(plan, store)
+            for locked in {folder, previous.folder or folder} if previous else {folder}:
+                stack.enter_context(sweeping(locked))
+            if previous is not None and store is not None:
+                # Until now, a writer process of the previous attempt may have been running.
+                previous = self._settled(store, previous)
             OmegaConf.save(config, folder / "multirun.yaml")
             if not self.launcher.blocking:
                 most = plan.options.n_trials if plan.adaptive else len(plan.points)
@@ -88,69 +88,84 @@ class PointSweeper:
                 can_record = WritableStore(str(folder), tracking, plan.settings.outputs)
                 stack.enter_context(self.launcher.at_work(most, SameCode(), can_record))
             parent = (
-                stack.enter_context(self._parent(plan, store, earlier, folder, arguments)) if store else None
+                stack.enter_context(self._parent(plan, store, previous, folder, arguments)) if store else None
             )
             if writer is not None and store is not None:
                 stack.enter_context(writer.at_work(store, writer_lock(folder)))
                 session.writer = writer
                 stack.callback(setattr, session, "writer", None)
-            returned = SweepExecution(planner, plan, folder, store, parent, earlier).run(
+            returned = SweepExecution(planner, plan, folder, store, parent, previous).run(
                 self.launcher, self.max_batch_size
             )
             if parent is not None:
                 parent.tags({Tag.NOTE: f"{_note(arguments)}\n\n{session.outcome.markdown()}"})
             return returned
 
-    def _earlier(self, plan: Plan, store: Store | None) -> resume.PreviousSweep | None:
-        """The sweep that this one goes on with, and a line that says so."""
-        given = plan.options.resume
+    def _settled(self, store: Store, previous: resume.PreviousSweep) -> resume.PreviousSweep:
+        """Return a previous sweep once none of its runs has a process."""
+        name = previous.parent.name
+
+        def on_wait(count: int) -> None:
+            print_status(f"waiting for {count} runs of {name} that are still going on")
+
+        children = resume.settled_runs(store, previous.parent.id, on_wait=on_wait)
+        return resume.PreviousSweep(previous.parent, children)
+
+    def _previous(self, plan: Plan, store: Store | None) -> resume.PreviousSweep | None:
+        """Return the sweep that this one continues, and print a line about it."""
+        option = plan.options.resume
         if store is None:
-            if given not in (AUTO, OFF):
-                raise InvalidValue("sweep.resume", given, "a store that has the sweep: tracking=off has none")
+            if option not in (AUTO, OFF):
+                raise InvalidValue("sweep.resume", option, "a store that has the sweep: tracking=off has none")
             return None
-        found = resume.earlier(store, given, plan.hash, plan.complete, print_status)
-        if found is None:
+        previous = resume.find_previous(store, option, plan.hash, plan.complete, print_status)
+        if previous is None:
             return None
-        tags = found.parent.tags
+        tags = previous.parent.tags
         if plan.adaptive or Tag.SPACE_HASH in tags:
             if tags.get(Tag.SPACE_HASH) != (plan.space_hash if plan.adaptive else None):
                 raise InvalidValue(
                     "sweep.resume",
-                    given,
-                    f"a sweep with the same space, sampler, seed and objectives; {found.parent.name} has others",
+                    option,
+                    f"a sweep with the same space, sampler, seed and objectives; {previous.parent.name} has others",
                 )
-        elif tags.get(Tag.SWEEP_HASH) != plan.hash and found.children:
-            hashes = {child.tags.get(Tag.CONFIG_HASH) for child in found.children}
+        elif tags.get(Tag.SWEEP_HASH) != plan.hash and previous.children:
+            hashes = {child.tags.get(Tag.CONFIG_HASH) for child in previous.children}
             if not hashes & {point.hash for point in plan.points}:
                 raise InvalidValue(
-                    "sweep.resume", given, f"a sweep of these points; {found.parent.name} has none"
+                    "sweep.resume", option, f"a sweep of these points; {previous.parent.name} has none"
                 )
         total = plan.options.n_trials if plan.adaptive else len(plan.points)
-        done = len(found.finished) if plan.adaptive else len(found.match(plan.points))
+        done = len(previous.finished) if plan.adaptive else len(previous.match(plan.points))
         print_status(
-            f"resumed {found.parent.name} ({found.parent.id[:8]}): "
+            f"resumed {previous.parent.name} ({previous.parent.id[:8]}): "
             f"{done}{f' of {total}' if total else ''} points are done"
-            + ("; sweep.resume=off starts afresh" if given == AUTO else "")
+            + ("; sweep.resume=off starts afresh" if option == AUTO else "")
         )
-        return found
+        return previous
 
     def _parent(
-        self, plan: Plan, store: Store, earlier: resume.PreviousSweep | None, folder: Path, arguments: list[str]
+        self,
+        plan: Plan,
+        store: Store,
+        previous: resume.PreviousSweep | None,
+        folder: Path,
+        arguments: list[str],
     ) -> Run:
-        """The run above the points, new or opened again."""
+        """Return the parent run, new or reopened."""
         tracking, options, swept = plan.settings.tracking, plan.options, plan.space.swept
         tags = {
             Tag.SWEEP_HASH: plan.hash,
             Tag.FOLDER: str(folder),
             Tag.HOST: socket.gethostname(),
-            Tag.OBJECTIVE: ",".join(each.name for each in plan.wanted),
-            Tag.DIRECTION: ",".join(each.direction for each in plan.wanted),
+            Tag.OBJECTIVE: ",".join(objective.name for objective in plan.wanted),
+            Tag.DIRECTION: ",".join(objective.direction for objective in plan.wanted),
             Tag.NOTE: _note(arguments),
             **({Tag.SPACE_HASH: plan.space_hash} if plan.adaptive else {}),
         }
-        if earlier is not None:
-            resume.reopen(store, earlier, tags)
-            return store.resume(earlier.parent.id)
+        if previous is not None:
+            resume.reopen(store, previous, tags)
+            return store.resume(previous.parent.id)
         sampling: dict[str, Any] = {} if options.sampler == GRID else {"sweep.seed": options.seed}
         if plan.adaptive:
             sampling |= {"sweep.n_trials": options.n_trials, "sweep.timeout": options.timeout}
@@ -174,20 +189,20 @@ def _counts(plan: Plan) -> dict[str, int]:
 
 
 def _worth_a_writer(plan: Plan, launcher: AsyncLauncher) -> bool:
-    """Whether a process of its own writes the runs."""
+    """Return whether a separate process should write the runs."""
     if not launcher.in_process or not plan.settings.tracking.enabled:
         return False
     if plan.options.writer != AUTO:
         return plan.options.writer == ON
-    stacked = sum(point.alike is not None for point in plan.points)
+    stacked = sum(point.stack is not None for point in plan.points)
     return stacked >= WORTH_A_WRITER and processors() > 1
 
 
 def _note(arguments: list[str]) -> str:
-    """The description of the sweep in the UI."""
+    """Return the description of the sweep in MLflow."""
     return f"```\n{command(arguments, sweep=True)}\n```"
 
 
 def _legal(name: str) -> str:
-    """A name that MLflow takes for a parameter."""
-    return "".join(each if each.isalnum() or each in "_-./ :" else "_" for each in name)
+    """Return the name of a parameter with the characters that MLflow allows."""
+    return "".join(letter if letter.isalnum() or letter in "_-./ :" else "_" for letter in name)

@@ -1,4 +1,4 @@
-"""What differs between runs, without what only follows from it."""
+"""Find the parameters in which runs differ, without those that others determine."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import cast
 
-SEED = "seed"
+from backproof.sweeps.planned import SEED
 
 
 def varying(params: Sequence[dict[str, str]], swept: Iterable[str] = ()) -> list[str]:
-    """The parameters in which runs differ; a parameter that a run does not have counts as another value.
+    """Return the parameters in which runs differ; a missing parameter counts as a value.
 
-    `swept` (what a sweep says it walks) come first. Of the others those are left out that the kept ones decide: a
-    default that comes with a plugin, as `optimizer.lr` with `optimizer`.
+    The keys of `swept` come first. Others are left out if the selected ones determine them, as the choice of
+    `optimizer` determines the default of `optimizer.lr`.
     """
     keys = dict.fromkeys(key for each in params for key in each)
     differ = [key for key in keys if len({each.get(key) for each in params}) > 1]
@@ -29,7 +29,7 @@ def varying(params: Sequence[dict[str, str]], swept: Iterable[str] = ()) -> list
 
 
 def _decides(params: Sequence[dict[str, str]], by: tuple[str, ...], key: str) -> bool:
-    """Whether runs that agree in `by` agree in `key`."""
+    """Return whether runs that agree in `by` agree in `key`."""
     seen: dict[tuple[str | None, ...], str | None] = {}
     return all(
         seen.setdefault(tuple(map(each.get, by)), each.get(key)) == each.get(key)  # type: ignore[arg-type]
@@ -38,7 +38,7 @@ def _decides(params: Sequence[dict[str, str]], by: tuple[str, ...], key: str) ->
 
 
 def number(text: str | None) -> float | None:
-    """A parameter's value as a number, None if it is none."""
+    """Return a parameter's value as a number; None for other text."""
     try:
         return None if text is None else float(text)
     except ValueError:
@@ -46,13 +46,13 @@ def number(text: str | None) -> float | None:
 
 
 def brief(text: str) -> str:
-    """A parameter's value as a person reads it: of a number that a sampler drew not all sixteen digits."""
+    """Return a parameter's value for display: long numbers are rounded to five digits."""
     value = number(text)
     return text if value is None or len(text) <= 8 or text.isdecimal() else f"{value:.5g}"
 
 
 def in_order(values: Iterable[str | None]) -> list[str | None]:
-    """Different values: numbers and lists of numbers by size, words as they come; what is missing last."""
+    """Return the distinct values: numbers and lists of numbers by size, words in their order, None last."""
     different = list(dict.fromkeys(values))
     present = [value for value in different if value is not None]
     keys = [_sizes(value) for value in present]
@@ -76,6 +76,6 @@ def _sizes(text: str) -> list[float] | None:
 
 
 def short(key: str, among: Iterable[str]) -> str:
-    """`lr` for `optimizer.lr` where no other of the keys ends so."""
+    """Return `lr` for `optimizer.lr` if no other key ends in it."""
     last = key.rpartition(".")[2]
     return last if sum(other.rpartition(".")[2] == last for other in among) == 1 else key

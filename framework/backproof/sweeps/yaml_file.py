@@ -1,4 +1,4 @@
-"""Configs as YAML files, as Hydra writes them, in a quarter of its time."""
+"""Write configs as YAML, as Hydra does, in a quarter of its time."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ else:
 
 
 class _Dumper(Dumper):
-    """Quotes what OmegaConf would read as a number and YAML itself would not, as 1e5."""
+    """Quote text that OmegaConf would read as a number and YAML would not, such as 1e5."""
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        """Text, in quotes where it looks like a number."""
+        """Return a scalar node, quoted where the text looks like a number."""
         style = None
         with contextlib.suppress(ValueError):
             float(data)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -17,22 +15,19 @@ from backproof.app.sweep_options import SweepOptions
 from backproof.sweeps import resume
 from backproof.sweeps.engines.job_overrides import Batch, JobOverrides
 from backproof.sweeps.engines.launcher import AsyncLauncher, EndedJob
-from backproof.sweeps.locks import is_running
-from backproof.sweeps.planned import PlannedRun
+from backproof.sweeps.plan import Plan
+from backproof.sweeps.planned import PlannedRun, error_line
 from backproof.sweeps.progress import Progress
-from backproof.sweeps.result import DONE, FAILED, PRUNED, Objective, RunResult
+from backproof.sweeps.result import DONE, FAILED, PRUNED, RunResult
 from backproof.sweeps.search import Study
 from backproof.tracking import Store
 from backproof.tracking.query import RunRecord, runs
 from backproof.tracking.schema import Status, Tag
 
-#: Receives the position of a run among those that are to be run, and its result.
-OnResult = Callable[[int, RunResult], None]
-
 
 @dataclass
 class RunningJob:
-    """A job at work."""
+    """A job that is running."""
 
     batch: Batch
     trials: dict[int, int | None]  # of each run that has one, by its position
@@ -41,15 +36,14 @@ class RunningJob:
 
 @dataclass
 class Engine:
-    """Keep as many jobs at work as there is room for."""
+    """Keeps as many jobs running as there is room for."""
 
     launcher: AsyncLauncher
-    options: SweepOptions
-    objectives: tuple[Objective, ...]
+    plan: Plan
     overrides: JobOverrides
     number: int  # of the next job, and of its folder
     width: int | None  # jobs at once; None for as many as the launcher takes
-    most: int = 1  # runs of a job at most
+    stack_size: int = 1  # the most runs of a job
     store: Store | None = None
     parent: str | None = None
     study: Study | None = None
@@ -60,15 +54,19 @@ class Engine:
     _running: dict[int, RunningJob] = field(default_factory=dict[int, RunningJob])
     _retries: list[tuple[Batch, int]] = field(default_factory=list[tuple[Batch, int]])
 
+    @property
+    def options(self) -> SweepOptions:
+        return self.plan.options
+
     def over(self) -> bool:
         """Whether no further run is to be started."""
         timeout = self.options.timeout
         return self.stopped or (timeout is not None and time.monotonic() - self.started >= timeout)
 
-    def run(self, planned: Iterable[PlannedRun], on_result: OnResult, total: int | None = None) -> None:
-        """Run what is planned. Runs that are chosen one by one are asked for when there is room for them."""
+    def run(self, planned: Iterable[tuple[int, PlannedRun]], total: int | None = None) -> None:
+        """Run planned runs, each given with its position. They are taken when there is room for them."""
         launcher, waiting = self.launcher, self._waiting(planned)
-        progress = Progress(total, self.options.timeout, self.objectives[0], self.points)
+        progress = Progress(total, self.options.timeout, self.plan.wanted[0], self.points)
         progress.visible = not launcher.blocking
         with progress:
             try:
@@ -78,24 +76,25 @@ class Engine:
                     if not self._running:
                         break
                     progress.show(len(self._running))
-                    self._collect(launcher.ended(), on_result, progress)
+                    self._collect(launcher.ended(), progress)
             finally:
                 if self._running:
-                    self._collect(launcher.stop(), on_result, progress)
+                    self._collect(launcher.stop(), progress)
                     self._running.clear()
-                if not launcher.in_process:
-                    self._end_dead_runs()
+                if not launcher.in_process and self.store is not None and self.parent is not None:
+                    # As a run that was killed before its result came back.
+                    resume.end_dead(self.store, runs(self.store, self.parent))
 
-    def _waiting(self, planned: Iterable[PlannedRun]) -> Callable[[int], list[Batch]]:
-        """Return a function that takes the next jobs, at most so many."""
+    def _waiting(self, planned: Iterable[tuple[int, PlannedRun]]) -> Callable[[int], list[Batch]]:
+        """Return a function that takes up to a given number of next jobs."""
         if isinstance(planned, Sequence):
-            batches = iter(packed(enumerate(planned), self.most))
+            batches = iter(packed(planned, self.stack_size))
             return lambda room: list(itertools.islice(batches, room))
-        chosen = enumerate(planned)
-        return lambda room: packed(itertools.islice(chosen, room), self.most)
+        chosen = iter(planned)
+        return lambda room: packed(itertools.islice(chosen, room), self.stack_size)
 
     def _next(self, waiting: Callable[[int], list[Batch]]) -> list[tuple[Batch, int]]:
-        """Return the jobs that there is room for, with their attempt; first those that are run again."""
+        """Return the jobs that there is room for, with their attempt; those to be run again first."""
         room = (self.width or self.launcher.width) - len(self._running)
         jobs, self._retries = self._retries[: max(0, room)], self._retries[max(0, room) :]
         if room > len(jobs) and not self.over():
@@ -115,31 +114,31 @@ class Engine:
             return self.study.open()
         return planned.trial
 
-    def _collect(self, ended: list[EndedJob], on_result: OnResult, progress: Progress) -> None:
+    def _collect(self, ended: list[EndedJob], progress: Progress) -> None:
         """Take the results of jobs that have ended; a job lost with its worker is run again `retries` times."""
-        jobs = [(self._running.pop(each.number), each) for each in ended]
-        self.returns += [[each.job for each in ended]] if ended else []
-        for job, each in jobs:
-            progress.print(each.printed)
+        jobs = [(self._running.pop(job.number), job) for job in ended]
+        self.returns += [[job.job for job in ended]] if ended else []
+        for running, job in jobs:
+            progress.print(job.printed)
             # A job that was stopped has no result.
-            if each.job.status != JobStatus.UNKNOWN and not each.worker_died:
-                self._report(job, results_of(job.batch, each), on_result)
-        # Last, when all runs are known that stand for a result.
-        for job, each in jobs:
-            if each.worker_died:
-                self._report(job, self._recover(job, each, progress), on_result)
+            if job.job.status != JobStatus.UNKNOWN and not job.worker_died:
+                self._report(running, results_of(running.batch, job))
+        # Last, since every run that belongs to a result is known then.
+        for running, job in jobs:
+            if job.worker_died:
+                self._report(running, self._recover(running, job, progress))
 
-    def _report(self, job: RunningJob, results: dict[int, RunResult], on_result: OnResult) -> None:
+    def _report(self, job: RunningJob, results: dict[int, RunResult]) -> None:
         for position, result in results.items():
             self._tell(job.trials[position], result)
-            on_result(position, result)
+            self.points[position] = result
         failed = any(result.status == FAILED for result in results.values())
         self.stopped |= self.options.fail_fast and failed
 
     def _tell(self, trial: int | None, result: RunResult | None) -> None:
-        """Tell the study what a trial came to; None for one whose worker died."""
+        """Report the result of a trial to the study; None if its worker died."""
         if trial is not None and self.study is not None:
-            numbers = None if result is None else result.numbers(self.objectives)
+            numbers = None if result is None else result.numbers(self.plan.wanted)
             self.study.tell(trial, numbers, pruned=result is not None and result.status == PRUNED)
 
     def _recover(self, job: RunningJob, ended: EndedJob, progress: Progress) -> dict[int, RunResult]:
@@ -155,15 +154,15 @@ class Engine:
                 self._tell(job.trials[position], None)
                 again.append((position, self._with_new_trial(planned)))
             else:
-                results[position] = RunResult(planned, FAILED, {}, line(ended.error))
+                results[position] = RunResult(planned, FAILED, {}, error_line(ended.error))
         if again:
             self._retries.append((again, job.attempt + 1))
         if again and dead and self.store is not None:
-            resume.supersede(self.store, resume.PreviousSweep(dead[0], dead), [planned for _, planned in again])
+            resume.supersede(self.store, dead, [planned for _, planned in again])
         return results
 
     def _with_new_trial(self, planned: PlannedRun) -> PlannedRun:
-        """A study is told of each trial once: return a run with a trial of its own if it had one."""
+        """Return the run with a new trial, if it had one: a study accepts one result per trial."""
         if planned.trial is None or self.study is None:
             return planned
         number, _ = self.study.ask(planned.params)
@@ -172,54 +171,35 @@ class Engine:
     def _recorded(self, batch: Batch) -> tuple[dict[int, RunRecord], list[RunRecord]]:
         """Return what MLflow has of a job whose worker died: its finished runs by position, and the others.
 
-        The others are ended there if they are still RUNNING. A worker that is alive after all is waited for: only
-        the connection to it was lost.
+        A worker that is alive after all is waited for: only the connection to it was lost.
         """
         if self.store is None or self.parent is None:
             return {}, []
+        known = {result.values.get("run_id") for result in self.points.values()}
         keys = {(planned.digest, planned.hash) for _, planned in batch}
-        while True:
-            known = {result.values.get("run_id") for result in self.points.values()}
-            records = [
-                record
-                for record in runs(self.store, self.parent)
-                if record.id not in known and _key(record) in keys
-            ]
-            if not any(_alive(record) for record in records):
-                break
-            time.sleep(0.5)
-        finished: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
-        others: list[RunRecord] = []
-        for record in records:
-            (finished[_key(record)] if record.status == Status.FINISHED else others).append(record)
-            if record.status == Status.RUNNING:
-                resume.end(self.store, record.id)
-        matched = {
-            position: finished[planned.digest, planned.hash].pop()
-            for position, planned in batch
-            if finished[planned.digest, planned.hash]
-        }
-        return matched, others
 
-    def _end_dead_runs(self) -> None:
-        """End in MLflow what is RUNNING there without a process, as a run killed before its point was recorded."""
-        if self.store is None or self.parent is None:
-            return
-        for record in runs(self.store, self.parent):
-            if record.status == Status.RUNNING and not _alive(record):
-                resume.end(self.store, record.id)
+        def is_unknown(record: RunRecord) -> bool:
+            key = record.tags.get(Tag.POINT, ""), record.tags.get(Tag.CONFIG_HASH, "")
+            return record.id not in known and key in keys
+
+        records = resume.settled_runs(self.store, self.parent, is_unknown)
+        matched = resume.match([planned for _, planned in batch], records)
+        return (
+            {batch[i][0]: record for i, record in matched.items()},
+            [record for record in records if record.status != Status.FINISHED],
+        )
 
 
-def packed(planned: Iterable[tuple[int, PlannedRun]], most: int) -> list[Batch]:
-    """Return the runs of each job: up to `most` that can be stacked, in the order of their first ones."""
+def packed(planned: Iterable[tuple[int, PlannedRun]], size: int) -> list[Batch]:
+    """Return the runs of each job: up to `size` that can be stacked, in the order of their first ones."""
     batches: list[Batch] = []
     open_batches: dict[int, Batch] = {}
     for position, run in planned:
-        batch = open_batches.get(run.alike) if run.alike is not None else None
-        if batch is None or len(batch) >= most:
+        batch = open_batches.get(run.stack) if run.stack is not None else None
+        if batch is None or len(batch) >= size:
             batches.append(batch := [])
-            if run.alike is not None:
-                open_batches[run.alike] = batch
+            if run.stack is not None:
+                open_batches[run.stack] = batch
         batch.append((position, run))
     return batches
 
@@ -227,26 +207,18 @@ def packed(planned: Iterable[tuple[int, PlannedRun]], most: int) -> list[Batch]:
 def results_of(batch: Batch, ended: EndedJob) -> dict[int, RunResult]:
     """Return the results of the runs of a job, by position."""
     if ended.error is not None:
-        return {position: RunResult(planned, FAILED, {}, line(ended.error)) for position, planned in batch}
+        return {
+            position: RunResult(planned, FAILED, {}, error_line(ended.error)) for position, planned in batch
+        }
     value = cast("dict[str, Any]", ended.job.return_value)
     values: list[dict[str, Any]] = value["points"] if len(batch) > 1 else [value]
-    return {position: _result(planned, own) for (position, planned), own in zip(batch, values, strict=True)}
+    return {
+        position: _result(planned, run_values)
+        for (position, planned), run_values in zip(batch, values, strict=True)
+    }
 
 
 def _result(planned: PlannedRun, values: dict[str, Any]) -> RunResult:
     if "error" in values:
         return RunResult(planned, FAILED, {}, values["error"])
     return RunResult(planned, PRUNED if values.get("pruned") else DONE, values)
-
-
-def line(error: object) -> str:
-    """Return an error in one line."""
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-
-
-def _key(record: RunRecord) -> tuple[str, str]:
-    return record.tags.get(Tag.POINT, ""), record.tags.get(Tag.CONFIG_HASH, "")
-
-
-def _alive(record: RunRecord) -> bool:
-    return record.status == Status.RUNNING and is_running(Path(record.tags.get(Tag.FOLDER, "/nowhere")))

@@ -10,23 +10,22 @@ from pathlib import Path
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from backproof.sweeps.jobs import Member, Stack
+from backproof.sweeps.plan import Plan
 from backproof.sweeps.planned import PlannedRun, name_of
 from backproof.sweeps.search import Study
 from backproof.tracking.schema import Tag
 
-#: The runs of a job, each with its position among those that are to be run.
+#: The runs of a job, each with its position in the sweep.
 Batch = list[tuple[int, PlannedRun]]
 
 
 @dataclass
 class JobOverrides:
-    """Writes the overrides of jobs. tracking.recorder.OF_THE_SWEEPER names all that it adds."""
+    """Writes the overrides of jobs; tracking.recorder.OF_THE_SWEEPER lists the keys that it adds."""
 
-    swept: list[str]  # keys
+    plan: Plan
     folder: Path  # of the sweep
     parent: str | None
-    pruner: str
-    objective: str
     folder_of: Callable[[list[str], int], list[str]]  # an override that gives a job a folder of its own
     #: The position of the run that is checked entry by entry, for each kind of runs that can be stacked.
     _checked: dict[int | None, int] = field(default_factory=dict[int | None, int])
@@ -38,19 +37,19 @@ class JobOverrides:
         if study is not None and study.prunes and trial is not None:
             job += [
                 f"sweep.study={_quoted(f'{study.file}#{trial}')}",
-                f"sweep.pruner={self.pruner}",
-                f"sweep.objective={_quoted(self.objective)}",
+                f"sweep.pruner={self.plan.options.pruner}",
+                f"sweep.objective={_quoted(self.plan.wanted[0].name)}",
             ]
         if self.parent is not None:
-            name = name_of(planned.overrides, self.swept)
+            name = name_of(planned.overrides, self.plan.space.swept)
             job += [
                 f"tracking.parent='{self.parent}'",
                 f"++tracking.run_name={_quoted(name) if name else 'null'}",
             ]
-        whole = self._checked.setdefault(planned.alike, position) == position
+        every_entry = self._checked.setdefault(planned.stack, position) == position
         if len(batch) > 1:
             file = self.folder / "stacks" / f"{number}.json"
-            Stack([self._member(run) for _, run in batch], whole).write(file)
+            Stack([self._member(run) for _, run in batch], every_entry).write(file)
             job.append(f"sweep.stacked={_quoted(str(file))}")
         elif tags := self._tags(planned):
             job.append(f"++tracking.tags={{{','.join(f'{key}:{_quoted(tags[key])}' for key in tags)}}}")
@@ -58,11 +57,11 @@ class JobOverrides:
 
     def _member(self, planned: PlannedRun) -> Member:
         """Return a run as a member of a stack."""
-        name = name_of(planned.overrides, self.swept)
+        name = name_of(planned.overrides, self.plan.space.swept)
         return Member(planned.overrides, list(planned.values), self._tags(planned), name)
 
     def _tags(self, planned: PlannedRun) -> dict[str, str]:
-        """Return the tags by which a run is known under its parent."""
+        """Return the tags that identify a run under its parent."""
         if self.parent is None:
             return {}
         return {
