@@ -5,20 +5,31 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 
 from backproof.contracts import Array
 from backproof.gradcheck.check import check_function
+from backproof.gradcheck.courses import REFERENCES
 from backproof.gradcheck.function import Function
 from backproof.gradcheck.judge import AUTO, Settings
+from backproof.gradcheck.layer_findings import layer_findings
+from backproof.gradcheck.layer_points import arrays
 from backproof.gradcheck.report import GradcheckReport, Section
 from backproof.gradcheck.trees import describe
 from backproof.gradcheck.vector import WEIGHTS, Inputs, Outputs
 
 WROTE = "backward writes into dout: let it work on a copy, since other branches of a network use the same array"
+#: Other names of options in forward's keyword arguments.
+ALIASES = {
+    "epsilon": "eps",
+    "padding": "pad",
+    "pool_size": "pool",
+    "pool_height": "pool",
+    "kernel_size": "pool",
+}
 
 
 def check_layer(
@@ -27,6 +38,7 @@ def check_layer(
     *inputs: Any,
     extra: Mapping[str, Any] | None = None,
     names: Sequence[str] | None = None,
+    layer: str | None = None,
     oracle: str = AUTO,
     tolerance: float | None = None,
     noise: float | None = None,
@@ -36,27 +48,38 @@ def check_layer(
 
         assert check_layer(affine_forward, affine_backward, x, w, b)
 
-    forward   (*inputs, **extra) -> (out, cache), or (out1, out2, ..., cache) for several outputs
+    forward   (*inputs, **extra) -> (out, cache), or (out1, out2, ..., cache) for several outputs; if it returns
+              an array alone, backward is called with the inputs in the place of the cache: (dout, *inputs)
     backward  (dout, cache) -> the gradients of the inputs in their order; (dout1, dout2, ..., cache) for several
     inputs    arrays of floating-point numbers are differentiated by; integers (labels, token indices), dicts of
               options and other values are passed on, and backward returns None for them, or leaves them out
     extra     further keyword arguments of forward, a copy at every call
     names     of the inputs; by default those of forward's parameters
+    layer     what the layer is, a key of `backproof.gradcheck.courses.REFERENCES`; by default it is recognized by
+              its outputs
 
-    Where a gradient is wrong and the layer is one of the usual ones (affine, ReLU, softmax and hinge loss, batch
-    and layer norm, dropout, convolution, max-pooling, RNN and LSTM step, attention, embedding), the report names
-    the mistake if it is a common one: the place, the right formula, and a small example in integers.
+    Where a gradient is wrong, `findings` of the report name the mistake if it is a common one. In a layer of the
+    courses (affine, ReLU, sigmoid, tanh, softmax and hinge loss, batch and layer norm, dropout, convolution,
+    max-pooling, RNN and LSTM step, attention, embedding) they say which term is wrong, with the right formula and
+    an example in small integers; in any other layer that a gradient is zero, transposed, or a multiple of the right
+    one, for instance.
     """
-    layer = Layer(forward, backward, inputs, dict(extra or {}), names)
+    if layer is not None and layer not in REFERENCES:
+        raise ValueError(f"layer must be one of {', '.join(REFERENCES)}, got {layer!r}")
+    checked = Layer(forward, backward, inputs, dict(extra or {}), names)
     settings, rng = Settings(oracle, tolerance, noise), np.random.default_rng(seed)
     sections: list[Section] = []
     for number in range(1, WEIGHTS + 1):
-        weights = rng.standard_normal(layer.outputs.size)
-        function = Function(layer.loss(weights), layer.inputs.theta, layer.gradient(weights))
+        weights = rng.standard_normal(checked.outputs.size)
+        function = Function(checked.loss(weights), checked.inputs.theta, checked.gradient(weights))
         sections.append(check_function(function, settings, seed=seed, moment=f"dout {number}"))
-    if layer.wrote:
+    if checked.wrote:
         sections = [dataclasses.replace(section, notes=(*section.notes, WROTE)) for section in sections]
-    return GradcheckReport(tuple(sections))
+    report = GradcheckReport(tuple(sections))
+    wrong = list(dict.fromkeys(result.tensor for _, result in report.failures))
+    return (
+        dataclasses.replace(report, findings=layer_findings(checked, wrong, layer, seed)) if wrong else report
+    )
 
 
 class Layer:
@@ -76,29 +99,77 @@ class Layer:
         out, _ = self.run(self.inputs.build(self.inputs.theta))
         self.outputs = Outputs(out)
 
-    def run(self, arguments: Sequence[Any]) -> tuple[Any, Any]:
-        """Return the outputs (one, or a tuple) and the cache."""
-        given: Any = self.forward(*arguments, **copy.deepcopy(self.extra))
-        if not isinstance(given, tuple) or len(cast("tuple[Any, ...]", given)) < 2:
-            raise TypeError(f"forward must return (out, cache), got {describe(given)}")
-        *outputs, cache = cast("tuple[Any, ...]", given)
-        return (outputs[0] if len(outputs) == 1 else tuple(outputs)), cache
+    @property
+    def theta(self) -> dict[str, Any]:
+        """The inputs that are differentiated by."""
+        return self.inputs.theta
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The other inputs and the options by name; integers in lists as arrays."""
+        others = {name: value for name, value in self.inputs.all() if name not in self.theta}
+        named = {ALIASES.get(name, name): value for name, value in _flattened({**others, **self.extra})}
+        return {
+            name: np.asarray(cast("Any", value)) if isinstance(value, list) else value
+            for name, value in named.items()
+        }
+
+    def outputs_at(self, theta: dict[str, Any]) -> list[Array]:
+        """Return the outputs at other inputs."""
+        return arrays(self.run(self.inputs.arguments(theta))[0])
+
+    def gradients_at(self, theta: dict[str, Any], douts: list[Array]) -> dict[str, Any]:
+        """Return what backward gives at other inputs, a copy, and notice whether it writes into dout."""
+        before = [dout.copy() for dout in douts]
+        _, cache = self.run(self.inputs.arguments(theta))
+        # A gradient that is a view of dout must not change with it.
+        gradients = copy.deepcopy(self.backward(*douts, *cache))
+        self.wrote |= any(not np.array_equal(a, b) for a, b in zip(before, douts, strict=True))
+        named = self.inputs.gradients(gradients)
+        for name, gradient in named.items():
+            if isinstance(gradient, np.ndarray) and isinstance(theta.get(name), np.ndarray):
+                _check_shape(name, cast("Array", gradient).shape, theta[name].shape)
+        return named
+
+    def run(self, arguments: Sequence[Any]) -> tuple[Any, tuple[Any, ...]]:
+        """Return the outputs (one, or a tuple) and what backward takes after dout: the cache, or the inputs."""
+        returned: Any = self.forward(*arguments, **copy.deepcopy(self.extra))
+        if isinstance(returned, np.ndarray | np.generic | float):
+            return cast("Any", returned), tuple(arguments)
+        if not isinstance(returned, tuple) or len(cast("tuple[Any, ...]", returned)) < 2:
+            raise TypeError(f"forward must return (out, cache) or an array, got {describe(returned)}")
+        *outputs, cache = cast("tuple[Any, ...]", returned)
+        return (outputs[0] if len(outputs) == 1 else tuple(outputs)), (cache,)
 
     def loss(self, weights: Array) -> Callable[[dict[str, Any]], complex]:
         """Return Σ weights · out as a function of the inputs."""
         return lambda values: self.outputs.weighted(self.run(self.inputs.arguments(values))[0], weights)
 
     def gradient(self, weights: Array) -> Callable[[dict[str, Any]], dict[str, Any]]:
-        """Return what backward says of it."""
+        """Return the gradient of this loss by backward, as a function of the inputs."""
+        return lambda values: self.gradients_at(values, self.outputs.arrays(weights))
 
-        def gradient(values: dict[str, Any]) -> dict[str, Any]:
-            _, cache = self.run(self.inputs.arguments(values))
-            douts = self.outputs.arrays(weights)
-            before = [dout.copy() for dout in douts]
-            found = self.backward(*douts, cache)
-            # A gradient that is a view of dout must not change with it.
-            found = copy.deepcopy(found)
-            self.wrote |= any(not np.array_equal(a, b) for a, b in zip(before, douts, strict=True))
-            return self.inputs.gradients(found)
 
-        return gradient
+def _flattened(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the values of a dict of options and of the dicts in it."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flattened(cast("dict[str, Any]", value))
+        else:
+            yield name, value
+
+
+def _check_shape(name: str, got: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    """Raise ValueError for a gradient of another shape, and say what it looks like."""
+    if got == shape:
+        return
+    hint = ""
+    if len(got) > len(shape) and got[len(got) - len(shape) :] == shape:
+        axes = ", ".join(map(str, range(len(got) - len(shape))))
+        hint = f": {name} is broadcast over axis {axes} in forward, so that its gradient is summed over it"
+    elif len(got) > 1 and got == shape[::-1]:
+        hint = ": it looks transposed"
+    elif len(got) == len(shape) and all(want in (1, size) for want, size in zip(shape, got, strict=True)):
+        axes = ", ".join(str(axis) for axis, want in enumerate(shape) if want != got[axis])
+        hint = f": {name} is broadcast over axis {axes} in forward; sum over it with keepdims=True"
+    raise ValueError(f"the gradient of {name} must have its shape {shape}, got {got}{hint}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -20,6 +21,8 @@ class Report(Protocol):
 
 
 HEAD = ("tensor", "shape", "status", "error", "allowed", "resolution", "oracle", "worst entry")
+#: Columns of a terminal.
+WIDTH = 80
 #: Rows that a terminal still shows; what failed comes first.
 MOST_ROWS = 20
 ADVICE = {
@@ -27,10 +30,18 @@ ADVICE = {
     "untested": "see the reason above; give noise=, tolerance= or bounds=, or check at another theta",
 }
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums } th { text-align: left; color: #555 }
-th, td { padding: .2rem .8rem .2rem 0; border-bottom: 1px solid #e3e3e3 }
-.passed { color: #00734f } .failed { color: #b3261e; font-weight: 600 } .untested { color: #8a6d00 }
+:root { color-scheme: light dark; --text: #222; --soft: #555; --line: #e3e3e3;
+  --passed: #00734f; --failed: #b3261e; --untested: #8a6d00 }
+@media (prefers-color-scheme: dark) {
+  :root { --text: #ddd; --soft: #aaa; --line: #444; --passed: #4fc79b; --failed: #ff8a80; --untested: #e0bd4a }
+  body { background: #1b1b1b } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--text); max-width: 60rem; margin: 2rem auto;
+  padding: 0 1rem }
+.table { overflow-x: auto } p { white-space: pre-wrap; overflow-wrap: anywhere }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums } th { text-align: left; color: var(--soft) }
+th, td { padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--line) }
+.passed { color: var(--passed) } .failed { color: var(--failed); font-weight: 600 }
+.untested { color: var(--untested) }
 """
 
 
@@ -91,10 +102,27 @@ def text(report: Report) -> str:
     # A column in which nothing stands is left out.
     columns = [i for i in range(len(HEAD)) if any(row[i] for row in table[1:])]
     widths = {i: max(len(row[i]) for row in table) for i in columns}
-    lines = ["  " + "  ".join(f"{row[i]:<{widths[i]}}" for i in columns).rstrip() for row in table]
+    lines: list[str] = ["  " + "  ".join(f"{row[i]:<{widths[i]}}" for i in columns).rstrip() for row in table]
+    if max(map(len, lines)) > WIDTH and len(HEAD) - 1 in columns:
+        # The worst entry goes below its row.
+        columns.pop()
+        lines.clear()
+        for row in table:
+            lines.append("  " + "  ".join(f"{row[i]:<{widths[i]}}" for i in columns).rstrip())
+            lines += [f"    {row[-1]}"] if row is not HEAD and row[-1] else []
     if hidden > 0:
         lines.append(f"  … and {hidden} more")
-    return "\n".join([f"gradient check: {report.summary()}", *lines, *notes(report)])
+    below = [line for note in notes(report) for line in _wrapped(note)]
+    return "\n".join([f"gradient check: {report.summary()}", *lines, *below])
+
+
+def _wrapped(note: str) -> list[str]:
+    """Return a note in lines that fit a terminal; a line that is indented goes on with its indentation."""
+    lines: list[str] = []
+    for line in note.splitlines():
+        indent = line[: len(line) - len(line.lstrip())]
+        lines += textwrap.wrap(line, WIDTH, subsequent_indent=indent + "  ", break_long_words=False) or [""]
+    return lines
 
 
 def fragment(report: Report) -> str:
@@ -104,11 +132,12 @@ def fragment(report: Report) -> str:
         "<tr>" + "".join(f'<td class="{row[2].split()[0]}">{html.escape(cell)}</td>' for cell in row) + "</tr>"
         for row in rows(report)
     )
-    below = "".join(f"<p>{html.escape(note)}</p>" for note in notes(report))
+    # Findings have lines of their own, also where a notebook shows them without the page's style.
+    below = "".join(f'<p style="white-space: pre-wrap">{html.escape(note)}</p>' for note in notes(report))
     state = report.status.split()[0]
     return (
         f'<p>gradient check: <b class="{state}">{html.escape(report.summary())}</b></p>\n'
-        f"<table><tr>{head}</tr>\n{body}</table>{below}"
+        f'<div class="table" style="overflow-x: auto"><table><tr>{head}</tr>\n{body}</table></div>{below}'
     )
 
 
@@ -116,7 +145,8 @@ def page(report: Report, title: str) -> str:
     """Return the report as a page that needs nothing else."""
     name = html.escape(title)
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{name}</title>\n'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{name}</title>\n'
         f'<link rel="icon" href="data:,"><style>{STYLE}</style></head>\n'
         f"<body><h1>{name}</h1>\n{fragment(report)}\n</body></html>\n"
     )

@@ -179,6 +179,10 @@ class Inputs:
             for name, value in zip(self.names, self.inputs, strict=True)
         ]
 
+    def all(self) -> list[tuple[str, Any]]:
+        """Return all inputs with their names."""
+        return list(zip(self.names, self.inputs, strict=True))
+
     def build(self, theta: dict[str, Any]) -> list[Any]:
         """Return all arguments in float64 copies."""
         tree = Tree(theta)
