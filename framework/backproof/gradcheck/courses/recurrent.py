@@ -106,11 +106,6 @@ def _rnn_next_h(right: Gradients, cache: Any, dh: Array) -> Gradients:
     return {"Wh": h.T @ ((1 - h**2) * dh)}
 
 
-@_rnn.named("db is that of tanh's output: tanh' is missing")
-def _rnn_bias(right: Gradients, cache: Any, dh: Array) -> Gradients:
-    return {"b": dh.sum(0)}
-
-
 def _lstm_slope(slopes: Callable[[Any], dict[str, Array]]) -> Any:
     """Return the backward pass with other slopes of some gates, a function of the cache."""
 
@@ -225,11 +220,6 @@ def _without_f(right: Gradients, cache: Any, dh: Array, dc: Array) -> Gradients:
 )
 def _prev_c_alone(right: Gradients, cache: Any, dh: Array, dc: Array) -> Gradients:
     return {"prev_c": dc * cache[5]["f"]}
-
-
-@_lstm_mistakes.named("Wx is not transposed")
-def _wx(right: Gradients, cache: Any, dh: Array, dc: Array) -> Gradients:
-    return {"x": lstm_step_backward(dh, dc, (*cache[:3], cache[3].T, *cache[4:]))[0]}
 
 
 @_lstm_mistakes.named("the next h is taken in the place of the previous one")
