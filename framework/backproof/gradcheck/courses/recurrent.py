@@ -215,13 +215,6 @@ def _without_f(right: Gradients, cache: Any, dh: Array, dc: Array) -> Gradients:
     return {"prev_c": dc + dh * cache[5]["o"] * (1 - np.tanh(cache[7]) ** 2)}
 
 
-@_lstm_mistakes.named(
-    "the path from h to c is forgotten in dprev_c: it is f dc with the dc that comes in alone"
-)
-def _prev_c_alone(right: Gradients, cache: Any, dh: Array, dc: Array) -> Gradients:
-    return {"prev_c": dc * cache[5]["f"]}
-
-
 @_lstm_mistakes.named("the next h is taken in the place of the previous one")
 def _next_h(right: Gradients, cache: Any, dh: Array, dc: Array) -> Gradients:
     h = cache[5]["o"] * np.tanh(cache[7])
