@@ -13,6 +13,11 @@ import numpy as np
 from backproof.contracts import Array
 from backproof.gradcheck.trees import Tree, describe, numbers
 
+
+class OutputFormError(ValueError):
+    """The form of what a function returns depends on the values of its parameters."""
+
+
 #: Seconds after which a check says how far it is, and again after every such time.
 SILENT = 10.0
 
@@ -76,6 +81,8 @@ class Function:
             return self._loss(at) * self.scale
         try:
             return self._loss(at) * self.scale
+        except OutputFormError:
+            raise
         # Nobody asked for this point: whatever f raises, it is outside of its domain.
         except Exception as error:  # noqa: BLE001
             self._error = error

@@ -12,7 +12,7 @@ import numpy as np
 
 from backproof.contracts import Array
 from backproof.gradcheck.check import check_function
-from backproof.gradcheck.function import Function
+from backproof.gradcheck.function import Function, OutputFormError
 from backproof.gradcheck.judge import AUTO, Settings
 from backproof.gradcheck.report import GradcheckReport, Section, TensorResult
 from backproof.gradcheck.trees import Tree, describe, numbers
@@ -33,6 +33,7 @@ def check_vjp(
     oracle: str = AUTO,
     tolerance: float | None = None,
     noise: float | None = None,
+    nondet_tol: float = 0.0,
     seed: int = 0,
 ) -> GradcheckReport:
     """Compare `vjp(dout, *inputs)`, the gradient of Σ dout·f(*inputs) by each input, with its derivative.
@@ -56,7 +57,7 @@ def check_vjp(
             return named.gradients(vjp(outputs.like(weights), *named.arguments(values)))
 
         function = Function(loss, named.theta, gradient)
-        return check_function(function, settings, seed=seed, moment=f"dout {number}")
+        return check_function(function, settings, nondet_tol, seed=seed, moment=f"dout {number}")
 
     return GradcheckReport(tuple(section(number) for number in range(1, WEIGHTS + 1)))
 
@@ -213,7 +214,9 @@ class Outputs:
     def __init__(self, given: Any) -> None:
         self.several = isinstance(given, tuple | list)
         parts = cast("Sequence[Any]", given) if self.several else [given]
-        self.shapes: list[tuple[int, ...]] = [numbers(part, "the output").shape for part in parts]
+        arrays = [numbers(part, "the output") for part in parts]
+        self.shapes: list[tuple[int, ...]] = [array.shape for array in arrays]
+        self.dtypes = [array.dtype for array in arrays]
         self.ends: list[int] = np.cumsum([int(np.prod(shape)) for shape in self.shapes]).tolist()
         self.size: int = self.ends[-1]
 
@@ -222,7 +225,16 @@ class Outputs:
         parts = cast("Sequence[Any]", given) if self.several else [given]
         arrays = [numbers(part, "the output") for part in parts]
         if [array.shape for array in arrays] != self.shapes:
-            raise ValueError(f"the outputs must have the shapes {self.shapes}, got {[a.shape for a in arrays]}")
+            raise OutputFormError(
+                f"the outputs must have the same shapes wherever f is evaluated: {self.shapes} at theta, "
+                f"{[array.shape for array in arrays]} elsewhere"
+            )
+        for array, dtype in zip(arrays, self.dtypes, strict=True):
+            if array.dtype.kind == dtype.kind == "f" and array.dtype != dtype:
+                raise OutputFormError(
+                    f"the outputs must have the same dtype wherever f is evaluated: {dtype} at theta, "
+                    f"{array.dtype} elsewhere"
+                )
         return np.concatenate([array.ravel() for array in arrays])
 
     def weighted(self, given: Any, weights: Array) -> complex:
