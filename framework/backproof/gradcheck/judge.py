@@ -21,11 +21,16 @@ TOLERANCE = 1e-12
 SMALL = 0.5
 #: An oracle that knows a slope no better than this, relative to its size, decides nothing.
 COARSEST = 2e-2
-#: A function that is constant within this part of the size of a parameter has a slope of zero there.
-FLAT = 2.0**-7
+#: What differences may be wrong by, times what a claim is off, if they do not contradict it at several steps.
+UNDECIDED = 3.0
+#: A step function that is constant on one side up to this part of the size of a parameter, and on both sides up to
+#: the second one, has a slope of zero. Values that are rounded more finely have the slope of what is rounded.
+FLAT, NARROW = 2.0**-9, 2.0**-17
 #: Points that must bear out the complex step, for it to be believed where the slope is below the rounding of f, and
 #: the errors of differences, in roundings of f, that are taken for rounding.
 FEWEST_SETTLED, NEAR_ROUNDING = 5, 1e4
+#: Steps of coarse values go up to the size of a parameter: this many times the first ones.
+WIDER = 8.0
 #: Differences that are this good need no further steps.
 ENOUGH = 1e-7
 #: Two neighbouring differences that agree with the complex step this closely, relative to it, confirm it.
@@ -204,15 +209,20 @@ class _Judge:
         return done
 
     def _look_further(self, ladder: Ladder, rows: Array) -> None:
-        """Give parameters that are far smaller than the others wider steps where their own show nothing."""
-        sizes = ladder.sizes[rows]
-        _, errors = ladder.slopes(rows).best()
+        """Take wider steps where a parameter is far smaller than the others and its own steps show too little, and
+        where noise or coarse values let narrow steps show nothing."""
+        slopes = ladder.slopes(rows)
+        _, errors = slopes.best()
         size = np.maximum(np.abs(self.got[rows]), self.claim.usual[rows])
-        poor = rows[(errors > ENOUGH * size) & (sizes < SMALL * self.lines.usual)]
+        usual = self.lines.usual
+        small = (errors > ENOUGH * size) & (ladder.sizes[rows] < SMALL * usual)
+        coarse = (errors > COARSEST / 4 * size) & ~slopes.kinks()[0]
+        poor = rows[small | coarse]
         if not len(poor):
             return
         wider_sizes = ladder.sizes.copy()
-        wider_sizes[poor] = self.lines.usual
+        wider_sizes[rows[small]] = usual
+        wider_sizes[rows[coarse]] = WIDER * np.maximum(ladder.sizes[rows[coarse]], usual)
         wide = Ladder.of(self.lines, self.noise, wider_sizes)
         wide.climb(poor)
         _, wider = wide.slopes(poor).best()
@@ -246,25 +256,34 @@ class _Judge:
         found.resolution[row] = (allowed + unseen) / found.size[row]
 
     def _constant(self, row: int, slopes: Slopes, i: int) -> bool:
-        """Set the verdict where the claim is zero and the values are the same bit for bit at every step, or at all
-        steps up to those at which a slope of the usual size would show."""
-        near = slopes.h[i] <= FLAT * self.lines.sizes[row]
-        sides = np.stack([slopes.right[i], slopes.left[i]])
-        if self.got[row] != 0 or not np.isfinite(sides[:, near]).any() or np.nan_to_num(sides[:, near]).any():
+        """Set the verdict where the claim is zero and the values stay the same bit for bit around theta: at every
+        step, or up to where a slope of the usual size would show. Further away a step function jumps."""
+        h, sides = slopes.h[i] / self.lines.sizes[row], np.stack([slopes.right[i], slopes.left[i]])
+        narrow = sides[:, h <= NARROW]
+        if self.got[row] != 0 or not np.isfinite(narrow).any() or np.nan_to_num(narrow).any():
             return False
-        if np.nan_to_num(sides).any():
-            usual = float(self.claim.usual[row])
-            shows = COARSEST * usual * FLAT * float(self.lines.sizes[row]) > float(self.noise[row])
-            if not usual or shows:
+        if not np.nan_to_num(sides).any():
+            t = np.array([1.0, -1.0, 10.0, -10.0, 1e3]) * self.lines.sizes[row]
+            values = self.lines.values(np.full(len(t), row), t)
+            if (values[np.isfinite(values)] == self.lines.origin[row]).all():
+                self._set(row, NOTHING, 0.0, 0.0, "f does not depend on it")
+            else:
                 self._set(row, PASSED, 0.0, 0.0, "f is constant here")
-            return not usual or shows
-        t = np.array([1.0, -1.0, 10.0, -10.0, 1e3]) * self.lines.sizes[row]
-        values = self.lines.values(np.full(len(t), row), t)
-        same = values[np.isfinite(values)] == self.lines.origin[row]
-        if same.all():
-            self._set(row, NOTHING, 0.0, 0.0, "f does not depend on it")
-        else:
-            self._set(row, PASSED, 0.0, 0.0, "f is constant here")
+            return True
+        usual = float(self.claim.usual[row])
+        flat = not np.nan_to_num(sides[:, h <= FLAT]).any(axis=1).all()
+        if flat and (not usual or COARSEST * usual * FLAT * self.lines.sizes[row] > self.noise[row]):
+            self._set(row, PASSED, 0.0, 0.0, "f is constant here, and jumps further away")
+            return True
+        if usual:
+            return False
+        self._set(
+            row,
+            UNTESTED,
+            0.0,
+            np.inf,
+            "f is constant here and jumps nearby: a step function, or rounded values",
+        )
         return True
 
     def _at_kink(self, row: int, low: float, high: float) -> None:
@@ -348,7 +367,12 @@ class _Judge:
         if abs(got - mean) <= spread + extra <= self._coarsest() * size:
             self._set(row, PASSED, mean, spread + extra)
         else:
-            self._set(row, UNTESTED, line.value, allowed, self._coarse(abs(got - line.value), size))
+            # The differences say neither that it is wrong nor how wrong they are: at least by this.
+            off = UNDECIDED * abs(got - line.value) + extra
+            fine = off <= self._coarsest() * size
+            self._set(
+                row, PASSED if fine else UNTESTED, line.value, off, "" if fine else self._coarse(off, size)
+            )
 
     def _reject(self, line: _Line, expected: float, allowed: float, oracle: str) -> None:
         """Fail the claim, unless its error may be that of values which are accurate to so much only."""
