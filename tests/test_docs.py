@@ -1,4 +1,4 @@
-"""README and docs say what is true: their links, pictures, commands, code and tables."""
+"""README and docs are correct: their links, pictures, commands, code and tables."""
 
 import re
 import shlex
@@ -24,14 +24,14 @@ def blocks(page: str, language: str) -> list[str]:
 
 def commands() -> list[list[str]]:
     """Return the commands of all indented blocks, without comments and variables."""
-    found = []
+    shown = []
     for text in TEXT.values():
         for block in re.findall(r"(?:^    .*\n)+", re.sub(r"```.*?```", "", text, flags=re.S), re.M):
             for line in block.replace("\\\n", " ").splitlines():
                 words = shlex.split(line.partition(" | ")[0], comments=True)
-                if words[:1] == ["backproof"] and words not in found:
-                    found.append(words)
-    return found
+                if words[:1] == ["backproof"] and words not in shown:
+                    shown.append(words)
+    return shown
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +60,12 @@ def mine(workdir, plugins_of_the_docs, monkeypatch):
     registry.cache_clear()
 
 
-def test_the_readme_is_read_in_three_minutes():
+def test_the_readme_is_short():
     assert len(TEXT["README.md"].splitlines()) <= 130
 
 
 @pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=lambda page: page.name)
-def test_links_and_pictures_are_there(page):
+def test_links_and_pictures_exist(page):
     for path in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
         if not path.startswith(("http://", "https://")):
             assert (page.parent / path).exists(), f"{page.name} links to {path}, which is missing"
@@ -81,7 +81,7 @@ def test_the_table_of_plugins_is_complete(kind):
     assert f"| {kind} | {', '.join(registry().names(kind))} |" in TEXT["plugins.md"]
 
 
-def test_every_command_is_shown_and_there_are_no_others():
+def test_exactly_the_existing_commands_are_shown():
     shown = {words[1] for words in commands()}
     assert shown == set(COMMANDS)
 
@@ -91,7 +91,7 @@ def test_every_command_is_shown_and_there_are_no_others():
     "words", [words for words in commands() if words[1] in ("train", "check")], ids=" ".join
 )
 def test_overrides_compose(mine, words, capsys):
-    """Every `train` and `check` is a valid config; of a sweep, its first point that needs no search."""
+    """The overrides of every `train` and `check` compose; of a sweep, those of its first point."""
     arguments, parser = [], OverridesParser.create()
     for word in words[2:]:
         if word in ("--help", "--json", "--report", "check.html", "--parts", "all", "-m", "..."):
@@ -125,13 +125,23 @@ def test_the_checks_of_the_docs_pass(page):
             exec(compile(code, page, "exec"), {"np": np})  # noqa: S102 (our own text)
 
 
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_files_that_are_named_exist(page):
+    """A path is relative to the checkout or to the package, and a module may be named without `.py`."""
+    placeholders = re.compile(r"plugins/KIND|backproof/plugins|hydra/|mine/|htmlcov/|\.running/|\.hypothesis/")
+    for path in re.findall(r"`([\w.*-]+/[\w./*-]*)`", TEXT[page]):
+        if not placeholders.match(path):
+            roots = (ROOT, ROOT / "framework", ROOT / "framework/backproof")
+            assert any([*root.glob(path), *root.glob(f"{path}.py")] for root in roots), path
+
+
 def test_every_room_is_described():
     for folder in (ROOT / "framework/backproof").iterdir():
         if folder.is_dir() and folder.name != "__pycache__":
             assert f"`{folder.name}/`" in TEXT["ARCHITECTURE.md"], folder.name
 
 
-def test_nothing_names_a_machine():
+def test_no_path_of_a_developers_machine_is_named():
     for pattern in (
         "*.md",
         "docs/*.*",

