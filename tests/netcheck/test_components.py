@@ -195,7 +195,7 @@ class TestHessian:
         assert report.passed, report.failure_message()
         results = report.sections[0].results
         assert {result.oracle for result in results} == {"differences of the gradient"}
-        why = "takes no complex numbers" if what == "raises" else "gives another derivative"
+        why = "does not accept complex numbers" if what == "raises" else "gives a different derivative"
         assert all(why in result.note for result in results)
         assert max(result.tolerance for result in results) < 1e-6
 

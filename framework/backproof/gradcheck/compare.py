@@ -1,20 +1,20 @@
-"""The comparison of a hand-derived gradient with an oracle, tensor by tensor, and its tolerance.
+"""Compare a hand-derived gradient with an oracle, tensor by tensor.
 
-The measure is the relative error by norm, ‖got − expected‖ / max(‖got‖, ‖expected‖), for each tensor by itself: a
-sum over all parameters would let a large tensor hide a small one, and entry by entry any rounding of an entry
-that is nearly zero would look like a mistake.
+The measure is the relative error by norm, ‖got − expected‖ / max(‖got‖, ‖expected‖), of each tensor separately. A
+norm over all parameters would let a large tensor hide a small one; a comparison entry by entry would take the
+rounding of a nearly zero entry for a mistake.
 
-The tolerance is `options.tolerance` plus what rounding can do. A gradient is a sum of terms, and where they cancel
-(p − y of a network that has learnt its data) the rounding of the terms stays: about ε times *their* size, not that
-of the sum. Their size is seen at other parameters of the same magnitude, where nothing has been learnt: the same
-numbers, shuffled within each tensor. So the tolerance grows by 100 ε ‖∇f(shuffled)‖ / ‖∇f(θ)‖. Where that is over
-one in a thousand, the numbers cannot say anything about the tensor, and its result is `untested`, not `passed`.
+The tolerance is `options.tolerance` plus an allowance for rounding. A gradient is a sum of terms. Where they cancel
+(p − y of a network that has learnt its data), their rounding remains: about ε times *their* size, not that of the
+sum. Their size is estimated at other parameters of the same magnitude, where nothing has been learnt: the same
+numbers, shuffled within each tensor. So the tolerance grows by 100 ε ‖∇f(shuffled)‖ / ‖∇f(θ)‖. If that exceeds
+1e-3, the comparison shows nothing about the tensor, and its result is `untested`, not `passed`.
 
-A tensor that fails is looked at once more: how far do the oracle's own derivatives move when the parameters move by
-their last bits? Where that is as much as the error, the loss is too rough there to judge a gradient by.
+A tensor that fails gets a second test: how much do the oracle's derivatives change when the last bits of the
+parameters change? If by as much as the error, the loss is too rough there to test a gradient.
 
-An entry that lies on a kink has no derivative. Any slope between those on its two sides is right there, whichever
-the derivation takes, and no other one is; such entries are compared with the two slopes and left out of the norm.
+An entry that lies on a kink has no derivative. Any slope between the two one-sided slopes is right, and no other;
+such entries are compared with the two slopes and left out of the norm.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from backproof.gradcheck.report import FAILED, NOTHING, PASSED, UNTESTED, Sectio
 
 #: A tolerance above this would let mistakes pass; the tensor is then untested.
 MOST_TOLERANCE = 1e-3
-#: Directions from which the norm of a gradient at shuffled parameters is estimated.
+#: The number of directions from which the norm of the gradient at shuffled parameters is estimated.
 SCALE_DIRECTIONS = 5
-#: On either side of an entry, relative to its size, the slopes are looked at to see whether it lies on a kink.
-ASIDE = 1e-7
-#: The slopes of a smooth function differ by no more than this over that distance, relative to the usual entry.
+#: The distance, relative to an entry, at which the slopes on its two sides are compared to detect a kink.
+KINK_DISTANCE = 1e-7
+#: The most by which the slopes of a smooth function differ over that distance, relative to the larger slope.
 JUMP = 1e-5
 
 
@@ -51,12 +51,12 @@ class Part:
     name: str
     value: Values
     gradient: Callable[[Array], Array]
-    #: Whether `value` is written for complex parameters; if not, central differences are taken.
+    #: Whether `value` is written for complex parameters; if not, central differences are used.
     complex_step: bool = True
 
     @property
     def oracle(self) -> tuple[str, Oracle]:
-        """The way to differentiate its values, and what it is called."""
+        """Return the name of the method that differentiates `value`, and the method."""
         return (
             ("complex step", complex_step)
             if self.complex_step
@@ -75,57 +75,61 @@ def check_parts(
 ) -> Section:
     """Check each part at theta (P,) float64. `tensors` gives each tensor's indices in theta, of its shape.
 
-    Up to `options.all_coordinates_up_to` parameters every entry is compared; beyond, random Gaussian directions
-    (in which one wrong entry shows) and some entries. A wrong tensor is searched for its worst entry.
+    Up to `options.all_coordinates_up_to` parameters, every entry is compared. Beyond, derivatives along random
+    Gaussian directions, which reveal a single wrong entry, and some entries are; then the worst entry of a wrong
+    tensor is searched for.
     """
     results: list[TensorResult] = []
     steady_loss, steady_gradient, finite = True, True, True
-    # What is not finite is reported as such, not warned about.
+    # Values that are not finite are reported in the result, without a warning.
     with np.errstate(all="ignore"):
         for part in parts:
-            given = np.array(part.gradient(theta))
-            again = np.asarray(part.gradient(theta))
+            gradient = np.array(part.gradient(theta))
+            repeated = np.asarray(part.gradient(theta))
             values = [np.array(part.value(theta[None])) for _ in range(2)]
             steady = np.array_equal(*values, equal_nan=True)
             steady_loss &= steady
-            steady_gradient &= np.array_equal(given, again, equal_nan=True)
-            number = bool(np.isfinite(values).all())
-            finite &= number and bool(np.isfinite(given).all())
+            steady_gradient &= np.array_equal(gradient, repeated, equal_nan=True)
+            finite_loss = bool(np.isfinite(values).all())
+            finite &= finite_loss and bool(np.isfinite(gradient).all())
             rng = np.random.default_rng((seed, len(theta)))
             scales = _scales(part, theta, tensors, rng)
-            whole = len(theta) <= options.all_coordinates_up_to
-            samples = {} if whole else _samples(part, theta, tensors, options, rng)
-            eps = _eps(given)
-            got = given.astype(np.float64)
+            every_entry = len(theta) <= options.all_coordinates_up_to
+            samples = {} if every_entry else _samples(part, theta, tensors, options, rng)
+            eps = _eps(gradient)
+            got = gradient.astype(np.float64)
             for name, index in tensors.items():
-                own = index.ravel()
-                tensor = _Tensor(part, theta, name, index, got[own], scales[name], eps)
-                result = tensor.by_entry(options) if whole else tensor.by_sample(samples[name], options, rng)
-                if not number:
+                flat = index.ravel()
+                tensor = _Tensor(part, theta, name, index, got[flat], scales[name], eps)
+                sample = samples.get(name)
+                result = tensor.by_sample(sample, options, rng) if sample else tensor.by_entry(options)
+                if not finite_loss:
                     result = dataclasses.replace(result, status=FAILED, note="the loss is not finite here")
-                if not steady or not np.array_equal(given[own], again[own], equal_nan=True):
-                    what = "gradient" if steady else "loss"
-                    note = f"two calls at the same parameters gave a different {what}"
+                if not steady or not np.array_equal(gradient[flat], repeated[flat], equal_nan=True):
+                    unsteady = "gradient" if steady else "loss"
+                    note = f"two calls at the same parameters gave a different {unsteady}"
                     result = dataclasses.replace(result, status=FAILED, note=note)
                 results.append(result)
-    looked = (
+    preconditions = (
         Precondition("the loss repeats bit for bit", steady_loss, everywhere=True),
         Precondition("the gradient repeats bit for bit", steady_gradient, everywhere=True),
         Precondition("loss and gradient are finite", finite, everywhere=True),
     )
-    return Section(moment, tuple(results), preconditions=looked)
+    return Section(moment, tuple(results), preconditions=preconditions)
 
 
 def _eps(gradient: Array) -> float:
-    """The rounding of a gradient's own dtype."""
+    """Return the machine epsilon of a gradient's dtype, at least that of float64."""
     return max(EPS, float(np.finfo(gradient.dtype).eps)) if gradient.dtype.kind == "f" else EPS
 
 
 def _scales(
     part: Part, theta: Array, tensors: Mapping[str, Array], rng: np.random.Generator
 ) -> dict[str, float]:
-    """‖∇f‖ of each tensor where theta's numbers are shuffled within each tensor. From the oracle: a wrong
-    hand-derived gradient must not widen its own tolerance."""
+    """Return ‖∇f‖ of each tensor at theta with the numbers of each tensor shuffled.
+
+    It comes from the oracle: a wrong hand-derived gradient must not widen the tolerance.
+    """
     shuffled = theta.copy()
     for index in tensors.values():
         flat = index.ravel()
@@ -144,8 +148,7 @@ def _scales(
 
 @dataclass(frozen=True)
 class _Sample:
-    """Of a tensor of n entries: random directions v (S, n), some entries, and the oracle's slopes along both with
-    the errors that it leaves."""
+    """Random directions v (S, n) and some entries of a tensor of n entries, with the oracle's slopes and errors."""
 
     v: Array
     slopes: Array
@@ -158,7 +161,7 @@ class _Sample:
 def _samples(
     part: Part, theta: Array, tensors: Mapping[str, Array], options: CheckOptions, rng: np.random.Generator
 ) -> dict[str, _Sample]:
-    """Directions and entries of all tensors, of which the oracle is asked at once."""
+    """Return a sample of each tensor; all slopes come from one call of the oracle."""
     drawn: list[tuple[Array, Array]] = []
     along: list[Directions] = []
     for index in tensors.values():
@@ -167,13 +170,13 @@ def _samples(
         entries = np.sort(rng.choice(n, min(options.coordinates, n), replace=False))
         drawn.append((v, entries))
         along += [Dense(flat, v), Axes(flat[entries])]
-    together = Concatenated(along)
+    all_directions = Concatenated(along)
     _, oracle = part.oracle
-    slopes, errors = oracle(part.value, theta, together)
+    slopes, errors = oracle(part.value, theta, all_directions)
     return {
         name: _Sample(v, slopes[rows], errors[rows], entries, slopes[at], errors[at])
         for name, (v, entries), rows, at in zip(
-            tensors, drawn, together.rows[::2], together.rows[1::2], strict=True
+            tensors, drawn, all_directions.rows[::2], all_directions.rows[1::2], strict=True
         )
     }
 
@@ -186,7 +189,7 @@ def _kink_note(count: int, of: int, near: str) -> str:
 
 @dataclass(frozen=True)
 class _Tensor:
-    """One tensor's gradient as `got` (n,), to be compared."""
+    """The gradient of one tensor as `got` (n,), to be compared."""
 
     part: Part
     theta: Array
@@ -203,15 +206,15 @@ class _Tensor:
             expected, errors = self._slopes(every)
             result = self._compared(expected, errors, options)
             if result.status == FAILED and np.isfinite(result.relative_error):
-                result = self._beside_kinks(result, expected, options)
+                result = self._allowing_kinks(result, expected, options)
         else:
             result = self._by_differences(options)
         if result.status != FAILED:
             return result
-        return self._unless_rough(result)
+        return self._untested_if_rough(result)
 
     def _compared(self, expected: Array, errors: Array, options: CheckOptions, kinks: str = "") -> TensorResult:
-        """Every entry beside what is expected of it. `kinks` says what was done about entries on kinks."""
+        """Return the result of comparing every entry; `kinks` is a note on the entries on kinks."""
         error = relative(self.got - expected, self.got, expected)
         norm = float(np.linalg.norm(expected))
         result = self._judged(error, norm, float(np.linalg.norm(errors)), options, self.got.size, 0)
@@ -224,17 +227,19 @@ class _Tensor:
         return self._with_worst(result, np.arange(self.got.size), expected)
 
     def _by_differences(self, options: CheckOptions) -> TensorResult:
-        """Compare with central differences, and apart from the rest the entries that lie too near to a kink for
-        them: what such an entry may be is known up to the error that they give themselves."""
-        found = differences(self.part.value, self.theta, Axes(self.index.ravel()))
-        expected, errors = found.values, found.errors
+        """Return the result of comparing with central differences.
+
+        An entry too near to a kink may have any value within the error that the differences report.
+        """
+        slopes = differences(self.part.value, self.theta, Axes(self.index.ravel()))
+        expected, errors = slopes.values, slopes.errors
         usual = max(float(np.linalg.norm(expected)), float(np.linalg.norm(self.got))) / np.sqrt(self.got.size)
-        unsure = found.kinked | (errors > MOST_TOLERANCE * np.maximum(usual, np.abs(expected)))
-        # Where they can tell none and it is no kink, the loss is too rough for them, and the result untested.
-        if not unsure.any() or (unsure.all() and not found.kinked.all()):
+        unsure = slopes.kinked | (errors > MOST_TOLERANCE * np.maximum(usual, np.abs(expected)))
+        # All unsure without kinks: the loss is too rough for differences, and the result is untested.
+        if not unsure.any() or (unsure.all() and not slopes.kinked.all()):
             return self._compared(expected, errors, options)
         nearest = np.clip(self.got, expected - errors, expected + errors)
-        step = float(found.steps[unsure].max())
+        step = float(slopes.steps[unsure].max())
         return self._compared(
             np.where(unsure, nearest, expected),
             np.where(unsure, 0, errors),
@@ -242,15 +247,15 @@ class _Tensor:
             _kink_note(int(unsure.sum()), self.got.size, f" or within {step:.0e} of one"),
         )
 
-    def _beside_kinks(self, result: TensorResult, expected: Array, options: CheckOptions) -> TensorResult:
-        """The result where all entries that are off lie on kinks: each beside the slopes on its two sides."""
+    def _allowing_kinks(self, result: TensorResult, expected: Array, options: CheckOptions) -> TensorResult:
+        """Return the result with wrong entries compared with both one-sided slopes, if all of them lie on kinks."""
         off = np.abs(self.got - expected)
         allowed = result.tolerance * float(np.linalg.norm(expected)) / np.sqrt(self.got.size)
         entries = np.argsort(-off)[: int((off > allowed).sum())]
         explained = expected.copy()
         for entry in map(int, entries):
             sides = self._sides(entry)
-            # A mistake is seldom on a kink in its worst entry: one evaluation tells.
+            # The worst entry of a mistake seldom lies on a kink, so one evaluation usually decides.
             if sides is None:
                 return result
             explained[entry] = np.clip(self.got[entry], *sides)
@@ -259,14 +264,16 @@ class _Tensor:
         )
 
     def _sides(self, entry: int) -> tuple[float, float] | None:
-        """The smaller and the larger one of the slopes on the two sides of an entry, by the complex step; None
-        where they are the same: where they come together as the distance shrinks."""
+        """Return the smaller and the larger one-sided slope at an entry, by the complex step.
+
+        Return None if the slopes converge as the distance shrinks, so that there is no kink.
+        """
         at = int(self.index.ravel()[entry])
-        step = ASIDE * (abs(self.theta[at]) or float(np.abs(self.theta).max(initial=0.0)) or 1.0)
+        step = KINK_DISTANCE * (abs(self.theta[at]) or float(np.abs(self.theta).max(initial=0.0)) or 1.0)
         points = np.repeat(self.theta[None], 4, axis=0)
         points[:, at] += step * np.array([-1, 1, -1 / 16, 1 / 16])
         far, near = (
-            np.array([complex_step(self.part.value, each, Axes(np.array([at])))[0][0] for each in pair])
+            np.array([complex_step(self.part.value, point, Axes(np.array([at])))[0][0] for point in pair])
             for pair in (points[:2], points[2:])
         )
         jump, usual = abs(near[1] - near[0]), float(np.abs(near).max())
@@ -284,15 +291,17 @@ class _Tensor:
         count = len(chosen)
         gap, norm = rms(sample.v @ self.got - sample.slopes), rms(sample.slopes)
         along = ratio(gap, max(float(np.linalg.norm(self.got)), norm))
-        # The entries drawn may be far smaller than the rest, whose rounding they share.
+        # The sampled entries may be far smaller than the others, but have the same rounding.
         usual = norm * np.sqrt(count / n)
         difference = self.got[chosen] - expected
         single = ratio(
             float(np.linalg.norm(difference)),
             max(float(np.linalg.norm(self.got[chosen])), float(np.linalg.norm(expected)), float(usual)),
         )
-        left = max(rms(sample.errors), float(np.linalg.norm(sample.entry_errors)) * np.sqrt(n / max(count, 1)))
-        result = self._judged(max(along, single), norm, left, options, count, options.directions)
+        oracle_error = max(
+            rms(sample.errors), float(np.linalg.norm(sample.entry_errors)) * np.sqrt(n / max(count, 1))
+        )
+        result = self._judged(max(along, single), norm, oracle_error, options, count, options.directions)
         if result.status != FAILED:
             return result
         bad = np.flatnonzero(~np.isfinite(self.got))
@@ -301,12 +310,12 @@ class _Tensor:
         if single > result.tolerance:
             result = self._with_worst(result, chosen, expected)
         else:
-            found = np.array([self._search(rng)])
-            result = self._with_worst(result, found, self._slopes(found)[0])
-        return self._unless_rough(self._unless_kinked(result))
+            wrong = np.array([self._search(rng)])
+            result = self._with_worst(result, wrong, self._slopes(wrong)[0])
+        return self._untested_if_rough(self._untested_if_kinked(result))
 
-    def _unless_kinked(self, result: TensorResult) -> TensorResult:
-        """Untested where the worst entry lies on a kink and is right there: what else is wrong does not show."""
+    def _untested_if_kinked(self, result: TensorResult) -> TensorResult:
+        """Return an untested result if the worst entry lies on a kink and is right, since others may be hidden."""
         if result.worst is None or not self.part.complex_step or not np.isfinite(result.relative_error):
             return result
         sides = self._sides(int(np.ravel_multi_index(result.worst.index, self.index.shape)))
@@ -316,31 +325,31 @@ class _Tensor:
             result,
             status=UNTESTED,
             worst=None,
-            note=f"{result.name} lies on a kink, and hides what else is wrong",
+            note=f"{result.name} lies on a kink, which may hide a mistake in other entries",
         )
 
-    def _unless_rough(self, result: TensorResult) -> TensorResult:
-        """Untested where the loss is too rough to judge by: its slope moves that far in the last bits of theta."""
+    def _untested_if_rough(self, result: TensorResult) -> TensorResult:
+        """Return an untested result if the slope changes by as much as the error within the last bits of theta."""
         size = max(result.norm, float(np.linalg.norm(self.got)))
         if result.status != FAILED or not np.isfinite(result.relative_error):
             return result
         if result.relative_error > result.tolerance + 2 * ratio(self._roughness(), size):
             return result
-        note = "the loss is as rough as that within rounding here"
+        note = "the slope of the loss changes by as much within the rounding of theta"
         return dataclasses.replace(result, status=UNTESTED, note=note, worst=None)
 
     def _roughness(self) -> float:
-        """How far the norm of the tensor's derivative moves, by the oracle, within the last bits of theta."""
+        """Return the norm of the change of the tensor's derivative within the last bits of theta, by the oracle."""
         rng = np.random.default_rng(0)
         _, oracle = self.part.oracle
         flat = self.index.ravel()
         along = Dense(flat, rng.standard_normal((SCALE_DIRECTIONS, len(flat))))
-        still, _ = oracle(self.part.value, self.theta, along)
+        unmoved, _ = oracle(self.part.value, self.theta, along)
         moved = [
             oracle(self.part.value, self.theta * (1 + 4 * EPS * rng.uniform(-1, 1, self.theta.shape)), along)[0]
             for _ in range(4)
         ]
-        shift = max(rms(each - still) for each in moved)
+        shift = max(rms(slopes - unmoved) for slopes in moved)
         return shift if np.isfinite(shift) else 0.0
 
     def _slopes(self, entries: Array) -> tuple[Array, Array]:
@@ -348,7 +357,7 @@ class _Tensor:
         return oracle(self.part.value, self.theta, Axes(self.index.ravel()[entries]))
 
     def _search(self, rng: np.random.Generator) -> int:
-        """An entry that is wrong, by halving: the half along which the gradient is further off is kept."""
+        """Return a wrong entry by bisection: continue with the half along which the error is larger."""
         _, oracle = self.part.oracle
         flat, entries = self.index.ravel(), np.arange(self.got.size)
         while len(entries) > 1:
@@ -362,19 +371,25 @@ class _Tensor:
         return int(entries[0])
 
     def _judged(
-        self, error: float, norm: float, left: float, options: CheckOptions, checked: int, directions: int
+        self,
+        error: float,
+        norm: float,
+        oracle_error: float,
+        options: CheckOptions,
+        checked: int,
+        directions: int,
     ) -> TensorResult:
-        """The result, without its worst entry. `left` is the norm of the errors that the oracle leaves."""
+        """Return the result without its worst entry; `oracle_error` is the norm of the oracle's own errors."""
         size = max(norm, float(np.linalg.norm(self.got)))
-        rounding = ROUNDINGS * self.eps * max(1.0, ratio(self.scale, size)) + 2 * ratio(left, size)
+        rounding = ROUNDINGS * self.eps * max(1.0, ratio(self.scale, size)) + 2 * ratio(oracle_error, size)
         tolerance, status, note = options.tolerance + rounding, PASSED, ""
-        # First of all: beside a derivative of zero, NaN has no size.
+        # First, since max(0, NaN) makes the size 0.
         if not np.isfinite(error):
             tolerance, status, note = options.tolerance, FAILED, "a number is not finite"
         elif size == 0:
             status, note = self._without_slope()
         elif rounding > MOST_TOLERANCE and error <= tolerance:
-            status, note = UNTESTED, "the gradient is as small as its rounding here"
+            status, note = UNTESTED, "the gradient is no larger than its rounding error here"
         elif error > tolerance:
             status = FAILED
         return TensorResult(
@@ -393,15 +408,17 @@ class _Tensor:
         )
 
     def _without_slope(self) -> tuple[str, str]:
-        """Return the status and note of a gradient of zero beside a derivative of zero: there is nothing to check
-        where the value stays the same bit for bit however the tensor moves."""
+        """Return the status and note of a gradient that is zero, like the derivative.
+
+        There is nothing to check if the value stays the same, bit for bit, for any change of the tensor.
+        """
         rng = np.random.default_rng(0)
         index = self.index.ravel()
         sizes = np.where(self.theta[index] == 0, 1, self.theta[index])
         points = np.repeat(self.theta[None], 5, axis=0)
         for row, step in zip(points[1:], (1e-6, 1e-2, 1.0, 10.0), strict=True):
             row[index] += step * sizes * rng.standard_normal(len(index))
-        # One at a time: a product of several rows may be rounded another way.
+        # One at a time: a product of several rows may be rounded differently.
         values = [np.array(self.part.value(row[None])) for row in points]
         if all(np.array_equal(value, values[0]) for value in values):
             return NOTHING, f"the {self.part.name} does not depend on it"

@@ -1,4 +1,4 @@
-"""Directions in the space of the parameters, a range at a time."""
+"""Directions in the space of the parameters, written in ranges."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from backproof.contracts import Array
 #: Values (S,) of a function at S parameter vectors (S, P).
 Values = Callable[[Array], Array]
 
-#: Most numbers in the parameter vectors that are evaluated at a time.
-ROOM = 1 << 20
+#: The most numbers, and the most parameter vectors, that are evaluated at a time.
+MOST_NUMBERS = 1 << 20
 MOST_ROWS = 32
 
 
 class Directions(Protocol):
-    """S directions in the space of P parameters, written a range at a time so that they need no S·P numbers."""
+    """S directions in the space of P parameters, written in ranges so that no S·P numbers are held at once."""
 
     def __len__(self) -> int: ...
     def write(self, rows: slice, out: Array) -> None:
-        """Directions `rows` into `out` (rows, P), which is zero."""
+        """Write the directions `rows` into `out` (rows, P), which is zero."""
         ...
 
 
@@ -36,7 +36,7 @@ class Dense:
         return len(self.vectors)
 
     def write(self, rows: slice, out: Array) -> None:
-        """Directions `rows` into `out`."""
+        """Write the directions `rows` into `out`."""
         out[:, self.index] = self.vectors[rows]
 
 
@@ -50,13 +50,13 @@ class Axes:
         return len(self.index)
 
     def write(self, rows: slice, out: Array) -> None:
-        """Directions `rows` into `out`."""
+        """Write the directions `rows` into `out`."""
         index = self.index[rows]
         out[np.arange(len(index)), index] = 1
 
 
 class Concatenated:
-    """Several directions, one after the other: what is evaluated at once costs less than bit by bit."""
+    """Several sets of directions as one: a single evaluation costs less than several."""
 
     def __init__(self, parts: Sequence[Directions]) -> None:
         self.parts = parts
@@ -67,23 +67,23 @@ class Concatenated:
         return self.rows[-1].stop if self.rows else 0
 
     def write(self, rows: slice, out: Array) -> None:
-        """Directions `rows` into `out`."""
-        for part, own in zip(self.parts, self.rows, strict=True):
-            first, last = max(rows.start, own.start), min(rows.stop, own.stop)
+        """Write the directions `rows` into `out`."""
+        for part, span in zip(self.parts, self.rows, strict=True):
+            first, last = max(rows.start, span.start), min(rows.stop, span.stop)
             if first < last:
-                within = slice(first - own.start, last - own.start)
+                within = slice(first - span.start, last - span.start)
                 part.write(within, out[first - rows.start : last - rows.start])
 
 
 def ranges(theta: Array, along: Directions) -> Iterator[tuple[slice, Array]]:
-    """Ranges of the directions, each with its rows v (count, P), which the next range overwrites.
+    """Yield ranges of the directions, each with its rows v (count, P), which the next range overwrites.
 
-    All ranges have the same number of rows, the last one overlapping the one before: a value function that
-    keeps its memory then allocates it once.
+    All ranges have the same number of rows, the last one overlapping the one before, so that a value function that
+    reuses its memory allocates it once.
     """
     S, P = len(along), len(theta)
-    most = max(1, min(MOST_ROWS, ROOM // max(1, P)))
-    # As even as may be, so that little is done twice.
+    most = max(1, min(MOST_ROWS, MOST_NUMBERS // max(1, P)))
+    # As evenly as possible, so that the overlap is small.
     count = max(1, -(-S // max(1, -(-S // most))))
     v = np.empty((count, P))
     for start in range(0, S, count):

@@ -16,11 +16,11 @@ from backproof.gradcheck.options import CheckOptions
 from backproof.gradcheck.oracles import STEP, Values, central_differences, complex_step
 from backproof.gradcheck.report import FAILED, NOTHING, PASSED, UNTESTED, TensorResult
 
-#: Numbers that are this much apart, relative to the larger one, are not both derivatives of the same gradient.
+#: The relative difference from which two products cannot both be derivatives of the same gradient.
 AGREE = 1e-5
-#: What the errors of differences may be short of, relative to the product.
+#: The most by which the estimated errors of differences are too small, relative to the product.
 SMALLEST = 1e-9
-#: Of a function with kinks or noise the differences may know so little that nothing is shown.
+#: A tolerance above this, from kinks or noise, would let mistakes pass; the tensor is then untested.
 MOST_TOLERANCE = 1e-3
 EXACT, ROUGH = "complex step of the gradient", "differences of the gradient"
 
@@ -30,36 +30,44 @@ class Product:
     """H u, the derivative of a gradient along u."""
 
     values: Array  # (P,)
-    oracle: str  # how it was computed
-    errors: Array  # (P,) what the method leaves: nothing, or what differences do not know
-    note: str = ""  # why not by the complex step
+    oracle: str  # the method
+    errors: Array  # (P,) estimated for differences; zero for the complex step
+    note: str = ""  # why the complex step was not used
 
 
 def hessian_vector_product(gradient: Callable[[Array], Array], theta: Array, u: Array) -> Product:
-    """H u (P,) of a hand-derived gradient (P,) -> (P,) at theta (P,): Im ∇f(θ + i h u) / h with h = 1e-30, exact to
-    rounding, where the gradient is written for complex numbers; by central differences where it is not, or where it
-    drops imaginary parts, which shows beside them."""
+    """Return H u (P,) of a hand-derived gradient (P,) -> (P,) at theta (P,).
+
+    It is Im ∇f(θ + i h u) / h with h = 1e-30, exact to rounding, if the gradient is written for complex numbers.
+    Otherwise, or if the gradient drops imaginary parts (seen by comparison), central differences are used.
+    """
     rough, errors = _differences(gradient, theta, u)
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             exact = np.imag(gradient(theta + 1j * STEP * u)) / STEP
-    # Code for real numbers may raise anything at all when it meets complex ones.
+    # Code for real numbers may raise any exception when it gets complex ones.
     except Exception as error:  # noqa: BLE001
         return Product(
-            rough, ROUGH, errors, f"the gradient takes no complex numbers: {type(error).__name__}: {error}"
+            rough,
+            ROUGH,
+            errors,
+            f"the gradient does not accept complex numbers: {type(error).__name__}: {error}",
         )
     size = max(float(np.linalg.norm(rough)), float(np.linalg.norm(exact)))
     off = np.abs(exact - rough)
-    # A small term that drops the imaginary part is off by little, but by more than the differences may be.
+    # A small term that drops the imaginary part causes a small error, but larger than that of the differences.
     if not (np.linalg.norm(off) <= AGREE * size and (off <= errors + SMALLEST * size).all()):
-        return Product(rough, ROUGH, errors, "with complex numbers the gradient gives another derivative")
+        return Product(rough, ROUGH, errors, "the gradient gives a different derivative with complex numbers")
     return Product(exact, EXACT, np.zeros_like(exact))
 
 
 def _differences(gradient: Callable[[Array], Array], theta: Array, u: Array) -> tuple[Array, Array]:
-    """H u by central differences, extrapolated; for each entry from the step at which it changes least, and ten
-    times that change as its error, since the least of several is a lucky one."""
+    """Return H u by extrapolated central differences, and its estimated errors.
+
+    Each entry comes from the step at which it changes least. Its error is ten times that change, since the smallest
+    of several changes may be small by chance.
+    """
     size = float(np.linalg.norm(theta) / np.linalg.norm(u)) or 1.0
     steps = size * 10.0 ** np.arange(-2.0, -5.6, -0.5)
     slopes = np.array(
@@ -87,10 +95,10 @@ def check_products(
 ) -> list[TensorResult]:
     """Compare H u of a hand-derived gradient with second derivatives of the values, tensor by tensor.
 
-    Along Gaussian directions w on one tensor, w·(H u) is compared with the derivative along u of the loss's own
-    slope along w: the slope by the complex step, if `complex_values`, the derivative by central differences, with
-    the tolerance that they give. And u·(H w) must be w·(H u), as second derivatives have no order: that asks
-    nothing of the values, and is exact to rounding. Of a gradient that is right both must hold.
+    Along Gaussian directions w in one tensor, w·(H u) is compared with the derivative along u of the slope of the
+    loss along w. The slope comes from the complex step if `complex_values`, and its derivative from central
+    differences, whose errors widen the tolerance. In addition, u·(H w) must equal w·(H u), since H is symmetric:
+    this needs no values and is exact to rounding. A right gradient passes both.
     """
     rng = np.random.default_rng((seed, 2))
     u = rng.standard_normal(len(theta))
@@ -101,16 +109,16 @@ def check_products(
         for name, index in tensors.items():
             flat = index.ravel()
             vectors = rng.standard_normal((options.directions, len(flat)))
-            found = [_mixed(value, slope, theta, u, flat, w) for w in vectors]
-            expected, errors = (np.array(each) for each in zip(*found, strict=True))
+            mixed = [_mixed(value, slope, theta, u, flat, w) for w in vectors]
+            expected, errors = (np.array(column) for column in zip(*mixed, strict=True))
             errors += float(np.linalg.norm(product.errors[flat]))
             results.append(
                 _compared(name, index.shape, product, vectors @ product.values[flat], expected, errors, options)
             )
-        others = rng.standard_normal((min(4, options.directions), len(theta)))
-        back = [hessian_vector_product(gradient, theta, w) for w in others]
-        pairs = np.array([[w @ product.values, u @ each.values] for w, each in zip(others, back, strict=True)])
-    errors = np.array([float(np.linalg.norm(product.errors) + np.linalg.norm(each.errors)) for each in back])
+        vectors = rng.standard_normal((min(4, options.directions), len(theta)))
+        products = [hessian_vector_product(gradient, theta, w) for w in vectors]
+        pairs = np.array([[w @ product.values, u @ Hw.values] for w, Hw in zip(vectors, products, strict=True)])
+    errors = np.array([float(np.linalg.norm(product.errors) + np.linalg.norm(Hw.errors)) for Hw in products])
     results.append(_compared("w·Hu = u·Hw", theta.shape, product, pairs[:, 0], pairs[:, 1], errors, options))
     return results
 
@@ -123,15 +131,15 @@ def _mixed(
     index: Array,
     w: Array,
 ) -> tuple[float, float]:
-    """The derivative along u of the slope of the values along w, and its error."""
+    """Return the derivative along u of the slope of the values along w, and its error."""
     along = Dense(index, w[None])
 
     def slopes(points: Array) -> Array:
-        return np.array([slope(value, each, along)[0][0] for each in points])
+        return np.array([slope(value, point, along)[0][0] for point in points])
 
-    # A slope jumps at a kink, and differences across a jump grow as the step shrinks, until it is on one side.
-    found = differences(slopes, theta, Dense(np.arange(len(theta)), u[None]), all_steps=True)
-    return float(found.values[0]), float(found.errors[0])
+    # A slope jumps at a kink: differences across the jump grow as the step shrinks, until it lies on one side.
+    second = differences(slopes, theta, Dense(np.arange(len(theta)), u[None]), all_steps=True)
+    return float(second.values[0]), float(second.errors[0])
 
 
 def _compared(
@@ -144,21 +152,21 @@ def _compared(
     options: CheckOptions,
 ) -> TensorResult:
     norm, size = rms(expected), float(np.linalg.norm(product.values)) / np.sqrt(len(product.values))
-    whole = max(norm, rms(got))
-    error = ratio(rms(got - expected), whole)
-    # Rounding of Hu is that of its largest entries.
-    terms = max(1.0, ratio(size * np.sqrt(np.prod(shape)), whole))
-    rounding = ROUNDINGS * EPS * terms + 2 * ratio(rms(errors), whole)
+    largest = max(norm, rms(got))
+    error = ratio(rms(got - expected), largest)
+    # The rounding of Hu is that of its largest entries.
+    terms = max(1.0, ratio(size * np.sqrt(np.prod(shape)), largest))
+    rounding = ROUNDINGS * EPS * terms + 2 * ratio(rms(errors), largest)
     tolerance, status, note = options.tolerance + rounding, PASSED, product.note
     if not np.isfinite(error):
         status, note = FAILED, "a number is not finite"
-    elif whole == 0:
-        # The slopes of the loss are the same bit for bit along the line.
+    elif largest == 0:
+        # The slopes of the loss are the same, bit for bit, along the line.
         tolerance, status, note = options.tolerance, NOTHING, "the second derivative is zero here"
     elif error > tolerance:
         status = FAILED
     elif rounding > MOST_TOLERANCE:
-        status, note = UNTESTED, "the second derivative is as small as what the differences leave"
+        status, note = UNTESTED, "the second derivative is no larger than the error of the differences"
     return TensorResult(
         part="hessian",
         tensor=name,

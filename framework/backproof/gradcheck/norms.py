@@ -1,4 +1,4 @@
-"""How far a gradient is from another one."""
+"""Norms and relative errors of gradients."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ import numpy as np
 from backproof.contracts import Array
 from backproof.gradcheck.report import Entry
 
-#: Roundings that the longest chain of sums and products of a gradient may add up to.
+#: The most roundings, in units of ε, that the longest chain of sums and products in a gradient adds up to.
 ROUNDINGS = 100.0
 
 
 def worst_entry(index: Array, entries: Array, got: Array, expected: Array) -> Entry:
-    """The one of the tensor's `entries` that is furthest off; one that is not finite before all."""
+    """Return the one of the tensor's `entries` with the largest error; one that is not finite comes first."""
     off = np.abs(got - expected)
     at = int(np.argmax(np.where(np.isfinite(off), off, np.inf)))
-    place = tuple(int(each) for each in np.unravel_index(int(entries[at]), index.shape))
-    return Entry(place, float(got[at]), float(expected[at]))
+    position = tuple(int(i) for i in np.unravel_index(int(entries[at]), index.shape))
+    return Entry(position, float(got[at]), float(expected[at]))
 
 
 def relative(difference: Array, got: Array, expected: Array) -> float:
-    """‖difference‖ / max(‖got‖, ‖expected‖)."""
+    """Return ‖difference‖ / max(‖got‖, ‖expected‖)."""
     return ratio(
         float(np.linalg.norm(difference)), max(float(np.linalg.norm(got)), float(np.linalg.norm(expected)))
     )
 
 
 def ratio(part: float, whole: float) -> float:
-    """0 for 0 / 0; infinite for what is not finite."""
+    """Return part / whole, with 0 / 0 = 0, and infinity if the quotient is not finite."""
     if part == 0:
         return 0.0
-    found = part / whole if whole else np.inf
-    return float(found) if np.isfinite(found) else float("inf")
+    quotient = part / whole if whole else np.inf
+    return float(quotient) if np.isfinite(quotient) else float("inf")
 
 
 def rms(values: Array) -> float:
-    """The root mean square; 0 of nothing."""
+    """Return the root mean square; 0 for no values."""
     return float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0

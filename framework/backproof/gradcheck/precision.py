@@ -1,4 +1,4 @@
-"""A gradient computed in float32, beside the same one in float64."""
+"""Compare a gradient computed in float32 with the same gradient in float64."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def compare_dtypes(
 ) -> list[TensorResult]:
     """Compare a gradient `low` (P,) computed in `dtype` with the float64 one at the same theta (P,).
 
-    `section` is the float64 check, from which the size of the terms is known. The tolerance is that of the
-    float64 check with the ε of `dtype`, plus how far the float64 gradient itself moves when each parameter moves
-    by some roundings of `dtype`: a pre-activation that near to a kink falls on either side of it.
+    `section` is the float64 check, which has the size of the terms. The tolerance is that of the float64 check with
+    the ε of `dtype`, plus the change of the float64 gradient when each parameter changes by a few roundings of
+    `dtype`: a pre-activation that close to a kink may fall on either side of it.
     """
     eps = float(np.finfo(dtype).eps)
     high = np.array(gradient(theta))
     rng = np.random.default_rng((seed, 32))
-    moved = [
+    changes = [
         np.array(gradient(theta * (1 + 8 * eps * rng.uniform(-1, 1, theta.shape)))) - high for _ in range(6)
     ]
     wide = {result.tensor: result for result in section.results if result.part == section.results[0].part}
@@ -44,13 +44,13 @@ def compare_dtypes(
         got, expected = low[flat].astype(np.float64), high[flat]
         norm = float(np.linalg.norm(expected))
         error = relative(got - expected, got, expected)
-        shift = max(float(np.linalg.norm(each[flat])) for each in moved)
+        shift = max(float(np.linalg.norm(change[flat])) for change in changes)
         tolerance = ROUNDINGS * eps * max(1.0, ratio(scales[name], norm)) + 2 * ratio(shift, norm)
         status, note = (PASSED if error <= tolerance else FAILED), ""
         if norm == 0 and error == 0:
             status, note = wide[name].status, wide[name].note
         elif status == PASSED and tolerance > MOST_TOLERANCE:
-            status, note = UNTESTED, f"the gradient is as small as its rounding in {dtype} here"
+            status, note = UNTESTED, f"the gradient is no larger than its rounding error in {dtype} here"
         results.append(
             TensorResult(
                 part=str(dtype),

@@ -1,4 +1,4 @@
-"""The Taylor remainder test, which looks at the order of convergence and needs no tolerance."""
+"""The Taylor remainder test, which measures an order of convergence and needs no tolerance."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 
 from backproof.contracts import Array
 
-#: Neighbouring steps whose orders differ by no more belong to the same clean window.
+#: The most by which the orders within a clean window differ.
 STEADY = 0.25
-#: Steps that a window needs, so that it shows an order more than once.
-SHORTEST = 3
+#: The fewest steps of a window, so that it gives more than one order.
+MIN_STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -22,19 +22,19 @@ class TaylorTest:
 
     steps: Array
     remainders: Array
-    order: float  # 2 for a right gradient, 1 for a wrong one; NaN where no window is clean
-    used: tuple[int, ...]  # the clean window: neighbouring steps over which the order holds
+    order: float  # 2 for a right gradient, 1 for a wrong one; NaN without a clean window
+    used: tuple[int, ...]  # the clean window: neighbouring steps with nearly the same order
 
     @property
     def window(self) -> tuple[float, float] | None:
-        """The largest and the smallest step of the clean window; None where there is none."""
+        """The largest and the smallest step of the clean window, if there is one."""
         return (float(self.steps[self.used[0]]), float(self.steps[self.used[-1]])) if self.used else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; an order that is not finite is null."""
+        """Return the test as plain values for JSON; an order that is not finite is null."""
         return {
             "steps": self.steps.tolist(),
-            "remainders": [float(each) if np.isfinite(each) else None for each in self.remainders],
+            "remainders": [float(r) if np.isfinite(r) else None for r in self.remainders],
             "order": self.order if np.isfinite(self.order) else None,
             "window": None if self.window is None else list(self.window),
             "used": list(self.used),
@@ -43,7 +43,7 @@ class TaylorTest:
 
     @property
     def passed(self) -> bool:
-        """Whether the order is at least 1.9; a gradient that is off by any term of first order gives 1."""
+        """Whether the order is above 1.9; a gradient with an error of first order gives 1."""
         return self.order > 1.9
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class TaylorTest:
             return f"order {self.order:.2f} from h = {self.window[0]:.0e} to {self.window[1]:.0e}"
         if np.isinf(self.order):
             return "no remainder above rounding: linear along the direction"
-        return "no clean window: kinks on the way, or rounding"
+        return "no clean window: kinks along the line, or rounding"
 
 
 def taylor_test(
@@ -63,21 +63,21 @@ def taylor_test(
     halvings: int = 20,
     noise: float = 0.0,
 ) -> TaylorTest:
-    """The test along `direction` (P,) from theta (P,), at h, h/2, h/4, ... (Farrell et al. 2013).
+    """Run the test along `direction` (P,) from theta (P,), at steps h, h/2, h/4, ... (Farrell et al. 2013).
 
-    The order between two steps is log2 of the ratio of their remainders. Large steps see higher terms and cross
-    kinks, small ones see rounding: the clean window is, of the runs of steps above rounding over which the order
-    holds still, the one with the smallest steps, and the order is that over the window. A function that is linear
-    along the direction has no remainder, and counts as order infinity.
+    The order between two steps is log2 of the ratio of their remainders. Large steps contain higher terms and cross
+    kinks; small ones are dominated by rounding. The clean window is the run of smallest steps whose remainders are
+    above rounding and whose orders are nearly equal; the result is the order over this window. A function that is
+    linear along the direction has no remainder; its order is infinity.
 
-    noise   of the values, where it is more than their rounding in float64
+    noise   the noise of the values, if it exceeds their rounding in float64
     """
     f0, slope = float(value(theta)), float(gradient @ direction)
     terms = float(np.abs(gradient * direction).sum())
     steps = h * 0.5 ** np.arange(halvings)
     remainders = np.array([abs(float(value(theta + s * direction)) - f0 - s * slope) for s in steps])
-    eps, own = (float(np.finfo(dtype).eps) for dtype in (np.float64, gradient.dtype))
-    rounding = np.maximum(1e3 * np.maximum(eps * abs(f0), own * terms * steps), 30 * noise)
+    eps, gradient_eps = (float(np.finfo(dtype).eps) for dtype in (np.float64, gradient.dtype))
+    rounding = np.maximum(1e3 * np.maximum(eps * abs(f0), gradient_eps * terms * steps), 30 * noise)
     above = (remainders > rounding) & np.isfinite(remainders)
     if not above.any():
         finite = np.isfinite(remainders).all() and np.isfinite(slope)
@@ -91,7 +91,7 @@ def taylor_test(
 
 
 def _window(remainders: Array, above: Array) -> tuple[int, ...]:
-    """The run of steps at the small end over which the order holds still; empty where no run is long enough."""
+    """Return the run of smallest steps with nearly equal orders; empty if no run is long enough."""
     with np.errstate(all="ignore"):
         orders = np.log2(remainders[:-1] / remainders[1:])
     usable = above[:-1] & above[1:]
@@ -100,7 +100,7 @@ def _window(remainders: Array, above: Array) -> tuple[int, ...]:
         start = end
         while start > 0 and usable[start - 1] and _steady(orders[start - 1 : end]):
             start -= 1
-        if end - start >= SHORTEST - 1:
+        if end - start >= MIN_STEPS - 1:
             return tuple(range(start, end + 1))
         end = end - 1 if start == end else max(start, end - 1)
     return ()
