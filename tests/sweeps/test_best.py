@@ -1,18 +1,24 @@
 """Every place that names the best point of a sweep names the same one."""
 
 import csv
+import itertools
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from backproof.cli.main import main
+from backproof.gradcheck.report import Section
+from backproof.netcheck.report import NetworkReport
 from backproof.report.build import build
+from backproof.sweeps.jobs import _values
 from backproof.sweeps.planned import PlannedRun
 from backproof.sweeps.result import DONE, FAILED, NOT_RUN, Objective, RunResult, SweepResult
 from backproof.tracking import Store, TrackingOptions
 
+from tests.helpers import recorded
 from tests.helpers.command import client
 from tests.helpers.sweeps import children, parents
 
@@ -167,3 +173,31 @@ class TestRanking:
         stat = point.stat("val/a")
         every = np.concatenate(values)
         assert (stat.mean, stat.std, stat.n) == pytest.approx((every.mean(), every.std(ddof=1), 4))
+
+
+@pytest.mark.parametrize("verdict", ["passed", "failed", "untested", "nothing to check", "skipped"])
+def test_a_point_has_the_verdict_of_its_recorded_run(verdict):
+    (point,) = recorded.sweep([recorded.run(tags={"backproof.gradcheck": verdict})]).points
+    assert point.gradcheck == verdict
+
+
+def test_a_point_has_the_worst_verdict_of_its_runs():
+    verdicts = ["skipped", "nothing to check", "passed", "untested", "failed"]
+    for better, worse in itertools.pairwise(verdicts):
+        runs = [
+            recorded.run(seed, seed=seed, tags={"backproof.gradcheck": verdict})
+            for seed, verdict in enumerate((better, worse))
+        ]
+        (point,) = recorded.sweep(runs).points
+        assert (point.seeds, point.gradcheck) == (2, worse)
+
+
+def test_a_live_run_with_nothing_to_check_has_the_verdict_of_its_record():
+    """The report of a network in which no tensor can be compared."""
+    report = NetworkReport((Section("fresh", ()),))
+    assert report.status == "nothing to check"
+    values = _values(
+        SimpleNamespace(folder=Path("run"), run=None), SimpleNamespace(report=report, summary={}, seconds=1.0)
+    )
+    (point,) = SweepResult([], [RunResult(PlannedRun([], "h"), DONE, values)], ONE).points
+    assert point.gradcheck == report.status

@@ -308,7 +308,7 @@ def test_a_scheduler_that_has_gone_away():
 
     launcher = DaskJobs()
     launcher.client = Client()
-    with pytest.raises(ClusterLostError, match="the same command goes on with the rest"):
+    with pytest.raises(ClusterLostError, match="repeat the command to run the others"):
         _ = launcher.width
     launcher.client.status = "closed"
     with pytest.raises(ClusterLostError):

@@ -19,7 +19,6 @@ from backproof.app.session import Session, get_session
 from backproof.contracts.errors import TrackingError
 from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.run import Result, run_stack
-from backproof.gradcheck.report import UNTESTED
 from backproof.nn.training import Pruned
 from backproof.render.terminal import console, short_result
 from backproof.sweeps import yaml_file
@@ -27,6 +26,7 @@ from backproof.sweeps.compose import ConfigTemplate
 from backproof.sweeps.locks import running
 from backproof.sweeps.planned import digest, error_line
 from backproof.sweeps.pruning import observer
+from backproof.sweeps.result import CHECKED
 from backproof.tracking import environment
 from backproof.tracking.recorder import Recording, user_overrides
 
@@ -158,8 +158,8 @@ def _values(recording: Recording, outcome: Result | Exception) -> dict[str, Any]
     if isinstance(outcome, Exception):
         return values | {"error": error_line(outcome)}
     report = outcome.report
-    passed = None if report is None else UNTESTED if report.status == UNTESTED else report.passed
-    return values | {"metrics": outcome.summary, "seconds": outcome.seconds, "gradcheck": passed}
+    verdict = None if report is None else CHECKED[report.status]
+    return values | {"metrics": outcome.summary, "seconds": outcome.seconds, "gradcheck": verdict}
 
 
 def _print_line(session: Session, recording: Recording, outcome: Result | Exception) -> None:

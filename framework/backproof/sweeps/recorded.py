@@ -1,4 +1,4 @@
-"""A sweep read back from MLflow: its result, and the runs that did not finish."""
+"""A sweep read from MLflow: its result, and the runs that did not finish."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ DONE, PRUNED, STOPPED, RUNNING, LOST = "done", "pruned", "stopped", "running", "
 
 @dataclass(frozen=True)
 class RecordedSweep:
-    """A sweep as MLflow has it."""
+    """A sweep as recorded in MLflow."""
 
     parent: RunRecord
-    over: list[str]  # the parameters in which runs differ
+    over: list[str]  # the parameters that differ between runs
     result: SweepResult
-    runs: list[RunRecord]  # that finished
+    runs: list[RunRecord]  # finished
     unfinished: list[RunRecord]  # failed, stopped, pruned, still running
-    retried: list[RunRecord]  # failed or stopped, and run again since
+    retried: list[RunRecord]  # failed or stopped, and rerun later
 
     @property
     def points(self) -> list[Point]:
@@ -75,7 +75,7 @@ class RecordedSweep:
 
 
 def read(store: Store, parent_id: str) -> RecordedSweep:
-    """Read the sweep whose parent run has this id. Raise TrackingError where the store cannot be read."""
+    """Read the sweep whose parent run has this id. Raise TrackingError if the store cannot be read."""
     parent = query.get(store, parent_id)
     children = [run for run in query.runs(store, parent_id) if not run.is_sweep]
     finished = [run for run in children if run.finished]
@@ -83,7 +83,7 @@ def read(store: Store, parent_id: str) -> RecordedSweep:
 
 
 def sweep_of(parent: RunRecord, children: Sequence[RunRecord], members: Mapping[str, Members]) -> RecordedSweep:
-    """Return the sweep of a parent run and its runs; `members` has the final metrics of each seed by run id."""
+    """Return the sweep of a parent run and its runs; `members` maps run ids to the final metrics of each seed."""
     finished, retried, unfinished = _attempts(sort_records(children))
     swept = [key.strip() for key in parent.params.get("sweep.over", "").split(",") if key.strip()]
     over = varying([run.params for run in (*finished, *unfinished)], swept)
@@ -96,15 +96,15 @@ def sweep_of(parent: RunRecord, children: Sequence[RunRecord], members: Mapping[
 
 
 def result_of(runs: Sequence[RunRecord], members: Mapping[str, Members], objective: Objective) -> SweepResult:
-    """Return finished runs of any origin as if they were one sweep."""
+    """Return the result of finished runs of any origin, as of one sweep."""
     over = varying([run.params for run in runs])
     return SweepResult(over, [RunResult.of_record(run, members.get(run.id)) for run in runs], (objective,))
 
 
 def objective_of(runs: Sequence[RunRecord]) -> Objective:
-    """Return what runs are ranked by: the first metric of the validation part, or of the training part without one.
+    """Return what runs are ranked by: their first metric on the validation part, or else on the training part.
 
-    Of runs that differ in that, the most frequent counts.
+    If runs differ in that, it is the most frequent one.
     """
     names = Counter(_objective_name(run) for run in runs)
     name = names.most_common(1)[0][0] if names else "val/loss"
@@ -127,15 +127,15 @@ def state_of(run: RunRecord, parent: RunRecord | None = None) -> str:
 
 
 def command_words(run: RunRecord) -> list[str]:
-    """Return the words of the command that does this run again, alone."""
+    """Return the words of the command that repeats this run alone."""
     if run.command:
         return [word for word in shlex.split(run.command) if not word.startswith("tracking.")]
-    # The parameters are the whole config; a longer command, the same run.
+    # Without a recorded command, the parameters give the whole config: a longer command for the same run.
     return ["backproof", "train", *(f"{key}={value}" for key, value in run.params.items())]
 
 
 def point_command(point: Point) -> str:
-    """Return the command that runs a point again, with all its seeds."""
+    """Return the command that repeats a point with all its seeds."""
     records = [run.record for run in point.done if run.record is not None]
     words = command_words(records[0])
     seeds = sorted({int(run.params.get(SEED, "0")) for run in records})
@@ -146,12 +146,12 @@ def point_command(point: Point) -> str:
 
 
 def _attempts(children: Sequence[RunRecord]) -> tuple[list[RunRecord], list[RunRecord], list[RunRecord]]:
-    """Split runs into finished ones, others that were run again since, and the rest."""
+    """Split runs into finished ones, others that were rerun later, and the rest."""
     finished = [run for run in children if run.finished]
     done = {_hash(run) for run in finished}
-    others = [run for run in children if not run.finished]
-    again = [run for run in others if _hash(run) in done or run.tags.get(Tag.SUPERSEDED)]
-    return finished, again, [run for run in others if run not in again]
+    unfinished = [run for run in children if not run.finished]
+    retried = [run for run in unfinished if _hash(run) in done or run.tags.get(Tag.SUPERSEDED)]
+    return finished, retried, [run for run in unfinished if run not in retried]
 
 
 def _hash(run: RunRecord) -> str:

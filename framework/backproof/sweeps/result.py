@@ -2,7 +2,7 @@
 
 A point is a config without its seed and without `tracking.*`; its runs differ only in the seed. The terminal, the
 parent run's tags and description, `runs`, the report, and the choice of the run whose model and plots are logged
-all use this model. Live runs and runs read back from MLflow give the same ranking.
+all use this model. Live runs and runs read from MLflow give the same ranking.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ from backproof.tracking.schema import Artifact, Metric, Status, Tag, Verdict
 TOP = 10
 DONE, FAILED, PRUNED, NOT_RUN = "done", "failed", "pruned", "not run"
 STOPPED, RUNNING = "stopped", "running"
-#: What a point holds of the verdict on its gradients.
-_CHECKED: dict[str, bool | str] = {
+#: The value of `gradcheck` in a run's result for each verdict, the worst first.
+CHECKED: dict[str, bool | str] = {
     Verdict.FAILED: False,
     Verdict.UNTESTED: Verdict.UNTESTED,
     Verdict.PASSED: True,
+    Verdict.NOTHING: Verdict.NOTHING,
 }
 _STATES = {Status.FINISHED: DONE, Status.FAILED: FAILED, Status.KILLED: STOPPED}
 
@@ -61,7 +62,7 @@ class Objective:
 
 
 def objectives(prepared: PreparedExperiment, options: SweepOptions) -> tuple[Objective, ...]:
-    """Return the objectives of a sweep over such experiments. Raise InvalidValue for a metric they do not have."""
+    """Return the objectives of a sweep over such experiments. Raise InvalidValue for a metric that they lack."""
     known: dict[str, bool] = {}
     for part in prepared.data.parts:
         known |= {f"{part}/{metric.name}": metric.greater_is_better for metric in prepared.metrics}
@@ -97,7 +98,7 @@ def greater_is_better(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Stat:
-    """A mean over seeds, with the standard deviation (of n - 1) where there are several."""
+    """A mean over seeds, with the sample standard deviation if there are several."""
 
     mean: float
     std: float | None = None
@@ -105,7 +106,7 @@ class Stat:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Stat:
-        """Return mean and deviation of values."""
+        """Return the mean and the standard deviation of values."""
         n = len(values)
         mean = math.fsum(values) / n if n else math.nan
         if n < 2:
@@ -114,7 +115,7 @@ class Stat:
 
     @classmethod
     def pooled(cls, stats: Sequence[Stat]) -> Stat:
-        """Return the mean over groups of equal size, and the deviation over all their values."""
+        """Return the mean over groups of equal size, and the standard deviation over all their values."""
         if len(stats) == 1:
             return stats[0]
         mean = math.fsum(stat.mean for stat in stats) / len(stats) if stats else math.nan
@@ -130,16 +131,14 @@ class Stat:
 
 @dataclass(frozen=True)
 class RunResult:
-    """One run of a sweep and its result, live or as MLflow has it."""
+    """One run of a sweep and its result, live or read from MLflow."""
 
     planned: PlannedRun
     status: str
     values: dict[str, Any] = field(default_factory=dict[str, Any])  # what the job returned
     error: str = ""
-    record: RunRecord | None = None  # where it was read from MLflow
-    members: Mapping[int, Mapping[str, float]] | None = (
-        None  # metrics by seed, where it has repeats and they are known
-    )
+    record: RunRecord | None = None  # None for a live run
+    members: Mapping[int, Mapping[str, float]] | None = None  # metrics by seed of a run with repeats, if known
 
     @classmethod
     def of_record(
@@ -148,7 +147,7 @@ class RunResult:
         members: Mapping[int, Mapping[str, float]] | None = None,
         planned: PlannedRun | None = None,
     ) -> RunResult:
-        """Return the result of a run that MLflow has."""
+        """Return the result of a run recorded in MLflow."""
         if planned is None:
             planned = PlannedRun(
                 [f"{key}={value}" for key, value in record.params.items()],
@@ -164,7 +163,7 @@ class RunResult:
             "seconds": record.seconds,
             "run_id": record.id,
             "folder": record.tags.get(Tag.FOLDER, ""),
-            "gradcheck": _CHECKED.get(record.gradcheck),
+            "gradcheck": CHECKED.get(record.gradcheck),
         }
         status = PRUNED if record.pruned else _STATES.get(record.status, RUNNING)
         return cls(planned, status, values, record.error, record, members)
@@ -186,7 +185,7 @@ class RunResult:
         return Path(self.values["folder"])
 
     def stat(self, name: str) -> Stat:
-        """Return a metric, which is a mean where the run has repeats."""
+        """Return a metric, which is a mean if the run has repeats."""
         value = self.metrics.get(name, math.nan)
         return Stat(
             value if math.isfinite(value) else math.nan, self.metrics.get(f"{name}_std"), self.planned.repeats
@@ -198,7 +197,7 @@ class RunResult:
         return {seed: metrics[name] for seed, metrics in members.items() if name in metrics}
 
     def numbers(self, objectives: Sequence[Objective]) -> list[float] | None:
-        """Return the value of each objective; None where one is missing."""
+        """Return the value of each objective; None if one is missing."""
         names = [objective.name for objective in objectives]
         return [self.metrics[name] for name in names] if all(name in self.metrics for name in names) else None
 
@@ -213,17 +212,17 @@ class RunResult:
 class Point:
     """The runs of one config that differ only in the seed, in their order."""
 
-    choices: dict[str, str | None]  # what distinguishes it from the other points
+    choices: dict[str, str | None]  # its values of the swept keys
     runs: list[RunResult]
 
     @cached_property
     def done(self) -> list[RunResult]:
-        """The finished run of each seed; of a seed that was run twice the later run."""
+        """The finished run of each seed, the later one if there are two."""
         return list({run.planned.seed: run for run in self.runs if run.status == DONE}.values())
 
     @property
     def seeds(self) -> int:
-        """How many seeds have finished."""
+        """The number of seeds that have finished."""
         return _count_seeds(self.done)
 
     @property
@@ -236,7 +235,7 @@ class Point:
 
     @property
     def seed_count(self) -> str:
-        """`3`, or `2 of 3` where seeds have failed or are missing."""
+        """`3`, or `2 of 3` if a seed has failed or is missing."""
         return str(self.seeds) if self.complete else f"{self.seeds} of {self.planned_seeds}"
 
     @property
@@ -247,12 +246,12 @@ class Point:
         return f"over {self.seeds} seeds" if self.seeds > 1 else ""
 
     def stat(self, name: str) -> Stat:
-        """Return a metric over the seeds. It is NaN where a finished run has no finite value."""
+        """Return a metric over the seeds. It is NaN if a finished run has no finite value."""
         if not any(name in run.metrics for run in self.done):
             return Stat(math.nan, None, 0)
         pooled = Stat.pooled([run.stat(name) for run in self.done])
         values = list(self.values(name).values())
-        # The same deviation, without the rounding of the runs' own ones.
+        # The same deviation, without the rounding of each run's.
         return Stat(pooled.mean, Stat.of(values).std, pooled.n) if len(values) == pooled.n else pooled
 
     def values(self, name: str) -> dict[int, float]:
@@ -269,22 +268,21 @@ class Point:
 
     @property
     def overrides(self) -> list[str]:
-        """The overrides without the seed, where it has several."""
+        """The overrides, without the seed if there are several."""
         overrides = self.runs[0].overrides
         several = len({run.planned.seed for run in self.runs}) > 1
         return [text for text in overrides if not (several and text.lstrip("+").startswith(f"{SEED}="))]
 
     @property
     def name(self) -> str:
-        """What distinguishes it: `activation=tanh optimizer=adam`."""
+        """The choices in one line: `activation=tanh optimizer=adam`."""
         return " ".join(f"{key}={value}" for key, value in self.choices.items() if value is not None)
 
     @property
     def gradcheck(self) -> str:
         """The worst verdict among its runs."""
         verdicts = {run.values.get("gradcheck", None) for run in self.done}
-        worst_first = (Verdict.FAILED, Verdict.UNTESTED, Verdict.PASSED)
-        return next((verdict for verdict in worst_first if _CHECKED[verdict] in verdicts), Verdict.SKIPPED)
+        return next((verdict for verdict, value in CHECKED.items() if value in verdicts), Verdict.SKIPPED)
 
     @property
     def seconds(self) -> float:
@@ -304,7 +302,7 @@ class SweepResult:
     objectives: tuple[Objective, ...]
 
     def of(self, status: str) -> list[RunResult]:
-        """Return the runs of a status."""
+        """Return the runs with a status."""
         return [run for run in self.runs if run.status == status]
 
     @property
@@ -326,7 +324,7 @@ class SweepResult:
 
     @cached_property
     def ranked(self) -> list[Point]:
-        """The points that have a finished run, the best first.
+        """The points with a finished run, the best first.
 
         Complete points come before those with failed or missing seeds, and points without a finite objective last.
         Ties in the objective are broken by the further objectives, the loss, and the order of the sweep.
@@ -342,7 +340,7 @@ class SweepResult:
 
     @property
     def best(self) -> Point | None:
-        """The best point; None where no objective is finite."""
+        """The best point; None if no objective is finite."""
         if not self.ranked or not math.isfinite(self.ranked[0].stat(self.objective.name).mean):
             return None
         return self.ranked[0]
@@ -354,7 +352,7 @@ class SweepResult:
 
     @cached_property
     def front(self) -> list[Point]:
-        """The Pareto front of several objectives, ranked; it holds the best point."""
+        """The Pareto front of several objectives, ranked; it includes the best point."""
         best = self.best
         if best is None or len(self.objectives) < 2:
             return []
@@ -375,7 +373,7 @@ class SweepResult:
         ]
 
     def words(self, run: RunResult) -> str:
-        """Return what distinguishes a run: its overrides of the swept keys."""
+        """Return a run's overrides of the swept keys."""
         words = [text for text in run.overrides if text.lstrip("+").partition("=")[0] in self.swept]
         return " ".join(words or run.overrides)
 
@@ -385,7 +383,7 @@ class SweepResult:
         return "  ".join(filter(None, [*values, point.seed_text, point.name]))
 
     def tags(self) -> dict[str, str]:
-        """Return the parent run's tags on the best points and on failures."""
+        """Return the parent run's tags about the best points and failures."""
         tags = {Tag.FAILED: str(len(self.failed))} if self.failed else {}
         if self.best is not None and self.best_run is not None:
             tags[Tag.BEST] = " ".join(self.best.overrides)
@@ -396,7 +394,7 @@ class SweepResult:
         return tags
 
     def aggregates(self) -> dict[str, float]:
-        """Return counts, and of each objective the best point's mean, and mean and deviation over points."""
+        """Return counts, and for each objective the mean of the best point, and mean and deviation over points."""
         numbers: dict[str, float] = {
             Metric.RUNS: len(self.runs),
             Metric.POINTS: len(self.points),
@@ -431,9 +429,7 @@ class SweepResult:
         statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
         summary = f"{counted(len(self.points), 'point')}, {counted(len(self.runs), 'run')} ({statuses})"
         table = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows)
-        return f"{summary}; the artifact {Artifact.REPORT} has the details" + (
-            f"\n\n{table}" if len(rows) > 2 else ""
-        )
+        return f"{summary}; see the artifact {Artifact.REPORT}" + (f"\n\n{table}" if len(rows) > 2 else "")
 
     def write(self, folder: Path) -> None:
         """Write the table of runs as points.csv, each with the rank of its point."""
@@ -458,13 +454,13 @@ class SweepResult:
 
 
 def _loss(point: Point) -> tuple[bool, float]:
-    """Return a sort key by the validation loss, or the training loss where there is no validation part."""
+    """Return a sort key by the validation loss, or else the training loss."""
     name = next((name for name in ("val/loss", "train/loss") if point.stat(name).n), "val/loss")
     return Objective(name, greater=False).cost(point.stat(name).mean)
 
 
 def sort_records(records: Iterable[RunRecord]) -> list[RunRecord]:
-    """Return runs read from MLflow in the order of their sweep; runs without a position by their start."""
+    """Return runs read from MLflow in the order of their sweep, those without a position by their start."""
     return sorted(records, key=lambda run: (int(run.tags.get(Tag.INDEX, "-1")), run.started, run.id))
 
 

@@ -1,4 +1,4 @@
-"""The sweeper: check every point before the first one runs, keep a parent run, and run nothing twice."""
+"""The sweeper: it checks every point before the first one runs, records a parent run, and runs nothing twice."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from backproof.tracking.recorder import command
 from backproof.tracking.schema import SWEEP, Tag
 
 NAME = "backproof"
-#: From this many stacked points on, a separate process that writes their runs is worth its start.
+#: The fewest stacked points for which starting a separate writer process saves time.
 WORTH_A_WRITER = 48
 
 
@@ -36,8 +36,8 @@ class PointSweeper:
     """Sweeps over the grid of Hydra's basic sweeper, lists that advance together, and points that Optuna chooses.
 
     Every point is composed, built and fitted to its data before anything runs. The parent run is opened before the
-    jobs and closed after them, whatever happens. A failed job does not affect the others. An interrupted sweep is
-    continued, and ends with exactly the points that were requested.
+    jobs and closed after them, whatever happens. A failed job does not affect the others. An interrupted sweep
+    resumes, and ends with exactly the points that were requested.
     """
 
     def __init__(self, max_batch_size: int | None = None, params: dict[str, str] | None = None) -> None:
@@ -52,19 +52,19 @@ class PointSweeper:
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
-        # Hydra's thin class hides that our own launcher takes jobs one by one.
+        # The thin class that Hydra sees wraps our launcher, which takes jobs one by one.
         launcher = getattr(launcher, "implementation", launcher)
         self.launcher = launcher if isinstance(launcher, AsyncLauncher) else BatchLauncher(launcher)
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run all points. Failed jobs raise nothing; they are in the session's outcome."""
+        """Run all points. Failed jobs raise nothing; they are in `Session.outcome`."""
         if self.config is None or self.hydra_context is None or self.launcher is None:
             raise RuntimeError("setup() must be called before sweep()")
         config, session = self.config, get_session()
         planner = Planner(config, self.hydra_context, session, caches=self.launcher.in_process)
         plan = planner.plan([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
         if plan.options.resume not in (AUTO, OFF) and plan.settings.tracking.enabled:
-            # Where there is no store there is no sweep to continue, and none is created.
+            # Without a store there is no sweep to resume; do not create one.
             try:
                 Store.find(plan.settings.tracking, Path(plan.settings.outputs))
             except TrackingError as error:
@@ -72,7 +72,7 @@ class PointSweeper:
         folder = Path(config.hydra.sweep.dir).absolute()
         writable(folder)
         with contextlib.ExitStack() as stack:
-            # Started now, so that it imports MLflow at the same time as this process.
+            # Started now, so that it imports MLflow while this process does.
             writer = stack.enter_context(Writer()) if _worth_a_writer(plan, self.launcher) else None
             store = session.store(plan.settings.tracking, plan.settings.outputs)
             previous = self._previous(plan, store)
@@ -112,11 +112,11 @@ class PointSweeper:
         return resume.PreviousSweep(previous.parent, children)
 
     def _previous(self, plan: Plan, store: Store | None) -> resume.PreviousSweep | None:
-        """Return the sweep that this one continues, and print a line about it."""
+        """Return the sweep that this one resumes, and print a line about it."""
         option = plan.options.resume
         if store is None:
             if option not in (AUTO, OFF):
-                raise InvalidValue("sweep.resume", option, "a store that has the sweep: tracking=off has none")
+                raise InvalidValue("sweep.resume", option, "a sweep in the store, but tracking=off uses none")
             return None
         previous = resume.find_previous(store, option, plan.hash, plan.complete, print_status)
         if previous is None:
@@ -127,20 +127,20 @@ class PointSweeper:
                 raise InvalidValue(
                     "sweep.resume",
                     option,
-                    f"a sweep with the same space, sampler, seed and objectives; {previous.parent.name} has others",
+                    f"a sweep with the same space, sampler, seed and objectives, unlike {previous.parent.name}",
                 )
         elif tags.get(Tag.SWEEP_HASH) != plan.hash and previous.children:
             hashes = {child.tags.get(Tag.CONFIG_HASH) for child in previous.children}
             if not hashes & {point.hash for point in plan.points}:
                 raise InvalidValue(
-                    "sweep.resume", option, f"a sweep of these points; {previous.parent.name} has none"
+                    "sweep.resume", option, f"a sweep of these points; {previous.parent.name} has none of them"
                 )
         total = plan.options.n_trials if plan.adaptive else len(plan.points)
         done = len(previous.finished) if plan.adaptive else len(previous.match(plan.points))
         print_status(
             f"resumed {previous.parent.name} ({previous.parent.id[:8]}): "
             f"{done}{f' of {total}' if total else ''} points are done"
-            + ("; sweep.resume=off starts afresh" if option == AUTO else "")
+            + ("; sweep.resume=off starts a new sweep" if option == AUTO else "")
         )
         return previous
 

@@ -1,8 +1,8 @@
-"""Run jobs of any Hydra application in a process of another engine, on this host or another one.
+"""Run jobs of any Hydra application in a worker process, on this host or another one.
 
-The application travels whole, as Hydra's joblib and submitit launchers send it: task, configs with their search
-path, and singletons with the registered configs and resolvers. Each job brings it along, so that workers may come
-and go; a process loads it once.
+The whole application is sent to the workers, as Hydra's joblib and submitit launchers do: task, configs with their
+search path, and singletons with the registered configs and resolvers. Every job carries it, so that
+workers may join and leave at any time; a process loads it once.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from backproof.contracts.errors import LauncherError
 from backproof.sweeps.locks import FOLDER
 from backproof.tracking.signals import Terminated, clear_request, request_stop
 
-#: What the libraries under NumPy read when they are loaded.
+#: Environment variables that the libraries under NumPy read when they are loaded.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class WorkerDied(Exception):
-    """The process that had begun a job has died."""
+    """The worker process that had begun a job has died."""
 
 
 @dataclass(frozen=True)
 class Application:
-    """A Hydra application: what its jobs are composed from, and the function that runs them."""
+    """A Hydra application: the config that its jobs are composed from, and the function that runs them."""
 
     context: HydraContext
     config: DictConfig
@@ -52,7 +52,7 @@ class Application:
 
     @classmethod
     def dumps(cls, context: HydraContext, config: DictConfig, task: TaskFunction) -> bytes:
-        """Serialize the application of this process. Callbacks stay behind: a worker makes them from the config."""
+        """Serialize the application of this process, without callbacks: a worker creates them from the config."""
         cloudpickle: Any = importlib.import_module("cloudpickle")  # It has no types.
         context = dataclasses.replace(context, callbacks=Callbacks())
 
@@ -84,15 +84,15 @@ class Application:
 
 @dataclass(frozen=True)
 class Setup:
-    """What a worker must know of a sweep."""
+    """The information about a sweep that a worker needs."""
 
-    sweep: str  # names this attempt at it
+    sweep: str  # the id of this attempt
     folder: str
     cwd: str
     environment: dict[str, str]
     threads: int
     application: bytes
-    #: Called once in each process, before its first job; raises LauncherError where the process cannot run jobs.
+    #: Called once in each process, before its first job; raises LauncherError if the process cannot run jobs.
     check: Callable[[], None] | None = None
 
     def marker(self, number: int) -> Path:
@@ -109,11 +109,11 @@ _one_job = threading.Lock()
 def run(setup: Setup, overrides: list[str], number: int) -> tuple[JobReturn, str]:
     """Run a job. Return its result (of status UNKNOWN if it was stopped) and what it printed.
 
-    An engine that has lost a worker hands its jobs to others. A job that had begun is not begun a second time: its
-    run is RUNNING in MLflow, or already FINISHED. What to do about it is for the sweeper to decide.
+    When Dask loses a worker, it gives the jobs to others. A job that had begun is not started again: its run is
+    RUNNING in MLflow, or already FINISHED. The sweeper decides what to do about it.
     """
     global _running_sweep
-    with _one_job:  # Hydra's config belongs to the process.
+    with _one_job:  # Hydra has one config per process.
         application = _prepare(setup)
         if setup.sweep in _stopped:
             return JobReturn(), ""
@@ -137,17 +137,17 @@ def run(setup: Setup, overrides: list[str], number: int) -> tuple[JobReturn, str
 
 
 def stop(sweep: str) -> None:
-    """End the sweep's job in this process at the end of its epoch, and begin no other."""
+    """End the sweep's job in this process after its epoch, and start no other."""
     _stopped.add(sweep)
     if _running_sweep == sweep:
         request_stop()
 
 
 def check(setup: Setup, check_cluster: Callable[[], None] | None = None) -> None:
-    """Raise what is wrong unless this worker of a cluster can run jobs of the sweep."""
+    """Raise LauncherError or TrackingError unless this worker of a cluster can run jobs of the sweep."""
     if not setup.marker(-1).is_file():
         raise LauncherError(
-            f"it does not see the sweep's folder {setup.folder}\nRun folders are written by the workers: name a "
+            f"it has no access to the sweep's folder {setup.folder}\nThe workers write the run folders: choose a "
             "folder that all hosts share under the same path, as outputs=/shared/outputs"
         )
     _prepare(setup)
@@ -156,7 +156,7 @@ def check(setup: Setup, check_cluster: Callable[[], None] | None = None) -> None
 
 
 def dask_setup(worker: Any) -> None:
-    """Ignore Ctrl-C in a local worker, as Dask starts it: the sweep receives it and stops its workers."""
+    """Ignore Ctrl-C in a local worker: the sweep receives it too, and stops its workers. Dask calls this."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -1,7 +1,7 @@
 """`hydra/launcher=dask`: jobs on processes of this machine, or on an existing Dask cluster.
 
-A thin layer over dask.distributed. It hands back each job as it ends; which jobs there are, and what happens to one
-whose worker has died, is for the sweeper to say.
+A thin layer over dask.distributed that returns each job as it ends. The sweeper decides which jobs to submit, and
+what happens to one whose worker has died.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from backproof.sweeps.worker import Application, Setup
 
 log = logging.getLogger(__name__)
 
-#: Seconds that running jobs are given to end when the sweep is stopped.
+#: Seconds to wait for running jobs to end when the sweep is stopped.
 PATIENCE = 5.0
-#: Of the environment, what decides a run; `hydra.job.env_copy` names more.
+#: Environment variables that affect a run; `hydra.job.env_copy` names more.
 COPIED = (ENVIRONMENT, "MLFLOW_TRACKING_URI")
 
 
 class DaskJobs(AsyncLauncher):
     """Runs jobs with Dask."""
 
-    def __init__(self, **given: Any) -> None:
-        self.given, self.options = given, DaskOptions()
+    def __init__(self, **values: Any) -> None:
+        self.values, self.options = values, DaskOptions()
         self.config: DictConfig | None = None
         self.context: HydraContext | None = None
         self.task: TaskFunction | None = None
@@ -51,8 +51,8 @@ class DaskJobs(AsyncLauncher):
         self.cluster: Any = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Hydra's call before `launch`. Raises InvalidValue for an option out of bounds."""
-        self.options = construct(DaskOptions, self.given, "hydra.launcher.")
+        """Prepare for `launch`; Hydra calls this. Raise InvalidValue for an option out of bounds."""
+        self.options = construct(DaskOptions, self.values, "hydra.launcher.")
         self.config, self.context, self.task = config, hydra_context, task_function
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -61,23 +61,23 @@ class DaskJobs(AsyncLauncher):
             raise RuntimeError("setup() must be called before launch()")
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         log.info("Launching %d jobs with Dask", len(job_overrides))
-        found: dict[int, JobReturn] = {}
+        returned: dict[int, JobReturn] = {}
         with self.at_work(len(job_overrides)):
             for i, overrides in enumerate(job_overrides):
                 self.submit(list(overrides), initial_job_idx + i)
-            while len(found) < len(job_overrides):
+            while len(returned) < len(job_overrides):
                 for ended in self.ended():
-                    found[ended.number] = ended.job
+                    returned[ended.number] = ended.job
                     print(ended.printed, end="", flush=True)
-        return [found[number] for number in sorted(found)]
+        return [returned[number] for number in sorted(returned)]
 
     @contextlib.contextmanager
     def at_work(
         self, most: int | None, check: Check | None = None, check_cluster: Check | None = None
     ) -> Generator[None, None, None]:
-        """Connect to the workers, or start them. Raise LauncherError for what can be seen to go wrong."""
+        """Connect to the workers, or start them. Raise LauncherError if they cannot run the jobs."""
         try:
-            distributed: Any = importlib.import_module("distributed")  # It is optional.
+            distributed: Any = importlib.import_module("distributed")  # An optional dependency.
         except ImportError:
             raise LauncherError(
                 "hydra/launcher=dask needs the package distributed: pip install 'backproof[dask]'"
@@ -87,8 +87,8 @@ class DaskJobs(AsyncLauncher):
         self._flying: dict[int, Any] = {}
         marker = self._setup.marker(-1)
         marker.parent.mkdir(parents=True, exist_ok=True)
-        for left in marker.parent.glob("*.begun"):
-            left.unlink()  # Of an earlier go that was killed.
+        for stale in marker.parent.glob("*.begun"):
+            stale.unlink()  # Left by an earlier attempt that was killed.
         marker.touch()
         try:
             with contextlib.ExitStack() as stack:
@@ -98,14 +98,14 @@ class DaskJobs(AsyncLauncher):
                 yield
         finally:
             self.client = self.cluster = None
-            for left in marker.parent.glob("*.begun"):
-                left.unlink()
+            for stale in marker.parent.glob("*.begun"):
+                stale.unlink()
             with contextlib.suppress(OSError):
-                marker.parent.rmdir()  # Unless locks of the sweep are in it.
+                marker.parent.rmdir()  # It stays if it holds locks of the sweep.
 
     @property
     def width(self) -> int:
-        """The number of workers, as it is now."""
+        """The current number of workers, at least one."""
         return max(1, self._workers())
 
     def submit(self, overrides: list[str], number: int) -> None:
@@ -123,7 +123,7 @@ class DaskJobs(AsyncLauncher):
         future.add_done_callback(tell)
 
     def ended(self, timeout: float = 0.2) -> list[EndedJob]:
-        """The jobs that have ended since the last call; none within `timeout` seconds is an empty list."""
+        """Return the jobs that have ended since the last call, after waiting up to `timeout` seconds for one."""
         numbers: list[int] = []
         with contextlib.suppress(queue.Empty):
             numbers.append(self._ended.get(timeout=timeout))
@@ -134,21 +134,21 @@ class DaskJobs(AsyncLauncher):
         return [self._result(number) for number in numbers]
 
     def stop(self) -> list[EndedJob]:
-        """End all jobs, within a few seconds; those that had come to their end. No process of ours is left."""
-        found: list[EndedJob] = []
+        """End all jobs and local workers within a few seconds. Return the jobs that ended by themselves."""
+        jobs: list[EndedJob] = []
         try:
             if self.client.status == "running":
                 self.client.run(worker.stop, self._setup.sweep, on_error="ignore")
                 until = time.monotonic() + PATIENCE
                 while self._flying and time.monotonic() < until:
-                    found += self.ended()
+                    jobs += self.ended()
                 self.client.cancel(list(self._flying.values()), force=True)
         except ClusterLostError:
-            pass  # There is nobody left to be told.
+            pass  # No worker is left to be stopped.
         finally:
             self._flying.clear()
             self._close()
-        return found
+        return jobs
 
     def _close(self) -> None:
         """End the processes of this machine. Dask alone waits for ever where one is just being started again."""
@@ -169,7 +169,7 @@ class DaskJobs(AsyncLauncher):
         if isinstance(error, LauncherError):
             raise error
         if error is not None:
-            # Dask's own word for a job that has cost several workers their lives, or what it could not send.
+            # KilledWorker, for a job that several workers died with, or an error in sending it.
             return EndedJob(number, JobReturn(status=JobStatus.FAILED, _return_value=error), "")
         job, shown = future.result()
         with contextlib.suppress(OSError):
@@ -177,7 +177,7 @@ class DaskJobs(AsyncLauncher):
         return EndedJob(number, job, shown)
 
     def _watch(self) -> None:
-        """Raise ClusterLost where nobody is left to work."""
+        """Raise ClusterLostError if the scheduler or all workers are gone."""
         if self.client.status != "running":
             raise self._lost()
         now = time.monotonic()
@@ -196,8 +196,8 @@ class DaskJobs(AsyncLauncher):
     def _lost(self) -> ClusterLostError:
         where = self.options.address or "this machine"
         return ClusterLostError(
-            f"the Dask cluster of {where} has gone away: its scheduler, or all of its workers\n"
-            "What was finished is recorded; the same command goes on with the rest"
+            f"the Dask cluster at {where} is gone: its scheduler, or all of its workers\n"
+            "Finished runs are recorded; repeat the command to run the others"
         )
 
     def _connect(self, distributed: Any, stack: contextlib.ExitStack, most: int | None) -> None:
@@ -254,8 +254,7 @@ class DaskJobs(AsyncLauncher):
             ) from None
 
     def _check(self, check_cluster: Check | None) -> None:
-        """Ask a cluster's workers whether they can run the sweep. Those that join later are checked by their first
-        job."""
+        """Raise LauncherError if a worker of the cluster cannot run the sweep; later ones check it themselves."""
         if self.cluster is not None:
             return
         answers: dict[str, Any] = self.client.run(worker.check, self._setup, check_cluster, on_error="return")

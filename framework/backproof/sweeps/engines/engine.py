@@ -1,4 +1,4 @@
-"""Run the planned runs of a sweep on a launcher, again where a worker died, and collect the results."""
+"""Run the planned runs of a sweep on a launcher, retry those whose worker died, and collect the results."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from backproof.tracking.schema import Status, Tag
 
 @dataclass
 class RunningJob:
-    """A job that is running."""
+    """A job in progress."""
 
     batch: Batch
-    trials: dict[int, int | None]  # of each run that has one, by its position
+    trials: dict[int, int | None]  # the trial of each run, by position; None without one
     attempt: int
 
 
 @dataclass
 class Engine:
-    """Keeps as many jobs running as there is room for."""
+    """Keeps the launcher supplied with jobs, and collects their results."""
 
     launcher: AsyncLauncher
     plan: Plan
     overrides: JobOverrides
     number: int  # of the next job, and of its folder
     width: int | None  # jobs at once; None for as many as the launcher takes
-    stack_size: int = 1  # the most runs of a job
+    stack_size: int = 1  # the most runs in one job
     store: Store | None = None
     parent: str | None = None
     study: Study | None = None
@@ -59,12 +59,12 @@ class Engine:
         return self.plan.options
 
     def over(self) -> bool:
-        """Whether no further run is to be started."""
+        """Return whether no further run is to be started."""
         timeout = self.options.timeout
         return self.stopped or (timeout is not None and time.monotonic() - self.started >= timeout)
 
     def run(self, planned: Iterable[tuple[int, PlannedRun]], total: int | None = None) -> None:
-        """Run planned runs, each given with its position. They are taken when there is room for them."""
+        """Run planned runs, given with their positions; each is taken only when a worker is free."""
         launcher, waiting = self.launcher, self._waiting(planned)
         progress = Progress(total, self.options.timeout, self.plan.wanted[0], self.points)
         progress.visible = not launcher.blocking
@@ -82,23 +82,23 @@ class Engine:
                     self._collect(launcher.stop(), progress)
                     self._running.clear()
                 if not launcher.in_process and self.store is not None and self.parent is not None:
-                    # As a run that was killed before its result came back.
+                    # For example, a run that was killed before its result was returned.
                     resume.end_dead(self.store, runs(self.store, self.parent))
 
     def _waiting(self, planned: Iterable[tuple[int, PlannedRun]]) -> Callable[[int], list[Batch]]:
-        """Return a function that takes up to a given number of next jobs."""
+        """Return a function that returns the next jobs, up to a number."""
         if isinstance(planned, Sequence):
             batches = iter(packed(planned, self.stack_size))
-            return lambda room: list(itertools.islice(batches, room))
+            return lambda count: list(itertools.islice(batches, count))
         chosen = iter(planned)
-        return lambda room: packed(itertools.islice(chosen, room), self.stack_size)
+        return lambda count: packed(itertools.islice(chosen, count), self.stack_size)
 
     def _next(self, waiting: Callable[[int], list[Batch]]) -> list[tuple[Batch, int]]:
-        """Return the jobs that there is room for, with their attempt; those to be run again first."""
-        room = (self.width or self.launcher.width) - len(self._running)
-        jobs, self._retries = self._retries[: max(0, room)], self._retries[max(0, room) :]
-        if room > len(jobs) and not self.over():
-            jobs += [(batch, 0) for batch in waiting(room - len(jobs))]
+        """Return jobs for the free workers, each with its number of earlier attempts; retries come first."""
+        free = max(0, (self.width or self.launcher.width) - len(self._running))
+        jobs, self._retries = self._retries[:free], self._retries[free:]
+        if free > len(jobs) and not self.over():
+            jobs += [(batch, 0) for batch in waiting(free - len(jobs))]
         return jobs
 
     def _start(self, batch: Batch, attempt: int) -> None:
@@ -109,21 +109,21 @@ class Engine:
         self.number += 1
 
     def _trial(self, planned: PlannedRun) -> int | None:
-        """Return the number of a run's trial, a new one where it has none and there is a study to prune by."""
+        """Return the number of a run's trial; open one for a run without, if a study prunes runs."""
         if planned.trial is None and self.study is not None:
             return self.study.open()
         return planned.trial
 
     def _collect(self, ended: list[EndedJob], progress: Progress) -> None:
-        """Take the results of jobs that have ended; a job lost with its worker is run again `retries` times."""
+        """Collect the results of jobs that have ended. A job whose worker died is retried up to `retries` times."""
         jobs = [(self._running.pop(job.number), job) for job in ended]
         self.returns += [[job.job for job in ended]] if ended else []
         for running, job in jobs:
             progress.print(job.printed)
-            # A job that was stopped has no result.
+            # Stopped jobs have no result.
             if job.job.status != JobStatus.UNKNOWN and not job.worker_died:
                 self._report(running, results_of(running.batch, job))
-        # Last, since every run that belongs to a result is known then.
+        # Last, because by now every run that belongs to a result is known.
         for running, job in jobs:
             if job.worker_died:
                 self._report(running, self._recover(running, job, progress))
@@ -142,23 +142,23 @@ class Engine:
             self.study.tell(trial, numbers, pruned=result is not None and result.status == PRUNED)
 
     def _recover(self, job: RunningJob, ended: EndedJob, progress: Progress) -> dict[int, RunResult]:
-        """Return the results of a job whose worker died, without the runs that are to be run again."""
+        """Return the results of a job whose worker died, without the runs that are to be retried."""
         finished, dead = self._recorded(job.batch)
         results: dict[int, RunResult] = {}
-        again: Batch = []
+        retry: Batch = []
         for position, planned in job.batch:
-            if position in finished:  # Only the answer was lost.
+            if position in finished:  # Only the connection was lost.
                 results[position] = RunResult.of_record(finished[position], planned=planned)
             elif job.attempt < self.options.retries and not self.stopped:
-                progress.print(f"           a worker died; again  {' '.join(planned.overrides)}")
+                progress.print(f"           a worker died; retry  {' '.join(planned.overrides)}")
                 self._tell(job.trials[position], None)
-                again.append((position, self._with_new_trial(planned)))
+                retry.append((position, self._with_new_trial(planned)))
             else:
                 results[position] = RunResult(planned, FAILED, {}, error_line(ended.error))
-        if again:
-            self._retries.append((again, job.attempt + 1))
-        if again and dead and self.store is not None:
-            resume.supersede(self.store, dead, [planned for _, planned in again])
+        if retry:
+            self._retries.append((retry, job.attempt + 1))
+        if retry and dead and self.store is not None:
+            resume.supersede(self.store, dead, [planned for _, planned in retry])
         return results
 
     def _with_new_trial(self, planned: PlannedRun) -> PlannedRun:
@@ -169,9 +169,9 @@ class Engine:
         return dataclasses.replace(planned, trial=number)
 
     def _recorded(self, batch: Batch) -> tuple[dict[int, RunRecord], list[RunRecord]]:
-        """Return what MLflow has of a job whose worker died: its finished runs by position, and the others.
+        """Return the recorded runs of a job whose worker died: the finished ones by position, and the others.
 
-        A worker that is alive after all is waited for: only the connection to it was lost.
+        Wait for a worker that is still alive: only the connection to it was lost.
         """
         if self.store is None or self.parent is None:
             return {}, []
@@ -191,7 +191,7 @@ class Engine:
 
 
 def packed(planned: Iterable[tuple[int, PlannedRun]], size: int) -> list[Batch]:
-    """Return the runs of each job: up to `size` that can be stacked, in the order of their first ones."""
+    """Return the runs of each job, up to `size` stackable ones; jobs are in the order of their first runs."""
     batches: list[Batch] = []
     open_batches: dict[int, Batch] = {}
     for position, run in planned:

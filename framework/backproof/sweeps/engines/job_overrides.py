@@ -1,4 +1,4 @@
-"""The overrides of a sweep's jobs: those of their runs, and what the sweeper adds."""
+"""The overrides of a sweep's jobs: those of their runs, and those that the sweeper adds."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class JobOverrides:
     plan: Plan
     folder: Path  # of the sweep
     parent: str | None
-    folder_of: Callable[[list[str], int], list[str]]  # an override that gives a job a folder of its own
-    #: The position of the run that is checked entry by entry, for each kind of runs that can be stacked.
+    folder_of: Callable[[list[str], int], list[str]]  # returns the override that names a job's folder
+    #: The position of the run that is checked entry by entry, by stack.
     _checked: dict[int | None, int] = field(default_factory=dict[int | None, int])
 
     def of(self, batch: Batch, number: int, study: Study | None, trial: int | None) -> list[str]:
-        """Return the overrides of a job: those of its first run, and what the sweeper adds."""
+        """Return the overrides of a job: those of its first run, and those that the sweeper adds."""
         position, planned = batch[0]
         job = [*planned.overrides]
         if study is not None and study.prunes and trial is not None:

@@ -1,4 +1,4 @@
-"""Launchers as the engine sees them: jobs are submitted, and handed back as they end."""
+"""The launcher interface of the engine: jobs are submitted, and returned as they end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hydra.plugins.launcher import Launcher
 #: Raises LauncherError or TrackingError in a worker that cannot run the jobs.
 Check = Callable[[], None]
 
-#: What the engines behind Hydra's launchers raise when a worker process has died, by name: none of them is needed.
+#: The exceptions of Hydra's launchers when a worker process has died; by name, as none need be installed.
 DEATHS = {
     "WorkerDied",
     "TerminatedWorkerError",
@@ -30,7 +30,7 @@ DEATHS = {
 
 @dataclass(frozen=True)
 class EndedJob:
-    """A job that has ended: what it returned, and what it printed."""
+    """A job that has ended: its result and its output."""
 
     number: int
     job: JobReturn
@@ -38,7 +38,7 @@ class EndedJob:
 
     @property
     def error(self) -> object | None:
-        """The error that the job ended with."""
+        """The error that ended the job, if any."""
         if self.job.status == JobStatus.COMPLETED:
             return None
         # `return_value` would raise the error, and print it.
@@ -46,26 +46,26 @@ class EndedJob:
 
     @property
     def worker_died(self) -> bool:
-        """Whether it was lost with its worker."""
+        """Whether the job was lost because its worker died."""
         return type(self.error).__name__ in DEATHS
 
 
 class AsyncLauncher(ABC):
-    """A launcher that is handed jobs one by one, and hands back each as it ends."""
+    """A launcher that receives jobs one by one, and returns each as it ends."""
 
-    #: Whether `ended` returns once all jobs have ended.
+    #: Whether `ended` returns only when all jobs have ended.
     blocking: ClassVar[bool] = False
-    #: Whether jobs run in this process, one after the other.
+    #: Whether jobs run in this process, one at a time.
     in_process: bool = False
 
     @abstractmethod
     def at_work(
         self, most: int | None, check: Check | None = None, check_cluster: Check | None = None
     ) -> contextlib.AbstractContextManager[None]:
-        """Provide workers for at most so many jobs, if that is known. Raise LauncherError where there are none.
+        """Provide workers for at most `most` jobs, if that is known. Raise LauncherError if there are none.
 
-        `check` is called in each worker process before its first job, `check_cluster` beforehand in the workers
-        that were there already.
+        `check` is called in each worker process before its first job, `check_cluster` in workers that exist
+        already before any job.
         """
 
     @property
@@ -87,7 +87,7 @@ class AsyncLauncher(ABC):
 
 
 class BatchLauncher(AsyncLauncher):
-    """Adapt a launcher of Hydra's, which runs a batch of jobs and returns when all of them have ended."""
+    """Adapt a Hydra launcher, which runs a batch of jobs and returns when all of them have ended."""
 
     blocking = True
 
@@ -104,7 +104,7 @@ class BatchLauncher(AsyncLauncher):
 
     @property
     def width(self) -> int:
-        """The size of a batch, which has no limit."""
+        """The size of a batch, which is unlimited."""
         return sys.maxsize
 
     def submit(self, overrides: list[str], number: int) -> None:
@@ -112,7 +112,7 @@ class BatchLauncher(AsyncLauncher):
         self._batch.append((number, overrides))
 
     def ended(self, timeout: float = 0.2) -> list[EndedJob]:
-        """Run the batch. An error that ends the launcher because a worker died is that of each job."""
+        """Run the batch. If the launcher fails because a worker died, every job of the batch gets its error."""
         batch, self._batch = self._batch, []
         try:
             jobs = self.launcher.launch([overrides for _, overrides in batch], initial_job_idx=batch[0][0])
