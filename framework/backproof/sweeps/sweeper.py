@@ -102,12 +102,14 @@ class PointSweeper:
             return returned
 
     def _settled(self, store: Store, previous: resume.PreviousSweep) -> resume.PreviousSweep:
-        """Return a previous sweep once none of its runs has a process."""
+        """Return a previous sweep once none of its runs has a process; what died is marked as KILLED."""
         name = previous.parent.name
 
         def on_wait(count: int) -> None:
             print_status(f"waiting for {count} runs of {name} that are still going on")
 
+        # The parent too: it stays ended if no worker can be started for it.
+        resume.end_dead(store, [previous.parent])
         children = resume.settled_runs(store, previous.parent.id, on_wait=on_wait)
         return resume.PreviousSweep(previous.parent, children)
 

@@ -16,10 +16,12 @@ import pickle
 import signal
 import socket
 import threading
+import traceback
 from collections import ChainMap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType
 from typing import Any, ClassVar
 
 from hydra._internal.callbacks import Callbacks
@@ -41,6 +43,13 @@ class WorkerDied(Exception):
     """The worker process that had begun a job has died."""
 
 
+class RemoteTraceback(Exception):
+    """The traceback in a worker, as text."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
 @dataclass(frozen=True)
 class Application:
     """A Hydra application: the config that its jobs are composed from, and the function that runs them."""
@@ -59,7 +68,8 @@ class Application:
         class Pickler(cloudpickle.CloudPickler):
             # Schemas are dataclasses made at run time, which compare a field's default with this very object.
             dispatch_table: ClassVar[Any] = ChainMap(
-                {type(dataclasses.MISSING): _missing}, cloudpickle.CloudPickler.dispatch_table
+                {type(dataclasses.MISSING): _missing, CodeType: _with_filename},
+                cloudpickle.CloudPickler.dispatch_table,
             )
 
         file = io.BytesIO()
@@ -187,15 +197,36 @@ def _missing(_: object) -> str:
     return "MISSING"
 
 
+def _with_filename(code: CodeType) -> Any:
+    """Reduce code as cloudpickle does, but keep the name of its file: tracebacks show it."""
+    cloudpickle: Any = importlib.import_module("cloudpickle")
+    build, args = cloudpickle.CloudPickler.dispatch_table[CodeType](code)
+    return _code, (build, args, code.co_filename)
+
+
+def _code(build: Callable[..., CodeType], args: tuple[Any, ...], filename: str) -> CodeType:
+    return build(*args).replace(co_filename=filename)
+
+
 def _portable(job: JobReturn) -> JobReturn:
     """Return a job's result without the classes that exist in this process only."""
     error = job._return_value  # pyright: ignore[reportPrivateUsage]
     if job.status == JobStatus.FAILED:
-        try:
-            pickle.loads(pickle.dumps(error))  # noqa: S301 -- our own bytes, to see whether they can travel
-        except Exception:  # noqa: BLE001 -- whatever an exception's own constructor does
-            error = type(type(error).__name__, (Exception,), {})(str(error))
+        error = _portable_error(error)
     return dataclasses.replace(job, cfg=_plain(job.cfg), hydra_cfg=_plain(job.hydra_cfg), _return_value=error)
+
+
+def _portable_error(error: Exception) -> Exception:
+    """Return an error that pickle can carry, with its traceback."""
+    # Dask does it for the errors of its own tasks, and at its import for the classes that exist then.
+    importlib.import_module("tblib.pickling_support").install(error)
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 -- our own bytes, to see whether they can travel
+    except Exception:  # noqa: BLE001 -- whatever an exception's own constructor does
+        substitute = type(type(error).__name__, (Exception,), {})(str(error))
+        substitute.__cause__ = RemoteTraceback("".join(traceback.format_exception(error)))
+        return substitute
+    return error
 
 
 def _plain(config: DictConfig | None) -> DictConfig | None:

@@ -152,10 +152,11 @@ class DaskJobs(AsyncLauncher):
 
     def _close(self) -> None:
         """End the processes of this machine. Dask alone waits for ever where one is just being started again."""
-        if self.cluster is None:
+        if self.options.address is not None:
             return
-        with contextlib.suppress(TimeoutError):
-            self.cluster.close(timeout=PATIENCE)
+        if self.cluster is not None:
+            with contextlib.suppress(TimeoutError):
+                self.cluster.close(timeout=PATIENCE)
         for process in active_children():
             if process not in self._others:
                 process.kill()
@@ -201,7 +202,6 @@ class DaskJobs(AsyncLauncher):
         )
 
     def _connect(self, distributed: Any, stack: contextlib.ExitStack, most: int | None) -> None:
-        from dask import config
         from dask.system import CPU_COUNT
 
         options = self.options
@@ -212,28 +212,11 @@ class DaskJobs(AsyncLauncher):
         # What differs between the hosts is said by `_check`, in words of ours.
         warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
         if options.address is None:
-            threads = dict.fromkeys(worker.THREADS, str(options.threads_per_worker))
-            quiet: dict[str, Any] = {
-                "distributed.scheduler.http.routes": [],
-                "distributed.worker.http.routes": [],
-            }
             self._others = active_children()
             stack.callback(self._close)
-            with config.set({} if options.dashboard else quiet):
-                self.cluster = distributed.LocalCluster(
-                    n_workers=options.n_workers or min(CPU_COUNT, most or CPU_COUNT),
-                    threads_per_worker=1,
-                    memory_limit=options.memory_limit or 0,
-                    host="127.0.0.1",
-                    # Who can reach the port must not be able to run code: keys that live as long as the sweep.
-                    security=True,
-                    protocol="tls",
-                    dashboard_address=options.dashboard,
-                    scheduler_kwargs={"dashboard_address": options.dashboard or "127.0.0.1:0"},
-                    silence_logs=logging.CRITICAL,
-                    env=threads,
-                    preload=[worker.__name__],
-                )
+            self.cluster = self._start_cluster(
+                distributed, options.n_workers or min(CPU_COUNT, most or CPU_COUNT)
+            )
         try:
             self.client = stack.enter_context(
                 distributed.Client(
@@ -252,6 +235,42 @@ class DaskJobs(AsyncLauncher):
                 f"the Dask scheduler at {where} has had no workers for {wait}\n"
                 f"Start some: dask worker {where} --nthreads 1"
             ) from None
+
+    def _start_cluster(self, distributed: Any, n_workers: int) -> Any:
+        """Start processes of this machine. Raise LauncherError where one of them cannot be started."""
+        from dask import config
+
+        from backproof.sweeps.engines.dask_nanny import STARTS, ReplacingNanny
+
+        options = self.options
+        threads = dict.fromkeys(worker.THREADS, str(options.threads_per_worker))
+        quiet: dict[str, Any] = {
+            "distributed.scheduler.http.routes": [],
+            "distributed.worker.http.routes": [],
+        }
+        try:
+            with config.set({} if options.dashboard else quiet):
+                return distributed.LocalCluster(
+                    n_workers=n_workers,
+                    worker_class=ReplacingNanny,
+                    threads_per_worker=1,
+                    memory_limit=options.memory_limit or 0,
+                    host="127.0.0.1",
+                    # Who can reach the port must not be able to run code: keys that live as long as the sweep.
+                    security=True,
+                    protocol="tls",
+                    dashboard_address=options.dashboard,
+                    scheduler_kwargs={"dashboard_address": options.dashboard or "127.0.0.1:0"},
+                    silence_logs=logging.CRITICAL,
+                    env=threads,
+                    preload=[worker.__name__],
+                )
+        except RuntimeError as error:
+            raise LauncherError(
+                f"Dask could not start {n_workers} worker processes on this machine: {error.__cause__ or error}\n"
+                f"A process that dies while it starts is replaced {STARTS - 1} times. Look for what ends them (too "
+                "little memory, a limit on processes), or start fewer: hydra.launcher.n_workers=1"
+            ) from error
 
     def _check(self, check_cluster: Check | None) -> None:
         """Raise LauncherError if a worker of the cluster cannot run the sweep; later ones check it themselves."""
