@@ -9,7 +9,7 @@ fuzz.load_profile()
 
 @pytest.fixture
 def workdir(tmp_path, monkeypatch):
-    """An empty working directory, with no setting of MLflow's or of plugins in the environment."""
+    """An empty working directory, with no environment variables for MLflow or plugins."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("BACKPROOF_PLUGINS", raising=False)
@@ -18,13 +18,13 @@ def workdir(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def outputs(tmp_path_factory):
-    """One folder of outputs, with its store, for all tests that only add runs to it."""
+    """One folder of outputs for all tests that only add runs to its store."""
     return tmp_path_factory.mktemp("outputs")
 
 
 @pytest.fixture
 def store(outputs, monkeypatch):
-    """MLflow's store in `outputs`, open."""
+    """The opened MLflow store in `outputs`."""
     from backproof.tracking import Store, TrackingOptions
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

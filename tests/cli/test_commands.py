@@ -11,14 +11,14 @@ from backproof.discovery.registry import registry
 from tests.helpers.command import BACKPROOF
 
 
-class TestOtherCommands:
+class TestCommands:
     @pytest.mark.slow
-    def test_check_passes_and_fails_by_its_exit_code(self, workdir, capsys):
+    def test_check_passes_with_exit_code_0(self, workdir, capsys):
         assert main(["check", "dataset=iris", "activation=tanh"]) == 0
-        shown = capsys.readouterr().out
-        assert "fresh" in shown
-        assert "moved" in shown
-        assert "✓ passed" in shown
+        output = capsys.readouterr().out
+        assert "fresh" in output
+        assert "moved" in output
+        assert "✓ passed" in output
         assert not Path("outputs").exists()
 
     def test_check_as_json(self, workdir, capsys):
@@ -29,7 +29,7 @@ class TestOtherCommands:
         assert moments == ["fresh", "moved", "one sample", "burned in", "odd sizes"]
 
     @pytest.mark.slow
-    def test_check_writes_a_page_that_needs_nothing_else(self, workdir, capsys):
+    def test_check_writes_a_self_contained_page(self, workdir, capsys):
         assert main(["check", "dataset=iris", "--report", "check.html"]) == 0
         page = Path("check.html").read_text()
         for part in (
@@ -44,24 +44,24 @@ class TestOtherCommands:
         assert "<script" not in page
         assert main(["check", "--report"]) == 2
 
-    def test_check_refuses_a_page_in_a_folder_that_is_not_there(self, workdir, capsys):
+    def test_check_rejects_a_page_in_a_missing_folder(self, workdir, capsys):
         assert main(["check", "--report", "nowhere/check.html"]) == 2
         assert "--report nowhere/check.html" in capsys.readouterr().err
 
-    def test_check_refuses_options(self, workdir, capsys):
+    def test_check_rejects_unknown_options(self, workdir, capsys):
         assert main(["check", "--fast"]) == 2
         assert "no such option '--fast'" in capsys.readouterr().err
         assert main(["check", "activation=reluu"]) == 2
 
-    def test_plugins_lists_all(self, capsys):
+    def test_plugins_lists_every_plugin(self, capsys):
         assert main(["plugins"]) == 0
-        shown = capsys.readouterr().out
+        output = capsys.readouterr().out
         for entry in registry().entries():
-            assert entry.name in shown
+            assert entry.name in output
         assert main(["plugins", "optimizer"]) == 0
-        shown = capsys.readouterr().out
+        output = capsys.readouterr().out
         for part in ("optimizer.momentum = 0.0", "plugins/optimizer/adam.py", "Kingma", ">= 0 and < 1"):
-            assert part in shown
+            assert part in output
         assert main(["plugins", "optimizers"]) == 2
         assert "did you mean optimizer" in capsys.readouterr().err
 
@@ -73,9 +73,9 @@ class TestOtherCommands:
     def test_help(self, capsys):
         for args in ([], ["--help"]):
             assert main(args) == 0
-            shown = capsys.readouterr().out
+            output = capsys.readouterr().out
             for command in ("train", "check", "plugins", "verify", "ui"):
-                assert f"\n  {command} " in shown
+                assert f"\n  {command} " in output
         assert main(["--version"]) == 0
 
     def test_an_unknown_command(self, capsys):

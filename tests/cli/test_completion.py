@@ -1,4 +1,4 @@
-"""Tab completion: what the command answers, and what the scripts make of it in real shells."""
+"""Tab completion: the answers of the command, and the scripts in real shells."""
 
 import os
 import pty
@@ -56,7 +56,7 @@ def test_answers(workdir, monkeypatch, capsys, line, offered):
     assert complete(line, monkeypatch, capsys) == offered
 
 
-def test_configs_of_another_folder_are_offered(workdir, monkeypatch, capsys):
+def test_configs_of_another_folder_are_completed(workdir, monkeypatch, capsys):
     Path("mine/experiment").mkdir(parents=True)
     Path("mine/experiment/a.yaml").write_text("# @package _global_\nseed: 7\n")
     for option in ("--config-dir mine", "-cd mine", "--config-dir=mine"):
@@ -65,7 +65,7 @@ def test_configs_of_another_folder_are_offered(workdir, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_recorded_sweeps_are_offered(workdir, monkeypatch, capsys):
+def test_recorded_sweeps_are_completed(workdir, monkeypatch, capsys):
     options = ["tracking.run_name=first", "tracking.model=false", "tracking.plots=false", "gradcheck=off"]
     assert main(["train", "-m", *QUICK, *options, "seed=0,1"]) == 0
     names = complete("backproof report ", monkeypatch, capsys)
@@ -76,7 +76,7 @@ def test_recorded_sweeps_are_offered(workdir, monkeypatch, capsys):
 
 
 def type_in(shell, arguments, steps):
-    """Type keys in a shell on a terminal; after each wait until the text that is expected is on the screen."""
+    """Type keys in a shell on a terminal. After each step, wait for the expected text on the screen."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.execvp(shell, [shell, *arguments])
@@ -98,7 +98,7 @@ def type_in(shell, arguments, steps):
 
 @pytest.fixture
 def command(workdir, monkeypatch):
-    """The command `backproof` on the PATH, and no files of the user's that a shell would read."""
+    """Put a command `backproof` on the PATH, and hide the start-up files of the user's shells."""
     folder = workdir / "bin"
     folder.mkdir()
     script = folder / "backproof"
@@ -169,6 +169,6 @@ def test_fish(command, line, offered):
     assert [answer.split("\t")[0] for answer in done.stdout.splitlines()] == offered
 
 
-def test_the_script_needs_a_shell_that_is_known(capsys):
+def test_unknown_shells_are_rejected(capsys):
     assert main(["completion", "csh"]) == 2
     assert "'bash', 'zsh', 'fish'" in capsys.readouterr().err

@@ -106,7 +106,7 @@ BAD = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_one_block_with_exit_code_2_and_leaves_nothing(workdir, capsys, name):
+def test_bad_input_prints_one_block_exits_with_2_and_writes_nothing(workdir, capsys, name):
     overrides, parts = BAD[name]
     Path("file").write_text("not a folder")
     Path("full").mkdir()
@@ -125,12 +125,12 @@ def test_bad_input_is_one_block_with_exit_code_2_and_leaves_nothing(workdir, cap
     assert "Traceback" not in captured.err
     assert len(captured.err.strip().splitlines()) <= 5
     assert captured.out == ""
-    left = [path for path in sorted(map(str, Path().rglob("*"))) if path not in before]
-    assert left == []
+    new_files = [path for path in sorted(map(str, Path().rglob("*"))) if path not in before]
+    assert new_files == []
 
 
-def test_ctrl_c_in_the_middle_of_an_import_is_ctrl_c(workdir, capsys, monkeypatch):
-    """Compiled modules turn what a signal raises while they are imported into an ImportError."""
+def test_ctrl_c_during_an_import_is_reported_as_ctrl_c(workdir, capsys, monkeypatch):
+    """Compiled modules turn an exception that a signal raises during their import into an ImportError."""
 
     def load(self):
         try:

@@ -29,7 +29,7 @@ BARE = [*QUICK, "train.epochs=1", "tracking=off", "gradcheck=off"]
         ("sweep.resume=437367e5 -m", ["sweep.resume='437367e5'"], {"multirun": True}),
     ],
 )
-def test_options_may_stand_anywhere(given, overrides, options):
+def test_options_are_accepted_anywhere(given, overrides, options):
     parsed = vars(get_args_parser().parse_args(arrange(given.split())))
     assert [override for override in parsed["overrides"] if override != PREPARE] == overrides
     assert options.items() <= parsed.items()
@@ -78,7 +78,7 @@ def test_only_a_single_run_is_prepared():
 
 
 @pytest.mark.slow
-def test_a_primary_config_of_ones_own(workdir):
+def test_a_custom_primary_config(workdir):
     (workdir / "own.yaml").write_text("defaults:\n  - config\n  - _self_\nseed: 7\n")
     assert main(["train", "--config-dir", ".", *BARE, "--config-name", "own"]) == 0
     (folder,) = workdir.glob("outputs/runs/*/*")
@@ -95,7 +95,7 @@ def test_bad_input_leaves_nothing_behind_whatever_the_options(workdir, capsys):
 
 
 @pytest.mark.slow
-def test_values_of_hydra_may_be_used(workdir):
+def test_hydra_resolvers_can_be_used(workdir):
     name = "experiment=${hydra:job.name}-${hydra:runtime.choices.dataset}"
     assert main(["train", *BARE, f"tracking.{name}"]) == 0
     assert main(["train", *BARE, "tracking.run_name=${hydra:runtime.output_dir}"]) == 0

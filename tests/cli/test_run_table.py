@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from backproof.cli.run_table import columns_of, table
@@ -16,7 +17,7 @@ HEADS = ["name", "check", "status", "when"]
 
 
 def shown():
-    """A sweep, runs with names that are long, foreign or hostile, and one that has failed."""
+    """Return a sweep, runs with long, foreign or hostile names, and a failed run."""
     sweep = parent(metrics={"best/val/accuracy": 0.97, "sweep/runs": 18.0})
     runs = [
         run(1, activation="tanh", optimizer="adam"),
@@ -28,13 +29,13 @@ def shown():
         "[red]mark[/]\x1b[31m\nup",
         "数据集" * 9,
     ]
-    runs = [each.__class__(**{**vars(each), "name": name}) for each, name in zip(runs, names, strict=True)]
+    runs = [replace(record, name=name) for record, name in zip(runs, names, strict=True)]
     return [sweep, *runs]
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 140, 200])
 @pytest.mark.parametrize("alone", [False, True])
-def test_a_row_is_one_line_and_has_what_matters(width, alone):
+def test_a_row_is_one_line_with_the_main_columns(width, alone):
     runs = shown()[1:] if alone else shown()
     lines = table(columns_of(runs, ["activation", "optimizer"], objective_of(runs), None), width)
     assert len(lines) == len(runs) + 1
@@ -42,7 +43,7 @@ def test_a_row_is_one_line_and_has_what_matters(width, alone):
     assert not any(character < " " for line in lines for character in line)
     assert set(HEADS) | {"val/accuracy" if alone else "best"} <= set(lines[0].split())
     if width >= 80:
-        # Dates stand whole at the end of the columns that are always there.
+        # The date is the last of the columns that are always shown, and is never cut.
         start = lines[0].index("when")
         assert all(len(line[start:].split()) >= 2 or "数" in line for line in lines[1:])
 
@@ -90,7 +91,7 @@ def test_a_pipe_gets_tsv(store, capsys):
     assert rows[2][head.index("name")].endswith("up")
 
 
-def test_a_terminal_gets_a_table_and_the_rest_is_a_message(store, monkeypatch, capsys):
+def test_a_terminal_gets_a_table_and_the_limit_is_a_message(store, monkeypatch, capsys):
     out = _Terminal()
     monkeypatch.setattr("sys.stdout", out)
     monkeypatch.setenv("COLUMNS", "80")
@@ -102,6 +103,6 @@ def test_a_terminal_gets_a_table_and_the_rest_is_a_message(store, monkeypatch, c
     assert "2 more: --limit 0" in capsys.readouterr().err
 
 
-def test_json_has_all(store, capsys):
+def test_json_has_all_runs(store, capsys):
     print_runs(None, None, "json")
-    assert [each["kind"] for each in json.loads(capsys.readouterr().out)] == ["sweep", "run", "run", "run"]
+    assert [record["kind"] for record in json.loads(capsys.readouterr().out)] == ["sweep", "run", "run", "run"]

@@ -1,4 +1,4 @@
-"""`backproof train`: single runs as a person uses them, what is recorded, and how they are stopped."""
+"""`backproof train`: single runs from the command line, what they record, and how they are stopped."""
 
 import json
 import signal
@@ -18,25 +18,25 @@ from tests.helpers.command import BACKPROOF, QUICK, client, runs
 
 
 def artifacts(run_id, path=None):
-    found = []
-    for each in client().list_artifacts(run_id, path):
-        found += artifacts(run_id, each.path) if each.is_dir else [each.path]
-    return found
+    paths = []
+    for artifact in client().list_artifacts(run_id, path):
+        paths += artifacts(run_id, artifact.path) if artifact.is_dir else [artifact.path]
+    return paths
 
 
 class TestTrain:
     @pytest.mark.slow
-    def test_one_run_shows_and_records_everything(self, workdir, capsys):
+    def test_a_run_shows_and_records_its_results(self, workdir, capsys):
         assert main(["train", *QUICK, "optimizer.lr=0.05", "penalty=l2"]) == 0
-        shown = capsys.readouterr().out
+        output = capsys.readouterr().out
         for part in (
             "iris: 150 samples, 4 features, 3 classes",
             "4 → 5 relu → 3 softmax_cross_entropy",
             "✓ passed",
         ):
-            assert part in shown
+            assert part in output
         for part in ("W1", "b2", "penalty", "accuracy", "backproof ui", "outputs/runs/"):
-            assert part in shown
+            assert part in output
         (run,) = runs()
         assert run.info.status == "FINISHED"
         params = run.data.params
@@ -68,7 +68,7 @@ class TestTrain:
         link = f"runs/{run.info.run_id}/artifacts/gradcheck.html)"
         assert tags["mlflow.note.content"].startswith("[gradient check](#/experiments/")
         assert link in tags["mlflow.note.content"]
-        found = artifacts(run.info.run_id)
+        paths = artifacts(run.info.run_id)
         for path in (
             "config/config.yaml",
             "config/overrides.yaml",
@@ -82,7 +82,7 @@ class TestTrain:
             "metrics.csv",
             "summary.json",
         ):
-            assert path in found
+            assert path in paths
         (dataset,) = run.inputs.dataset_inputs
         assert dataset.dataset.name == "iris"
         folder = Path(tags["backproof.folder"])
@@ -122,12 +122,14 @@ class TestTrain:
         assert run.data.metrics["val/accuracy_std"] >= 0
         folder = Path(run.data.tags["backproof.folder"])
         seeds = json.loads((folder / "summary.json").read_text())["seeds"]
-        assert [each["seed"] for each in seeds] == [7, 8, 9]
-        assert run.data.metrics["test/loss"] == pytest.approx(np.mean([each["test/loss"] for each in seeds]))
+        assert [member["seed"] for member in seeds] == [7, 8, 9]
+        assert run.data.metrics["test/loss"] == pytest.approx(
+            np.mean([member["test/loss"] for member in seeds])
+        )
 
     @pytest.mark.slow
     @pytest.mark.parametrize("dataset", ["diabetes", "multilabel", "moons"])
-    def test_every_task_has_its_pictures(self, workdir, dataset):
+    def test_every_task_has_two_plots(self, workdir, dataset):
         assert main(["train", f"dataset={dataset}", "train.epochs=2", "tracking=off"]) == 0
         (folder,) = Path("outputs/runs").glob("*/*")
         assert len(list((folder / "plots").glob("*.png"))) == 2
@@ -139,19 +141,19 @@ class TestTrain:
         assert runs()[0].data.tags["backproof.gradcheck"] == "skipped"
 
     @pytest.mark.slow
-    def test_early_stopping_and_metrics_from_the_command(self, workdir, capsys):
+    def test_early_stopping_and_metrics_from_the_command_line(self, workdir, capsys):
         override = [
             "train.early_stopping.patience=2",
             "metrics=[accuracy,{name: top_k, k: 2}]",
             "train.epochs=40",
         ]
         assert main(["train", *QUICK[:1], *override, "optimizer=adam", "optimizer.lr=0.3"]) == 0
-        shown = capsys.readouterr().out
-        assert "top_k" in shown
-        assert "kept the parameters of epoch" in shown
+        output = capsys.readouterr().out
+        assert "top_k" in output
+        assert "kept the parameters of epoch" in output
 
     @pytest.mark.slow
-    def test_divergence_is_a_failed_run_with_what_was_measured(self, workdir, capsys):
+    def test_a_diverged_run_is_failed_and_keeps_its_measurements(self, workdir, capsys):
         assert (
             main(["train", "dataset=digits", "optimizer.lr=5e3", "loss=squared_error", "dataset=diabetes"]) == 1
         )
@@ -180,7 +182,7 @@ class TestTrain:
         ({"uri": "sqlite:///a.db"}, "there", "backproof ui --uri sqlite:///a.db"),
     ],
 )
-def test_the_command_for_the_ui_opens_what_was_recorded(monkeypatch, options, outputs, expected):
+def test_the_suggested_ui_command_opens_the_recorded_runs(monkeypatch, options, outputs, expected):
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     assert ui_command(TrackingOptions(**options), outputs) == expected
     # After `make run` the shell does not find the command: its path is shown.
@@ -202,9 +204,9 @@ def test_the_command_for_the_ui_opens_what_was_recorded(monkeypatch, options, ou
         (signal.SIGTERM, 143, True),
     ],
 )
-def test_a_run_that_is_stopped_is_killed_with_what_was_measured(workdir, number, code, sweep):
+def test_a_stopped_run_is_killed_and_keeps_its_measurements(workdir, number, code, sweep):
     args = ["train", "dataset=iris", "train.epochs=100000000", "gradcheck=on", "tracking.flush_seconds=0.2"]
-    # A store that is there already: the loop below reads it while the process records.
+    # Create the store first: the loop below reads it while the process records.
     Store.open(TrackingOptions(), workdir / "outputs")
     process = subprocess.Popen(
         [*BACKPROOF, *args, *(["-m", "seed=0,1"] if sweep else [])],

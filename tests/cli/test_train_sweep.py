@@ -1,4 +1,4 @@
-"""`backproof train -m`: sweeps as a person uses them, and what is recorded of them."""
+"""`backproof train -m`: sweeps from the command line, and what they record."""
 
 from pathlib import Path
 
@@ -14,9 +14,9 @@ class TestSweep:
     def test_eighteen_runs_under_one_parent(self, workdir, capsys):
         args = ["activation=relu,tanh,gelu", "optimizer=sgd,adam", "seed=0,1,2"]
         assert main(["train", "-m", *args, *QUICK]) == 0
-        shown = capsys.readouterr().out
-        assert "18 runs over activation, optimizer, seed" in shown
-        assert "best" in shown
+        output = capsys.readouterr().out
+        assert "18 runs over activation, optimizer, seed" in output
+        assert "best" in output
         (parent,) = runs(**{"backproof.kind": "sweep"})
         children = runs(**{"mlflow.parentRunId": parent.info.run_id})
         assert len(children) == 18
@@ -36,7 +36,7 @@ class TestSweep:
             points.setdefault(point, {})[child.info.run_id] = child.data.metrics["val/accuracy"]
         means = {point: np.mean([*values.values()]) for point, values in points.items()}
         assert parent.data.metrics["best/val/accuracy"] == pytest.approx(max(means.values()), rel=1e-12)
-        # The model that is kept is of the best point, of the seed that is nearest to the mean.
+        # The model is that of the best point's seed that is nearest to the mean.
         best = parent.data.tags["backproof.best_run"]
         (point,) = [point for point, values in points.items() if best in values]
         assert means[point] == pytest.approx(max(means.values()), rel=1e-12)
@@ -51,7 +51,7 @@ class TestSweep:
         assert "backproof ui" not in capsys.readouterr().out
 
     @pytest.mark.slow
-    def test_a_failing_point_costs_the_others_nothing(self, workdir, capsys):
+    def test_a_failing_point_does_not_affect_the_others(self, workdir, capsys):
         assert main(["train", "-m", "dataset=diabetes", "optimizer.lr=0.01,5e3,0.02", "train.epochs=3"]) == 1
         captured = capsys.readouterr()
         assert "1 of 3 runs" in captured.out
@@ -82,7 +82,7 @@ class TestSweep:
     ],
     ids=" ".join,
 )
-def test_options_of_hydra_may_stand_anywhere(workdir, capsys, words):
+def test_hydra_options_are_accepted_anywhere(workdir, capsys, words):
     experiment = workdir / "mine/experiment/a.yaml"
     experiment.parent.mkdir(parents=True)
     experiment.write_text("# @package _global_\ndefaults:\n  - override /dataset: iris\ntrain:\n  epochs: 1\n")

@@ -1,4 +1,4 @@
-"""`backproof ui`: MLflow's server on the runs of a folder, on loopback, and gone when it is ended."""
+"""`backproof ui`: MLflow's server for the runs of a folder, on loopback, which ends with the command."""
 
 import signal
 import socket
@@ -60,6 +60,6 @@ def test_without_runs_it_says_so(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_server_elsewhere_is_named_not_started(capsys):
+def test_no_server_is_started_for_a_remote_store(capsys):
     assert main(["ui", "--uri", "http://127.0.0.1:9"]) == 2
     assert "no MLflow server answers" in capsys.readouterr().err

@@ -1,10 +1,10 @@
-"""The command, and what its runs recorded in the store of the working directory."""
+"""The command, and the runs recorded in the store of the working directory."""
 
 import sys
 from pathlib import Path
 
 BACKPROOF = [sys.executable, "-m", "backproof"]
-#: A run that takes no time.
+#: Overrides for a very short run.
 QUICK = ["dataset=iris", "train.epochs=3", "model.hidden=[5]"]
 
 

@@ -24,7 +24,7 @@ KINDS = {
 
 
 def experiment(**given):
-    """An experiment; plugins by name or (name, hyperparameters), options by their own names."""
+    """Return an experiment. Plugins are given by name or as (name, hyperparameters), options by name."""
     plugins = registry()
 
     def built(kind, chosen):
@@ -50,13 +50,13 @@ def experiment(**given):
     return Experiment(
         **chosen,
         loss=built("loss", loss) if loss else None,
-        metrics=None if metrics is None else tuple(built("metric", each) for each in metrics),
+        metrics=None if metrics is None else tuple(built("metric", metric) for metric in metrics),
         **options,
     )
 
 
 class Watcher:
-    """An observer that keeps what it is told."""
+    """An observer that records its calls."""
 
     def __init__(self):
         self.reports, self.epochs = [], []
@@ -79,7 +79,7 @@ def run(**given):
 
 
 def saved_model(folder):
-    """A model in a folder, and what it predicts for some samples."""
+    """Save a model; return its folder, samples, and its predictions for them."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 3)), np.arange(60) % 2
     data = split(Dataset(X, y, "classification", ("a", "b c", "d"), ("no", "yes")), DataOptions())

@@ -1,4 +1,4 @@
-"""Traces, right formulas and random formulas for the tests of derivations."""
+"""Traces, correct formulas and random formulas for the tests of derivations."""
 
 import math
 import random
@@ -24,7 +24,7 @@ CS446 = {
 
 
 def trace_of(sizes, N=5, activation="tanh", seed=0, dtype=np.float64):
-    """A trace of a random network of these sizes: (D, H1, ..., K)."""
+    """Return a trace of a random network of these sizes: (D, H1, ..., K)."""
     net = MLP(sizes, REG.build("activation", activation), REG.build("loss", "softmax_cross_entropy"))
     rng = np.random.default_rng(seed)
     theta = rng.standard_normal((1, net.layout.P)).astype(dtype)
@@ -41,17 +41,17 @@ TRACE = trace_of((4, 3, 2))  # D, H, K and N all differ
 
 
 def derived_rule(depth):
-    """The right formulas for any depth."""
+    """Return the correct formulas for any depth."""
     hidden = "ghijlm"
     texts = {}
     for layer in range(1, depth + 1):
         summed, factors = ["n"], ["(p[n,k] - y[n,k])"]
         above = "k"
-        for each in range(depth - 1, layer - 1, -1):
+        for m in range(depth - 1, layer - 1, -1):
             summed.append(above)
-            own = hidden[each]
-            factors += [f"W{each + 1}[{above},{own}]", f"dphi(a{each}[n,{own}])"]
-            above = own
+            letter = hidden[m]
+            factors += [f"W{m + 1}[{above},{letter}]", f"dphi(a{m}[n,{letter}])"]
+            above = letter
         below = "d" if layer == 1 else hidden[layer - 1]
         body = f"sum[{','.join(summed)}] " + " * ".join(factors)
         texts[f"W{layer}"] = f"{body} * h{layer - 1}[n,{below}] / N"
@@ -60,7 +60,7 @@ def derived_rule(depth):
 
 
 def only(left, text, depth=2):
-    """The formula of one tensor, all others being right."""
+    """Return the formula of one tensor, read together with correct formulas of the others."""
     tensor = left.partition("[")[0]
     others = {k: v for k, v in derived_rule(depth).items() if k != tensor}
     return Rule.read({**others, left: text}).formulas[tensor]
@@ -76,7 +76,7 @@ def refused(tensor, text, depth=2):
 D, H, K, N = range(4), range(3), range(2), range(5)
 
 
-#: The letters of each axis, and entries by array.
+#: The values of each letter, and the letters of each array's axes.
 LETTERS = {"n": N, "m": N, "d": D, "h": H, "g": H, "k": K, "j": K}
 
 
@@ -104,9 +104,11 @@ class Writer:
             if self.random.random() < 0.1:
                 at.append(0)
             else:
-                at.append(self.random.choice([each for each in axis if each in bound or each in "nkhd"]))
+                at.append(
+                    self.random.choice([letter for letter in axis if letter in bound or letter in "nkhd"])
+                )
         text = f"{name}[{','.join(map(str, at))}]"
-        return text, lambda e: array[tuple(e.get(each, each) for each in at)], {e for e in at if e != 0}
+        return text, lambda e: array[tuple(e.get(index, index) for index in at)], {e for e in at if e != 0}
 
     def factor(self, level, bound):
         kind = self.random.choice(["entry", "entry", "N", "0.5", "()", "exp", "dphi", "**"])
@@ -142,7 +144,7 @@ class Writer:
         return text, value, letters
 
     def sum(self, level, bound):
-        letter = self.random.choice([each for each in "mgjhd" if each not in bound])
+        letter = self.random.choice([candidate for candidate in "mgjhd" if candidate not in bound])
         inner = bound | {letter}
         (name,) = self.random.sample([n for n, axes in ENTRIES.items() if letter in "".join(axes)], 1)
         text, value, letters = self.term(level, inner)

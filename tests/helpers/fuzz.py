@@ -1,18 +1,18 @@
-"""What Hypothesis draws: the same examples in every run, or many new ones under `make fuzz`."""
+"""Hypothesis settings: the same examples in every run, or many new ones under `make fuzz`."""
 
 import os
 
 from hypothesis import settings
 
-#: `make fuzz` draws this many times as many.
+#: `make fuzz` multiplies the number of examples by this.
 FACTOR = int(os.environ.get("FUZZ", "1"))
 
 
 def load_profile() -> None:
     """Draw the same examples in every run, unless `FUZZ` is set, and failing ones of earlier runs first.
 
-    A seed, or `derandomize` alone, would leave out Hypothesis's database of failing examples. In CI too the
-    examples are those of every other run.
+    With a seed, or with `derandomize` alone, Hypothesis would not use its database of failing examples. CI gets the
+    same examples as every other run.
     """
     default = settings.get_profile("default")
     settings.register_profile(

@@ -1,4 +1,4 @@
-"""A backward pass written apart from the framework's, with a place for a mistake at each step."""
+"""A backward pass written independently of the framework's, in which each step can be replaced by a mistake."""
 
 import functools
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ def diagnosed(net, *, penalty=("none", {}), seed=0):
 
 
 def planted(rule):
-    """A derivation that computes its gradients by `rule(trace)`."""
+    """Return a derivation that computes its gradients by `rule(trace)`."""
 
     @dataclass(frozen=True)
     class Planted(Derivation):
@@ -62,7 +62,7 @@ def backward(
     biases=lambda t, d, m: d.sum(0),
     end=lambda t, g: g,
 ):
-    """A backward pass written apart from the framework's, with a place to put a mistake at each step."""
+    """Return a backward pass, written independently of the framework's, with the given steps replaced."""
 
     def rule(t):
         gradients, delta = {}, dz(t)
@@ -108,8 +108,8 @@ def own_tensor(t, name):
 
 
 def by_norm(g, most):
-    norm = np.sqrt(sum((each**2).sum() for each in g.values()))
-    return {name: each * min(1, most / norm) for name, each in g.items()}
+    norm = np.sqrt(sum((value**2).sum() for value in g.values()))
+    return {name: value * min(1, most / norm) for name, value in g.items()}
 
 
 def drop_last(t):
@@ -122,7 +122,7 @@ def drop_last_from_mean(t):
     return drop_last(t) * t.N / (t.N - 1) if t.N > 1 else (t.p - t.y) / t.N
 
 
-#: By the name that is expected: a rule with this one mistake.
+#: Rules with one mistake, by the name that the diagnosis should give.
 PLANTED = {
     "no_target": backward(dz=lambda t: t.p / t.N),
     "no_prediction": backward(dz=lambda t: -t.y / t.N),
@@ -174,27 +174,27 @@ PLANTED = {
 
 @functools.cache
 def points(depth, activation, loss="softmax_cross_entropy"):
-    """Traces of a network, and its right gradients, at four points."""
+    """Return traces of a network and its correct gradients, at four points."""
     net, rng = network(NETWORKS[depth], activation, loss=loss), np.random.default_rng(depth)
-    found = []
+    results = []
     for N in (11, 7, 4, 1):
         X, y = rng.normal(0, 1, (N, net.sizes[0])), targets(rng, N, net.sizes[-1], loss)
-        found.append(trace_and_gradients(net, rng.normal(0, 0.6, net.layout.P), X, y))
-    return found
+        results.append(trace_and_gradients(net, rng.normal(0, 0.6, net.layout.P), X, y))
+    return results
 
 
 def cases(depth, activation, mistakes):
-    """Cases with these mistakes of the ledger in them; None where one cannot be made there."""
-    found = []
+    """Return cases with these mistakes of the ledger, None if one of them cannot be made there."""
+    results = []
     for trace, right in points(depth, activation):
         penalty = {name: 0.1 * own_tensor(trace, name) * (name[0] == "W") for name in right}
-        own = Backward(Case(trace, right, right, penalty))
-        made = [one for one in ledger(trace, penalty=True) if one in mistakes]
-        given = {
-            name: own.gradient(name, frozenset(one for one in made if name in one.scope(depth)))
+        backward_pass = Backward(Case(trace, right, right, penalty))
+        faults = [fault for fault in ledger(trace, penalty=True) if fault in mistakes]
+        wrong = {
+            name: backward_pass.gradient(name, frozenset(f for f in faults if name in f.scope(depth)))
             for name in right
         }
-        if any(each is None for each in given.values()):
+        if any(gradient is None for gradient in wrong.values()):
             return None
-        found.append(Case(trace, given, right, penalty))
-    return found
+        results.append(Case(trace, wrong, right, penalty))
+    return results

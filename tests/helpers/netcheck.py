@@ -1,4 +1,4 @@
-"""Mistakes planted in a gradient that is otherwise right."""
+"""Mistakes planted in an otherwise correct gradient."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +10,7 @@ REG = registry()
 
 
 def missing_mean(grads, trace):
-    return {name: trace.N * each for name, each in grads.items()}
+    return {name: trace.N * grad for name, grad in grads.items()}
 
 
 def planted(mistake):

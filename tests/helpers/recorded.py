@@ -1,4 +1,4 @@
-"""Sweeps as they would be recorded, made up for tests."""
+"""Made-up records of runs and sweeps."""
 
 from backproof.sweeps.recorded import sweep_of
 from backproof.tracking.query import RunRecord
@@ -7,9 +7,9 @@ _PARAMS = {"seed": "0", "repeats": "1", "metrics": '["accuracy"]', "dataset": "i
 
 
 def run(number=0, value=0.9, status="FINISHED", tags=None, metrics=None, **params):
-    """A run; its parameters with __ for a dot."""
+    """Return the record of a run. In the names of parameters, __ stands for a dot."""
     params = {key.replace("__", "."): str(value) for key, value in params.items()}
-    given = (
+    default_metrics = (
         {} if value is None else {"val/accuracy": value, "test/accuracy": value - 0.1, "val/loss": 1 - value}
     )
     return RunRecord(
@@ -19,19 +19,19 @@ def run(number=0, value=0.9, status="FINISHED", tags=None, metrics=None, **param
         started=1e9 + number,
         ended=None if status == "RUNNING" else 1e9 + number + 2,
         params=_PARAMS | params,
-        metrics=given | (metrics or {}),
+        metrics=default_metrics | (metrics or {}),
         tags={"backproof.config_hash": str(number), "backproof.gradcheck": "passed"} | (tags or {}),
     )
 
 
 def parent(over="", status="FINISHED", tags=None, metrics=None):
-    own = {"backproof.kind": "sweep"} | (tags or {})
-    return RunRecord("f" * 32, "sweep-x", status, 1e9, 1e9 + 99, {"sweep.over": over}, metrics or {}, own)
+    tags = {"backproof.kind": "sweep"} | (tags or {})
+    return RunRecord("f" * 32, "sweep-x", status, 1e9, 1e9 + 99, {"sweep.over": over}, metrics or {}, tags)
 
 
 def sweep(runs, members=None, **given):
-    """The newest run is the last that is given."""
-    alone = {
-        each.id: {int(each.params["seed"]): each.metrics} for each in runs if each.params["repeats"] == "1"
+    """Return a sweep of these runs, the oldest first."""
+    single_members = {
+        run.id: {int(run.params["seed"]): run.metrics} for run in runs if run.params["repeats"] == "1"
     }
-    return sweep_of(parent(**given), runs[::-1], alone | (members or {}))
+    return sweep_of(parent(**given), runs[::-1], single_members | (members or {}))

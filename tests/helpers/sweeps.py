@@ -10,7 +10,7 @@ from hydra.core.plugins import Plugins
 from tests.helpers.command import runs
 
 SMALL = ["dataset=iris", "train.epochs=2", "model.hidden=[4]", "tracking.plots=false", "gradcheck=off"]
-#: A job for each point.
+#: The same, with a job for each point.
 QUICK = [*SMALL, "sweep.stack=off"]
 GRID = ["optimizer.lr=0.1,0.2", "seed=0,1,2"]
 
@@ -20,7 +20,7 @@ def sweep(*args):
 
 
 def stacked(*args):
-    """A sweep whose points are trained as stacks."""
+    """Run a sweep whose points are trained as stacks."""
     return main(["train", "-m", *SMALL, *args])
 
 
@@ -29,8 +29,8 @@ def parents():
 
 
 def children(parent, status=None):
-    found = runs(**{"mlflow.parentRunId": parent.info.run_id})
-    return [r for r in found if status in (None, r.info.status)]
+    records = runs(**{"mlflow.parentRunId": parent.info.run_id})
+    return [r for r in records if status in (None, r.info.status)]
 
 
 def hashes(found):
@@ -43,24 +43,24 @@ def points(folder):
 
 
 def launch_by(monkeypatch, launcher):
-    """Have sweeps run by another class of launcher, made from Hydra's basic one."""
+    """Replace the class of the launcher that sweeps use, Hydra's basic one."""
     original = Plugins.instantiate_launcher
 
-    def instantiate(self, **given):
-        made = original(self, **given)
-        made.__class__ = launcher
-        return made
+    def instantiate(self, **kwargs):
+        instance = original(self, **kwargs)
+        instance.__class__ = launcher
+        return instance
 
     monkeypatch.setattr(Plugins, "instantiate_launcher", instantiate)
 
 
 def interrupt_at(monkeypatch, count, error):
-    """Raise `error` in place of the job of that number."""
-    original, seen = jobs.sweep_job, []
+    """Raise `error` instead of running job number `count`."""
+    original, configs = jobs.sweep_job, []
 
     def job(cfg):
-        seen.append(cfg)
-        if len(seen) == count:
+        configs.append(cfg)
+        if len(configs) == count:
             raise error
         return original(cfg)
 

@@ -1,4 +1,4 @@
-"""Reading back what runs have recorded, and code run in a new process."""
+"""Reading recorded runs, and running code in a new process."""
 
 import os
 import subprocess

@@ -48,7 +48,7 @@ def backproof(*args, env=None, code=0):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A directory of the user's own with one activation, and an empty working directory."""
+    """Return a plugin directory with one activation, and change to an empty working directory."""
     (tmp_path / "mine/activation").mkdir(parents=True)
     (tmp_path / "mine/activation/arctan.py").write_text(SQUASH)
     (tmp_path / "work").mkdir()
@@ -59,7 +59,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def distribution(tmp_path, monkeypatch):
-    """What `pip install` leaves of a distribution with an entry point: its module and its metadata."""
+    """Return a folder with an installed distribution that has an entry point: its module and metadata."""
     site = tmp_path / "site"
     info = site / "backproof_arctan-1.0.dist-info"
     info.mkdir(parents=True)
@@ -74,13 +74,13 @@ def distribution(tmp_path, monkeypatch):
 
 
 def test_a_file_in_a_directory_trains_and_is_listed(folder):
-    shown = backproof("train", "activation=arctan", "activation.stretch=2", *QUICK).stdout
-    assert "arctan" in shown
-    assert "✓ passed" in shown
+    output = backproof("train", "activation=arctan", "activation.stretch=2", *QUICK).stdout
+    assert "arctan" in output
+    assert "✓ passed" in output
     assert "arctan" in backproof("plugins").stdout
     assert "activation.stretch = 1.0" in backproof("plugins", "activation").stdout
     assert "arctan" in backproof("train", "--help").stdout
-    # What the script of `backproof completion bash` asks.
+    # The request that the script of `backproof completion bash` sends.
     question = {"_BACKPROOF_COMPLETE": "bash_complete", "COMP_WORDS": "backproof train activation=arc"}
     assert backproof(env=question).stdout.split() == ["plain,activation=arctan"]
     assert "8 of 8 checks" in backproof("verify", "activation", "arctan").stdout
@@ -89,7 +89,7 @@ def test_a_file_in_a_directory_trains_and_is_listed(folder):
     )
 
 
-def test_a_file_beside_its_kinds_folders_works_too(folder):
+def test_a_file_outside_the_kind_folders_works_too(folder):
     shutil.move(folder / "activation/arctan.py", folder / "flat.py")
     assert "4 → 32 flat" in backproof("train", "activation=flat", *QUICK).stdout
 
@@ -99,7 +99,7 @@ def test_an_installed_distribution_trains_and_is_listed(distribution):
     assert str(distribution / "their_arctan.py") in backproof("plugins", "activation").stdout
 
 
-def test_two_of_one_name_are_an_error_that_names_both(folder):
+def test_an_error_names_both_plugins_of_one_name(folder):
     shutil.copy(folder / "activation/arctan.py", folder / "activation/relu.py")
     errors = backproof("train", *QUICK, code=2).stderr
     assert "two plugins are called activation 'relu'" in errors
@@ -120,7 +120,7 @@ def test_two_of_one_name_are_an_error_that_names_both(folder):
         ("import sys\nsys.exit(3)\n", "SystemExit"),
     ],
 )
-def test_a_broken_file_is_an_error_only_for_who_uses_it(folder, content, reason):
+def test_a_broken_file_is_an_error_only_when_it_is_used(folder, content, reason):
     file = folder / "activation/bad.py"
     file.write_text(content)
     done = backproof("train", "activation=arctan", *QUICK)
@@ -135,7 +135,7 @@ def test_a_broken_file_is_an_error_only_for_who_uses_it(folder, content, reason)
     assert f"warning: the plugin activation=bad cannot be used: {file}" in done.stderr
 
 
-def test_a_broken_file_beside_the_kinds_folders_is_an_error_only_for_who_uses_it(folder):
+def test_a_broken_file_outside_the_kind_folders_is_an_error_only_when_it_is_used(folder):
     file = folder / "bad.py"
     file.write_text("def broken(:\n")
     assert backproof("train", "activation=arctan", *QUICK).stderr == ""
@@ -159,7 +159,7 @@ def test_a_wrong_derivative_is_stopped_before_training(folder):
     assert run.info.status == "FAILED"
     assert run.data.tags["backproof.gradcheck"] == "failed"
     assert "train/loss" not in run.data.metrics
-    assert "gradcheck.json" in [each.path for each in client.list_artifacts(run.info.run_id)]
+    assert "gradcheck.json" in [artifact.path for artifact in client.list_artifacts(run.info.run_id)]
     warned = backproof("train", "activation=arctan", "gradcheck.on_failure=warn", *QUICK)
     assert "✗" in warned.stdout
     assert "7 of 8 checks" in backproof("verify", "activation", "arctan", code=1).stdout

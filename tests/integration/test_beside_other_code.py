@@ -1,4 +1,4 @@
-"""backproof works beside other code of the same folder names: `framework/`, `plugins/`, another checkout."""
+"""backproof works next to other code with the same folder names: `framework/`, `plugins/`, another checkout."""
 
 import os
 import shutil
@@ -38,7 +38,7 @@ def theirs(workdir):
     return workdir
 
 
-def test_their_own_framework_and_plugins_are_first_on_the_path(theirs):
+def test_other_packages_of_these_names_come_first_on_the_path(theirs):
     for args in (TRAIN, ["plugins"]):
         done = run(*args, path=[theirs], cwd=theirs)
         assert (done.returncode, done.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""A user's own derivation file, from its folder to the command."""
+"""A user's derivation file, from its folder to the command."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ def backproof(*args, code=0):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A directory of the user's own with one derivation, and an empty working directory."""
+    """Return a plugin directory with one derivation, and change to an empty working directory."""
     (tmp_path / "mine/derivation").mkdir(parents=True)
     text = "description: My own rule.\nactivation: relu\n" + yaml_of(CS446)
     (tmp_path / "mine/derivation/paper.yaml").write_text(text)
@@ -36,7 +36,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "mine"
 
 
-def test_a_file_of_ones_own_trains_and_is_listed(folder):
+def test_a_users_file_trains_and_is_listed(folder):
     assert "✓ passed" in backproof("train", "derivation=paper", *QUICK).stdout
     listed = backproof("plugins", "derivation").stdout
     assert "paper  My own rule. Derived for activation=relu." in listed
@@ -57,7 +57,7 @@ def test_a_wrong_formula_is_stopped_before_training(folder):
     assert "sum over the samples, not their mean" in done.stderr or "1/N" in done.stderr
 
 
-def found(folder, monkeypatch):
+def read_registry(folder, monkeypatch):
     registry.cache_clear()
     try:
         return registry()
@@ -70,7 +70,7 @@ def found(folder, monkeypatch):
 def test_a_broken_file_is_a_warning(folder, monkeypatch):
     bad = folder / "derivation/bad.yaml"
     bad.write_text(yaml_of({**CS446, "W1": CS446["W1"].replace("n,k]", "n]", 1)}))
-    plugins = found(folder, monkeypatch)
+    plugins = read_registry(folder, monkeypatch)
     with pytest.warns(PluginWarning, match=r"bad.yaml: FormulasError: line 4: W1: k is not summed"):
         usable = [entry.name for entry in plugins.usable("derivation")]
     assert "paper" in usable
@@ -79,15 +79,15 @@ def test_a_broken_file_is_a_warning(folder, monkeypatch):
         plugins.get("derivation", "bad")
 
 
-def test_other_yaml_beside_the_kinds_folders_is_left_alone(folder, monkeypatch):
+def test_other_yaml_outside_the_kind_folders_is_ignored(folder, monkeypatch):
     (folder / "compose.yaml").write_text("services: []\n")
     (folder / "_draft.yaml").write_text("gradients: 1\n")
     (folder / "flat.yaml").write_text(yaml_of(CS446))
-    assert {"flat", "paper"} <= set(found(folder, monkeypatch).names("derivation"))
+    assert {"flat", "paper"} <= set(read_registry(folder, monkeypatch).names("derivation"))
 
 
 @pytest.mark.parametrize("other", ["paper.yml", "paper.py"])
-def test_two_files_of_one_name_are_an_error(folder, monkeypatch, other):
+def test_two_files_with_the_same_name_are_an_error(folder, monkeypatch, other):
     content = yaml_of(CS446)
     if other.endswith("py"):
         content = (
@@ -96,20 +96,20 @@ def test_two_files_of_one_name_are_an_error(folder, monkeypatch, other):
             "    def gradients(self, trace):\n        return {}\n"
         )
     (folder / "derivation" / other).write_text(content)
-    plugins = found(folder, monkeypatch)
+    plugins = read_registry(folder, monkeypatch)
     with pytest.raises(PluginError, match="two plugins are called derivation 'paper'"):
         plugins.get("derivation", "paper")
     assert plugins.get("derivation", "backprop").name == "backprop"
 
 
-def test_a_name_that_is_none(folder, monkeypatch):
+def test_an_invalid_name(folder, monkeypatch):
     (folder / "derivation/my-rule.yaml").write_text(yaml_of(CS446))
-    plugins = found(folder, monkeypatch)
+    plugins = read_registry(folder, monkeypatch)
     with pytest.warns(PluginWarning, match=r"my-rule.yaml cannot be a plugin's name"):
         plugins.usable("derivation")
 
 
-def test_the_ready_experiment_trains_with_the_wrong_gradient(folder):
+def test_the_included_experiment_trains_with_the_wrong_gradient(folder):
     done = backproof(
         "train", "experiment=cs446_as_written", "train.epochs=1", "model.hidden=[8]", "tracking=off"
     )
@@ -117,7 +117,7 @@ def test_the_ready_experiment_trains_with_the_wrong_gradient(folder):
     assert "accuracy" in done.stdout
 
 
-def test_options_of_a_formula_derivation_are_none():
+def test_a_formula_derivation_has_no_options():
     with pytest.raises(PluginError, match="has no hyperparameter"):
         REG.build("derivation", "cs446", {"lr": 1})
     assert not issubclass(FormulaError, InvalidValue)

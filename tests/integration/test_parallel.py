@@ -1,4 +1,4 @@
-"""Sweeps in parallel, as a person runs them: on Dask, joblib, a cluster of two hosts, MLflow's server."""
+"""Parallel sweeps from the command line: on Dask, joblib, a cluster of two hosts, MLflow's server."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 DASK = ["hydra/launcher=dask", "hydra.launcher.n_workers=2"]
-#: What a person has who sets nothing.
+#: The environment of a user who sets no number of threads.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")} | {
     "PYTHONPATH": str(ROOT / "framework")
 }
@@ -34,7 +34,7 @@ def command(*args):
 
 
 def run(*args, prefix=(), code=0):
-    """Run a sweep in a process of its own; what it showed."""
+    """Run a sweep in a new process and return its output."""
     done = subprocess.run(
         [*prefix, *command(*args)], capture_output=True, text=True, timeout=240, env=ENVIRONMENT
     )
@@ -43,18 +43,18 @@ def run(*args, prefix=(), code=0):
 
 
 def processes_in(folder):
-    """The processes whose working directory is that folder."""
-    found = []
-    for each in Path("/proc").glob("[0-9]*"):
+    """Return the command lines of our processes whose working directory is that folder."""
+    lines = []
+    for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if Path(os.readlink(each / "cwd")) == folder and int(each.name) != os.getpid():
-                found.append((each / "cmdline").read_bytes().replace(b"\0", b" "))
-    return [each for each in found if b"spawn_main" in each or b"backproof" in each]
+            if Path(os.readlink(process / "cwd")) == folder and int(process.name) != os.getpid():
+                lines.append((process / "cmdline").read_bytes().replace(b"\0", b" "))
+    return [line for line in lines if b"spawn_main" in line or b"backproof" in line]
 
 
 @contextlib.contextmanager
 def started(args, ready, prefix=(), env=None):
-    """A server, until `ready()` is true, and ended with all its children."""
+    """Start a server, wait until `ready()` is true, and end it with all its children."""
     with Path("server.log").open("a") as log:
         process = subprocess.Popen(
             [*prefix, *args],
@@ -85,10 +85,10 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def test_dask_gives_what_the_basic_launcher_gives(workdir):
+def test_dask_gives_the_results_of_the_basic_launcher(workdir):
     args = ["seed=0,1,2", "gradcheck=on"]
-    shown = run(*args, *DASK)
-    assert all(f"  seed{seed}\n" in shown for seed in range(3))
+    output = run(*args, *DASK)
+    assert all(f"  seed{seed}\n" in output for seed in range(3))
     run(*args)
     dask, basic = parents()
     for parent in (dask, basic):
@@ -104,13 +104,13 @@ def test_dask_gives_what_the_basic_launcher_gives(workdir):
     assert numbers(dask) == numbers(basic)
     for child in children(dask):
         environment = json.loads(Path(child.data.tags["backproof.folder"], "environment.json").read_text())
-        assert {each["threads"] for each in environment["blas"]} == {1}
+        assert {library["threads"] for library in environment["blas"]} == {1}
     assert processes_in(workdir) == []
 
 
 @pytest.mark.parametrize("option", ["--config-path", "--config-dir"])
-def test_dask_composes_from_the_configs_that_are_given(workdir, option):
-    """With a config directory of the user's own, workers train what was planned, not the package's experiment."""
+def test_dask_composes_from_the_users_configs(workdir, option):
+    """With a user's config directory, workers train what was planned, not the package's experiment."""
     overrides = ["seed=0,1", *DASK]
     if option == "--config-path":
         shutil.copytree(ROOT / "conf", "mine")
@@ -130,7 +130,7 @@ def test_dask_composes_from_the_configs_that_are_given(workdir, option):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
-def test_a_signal_ends_everything_and_the_sweep_can_go_on(workdir, number):
+def test_a_signal_ends_all_processes_and_the_sweep_can_be_resumed(workdir, number):
     args = ["seed=range(6)", "train.epochs=3000", *DASK]
     process = subprocess.Popen(
         command(*args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
@@ -165,9 +165,9 @@ def test_killed_workers_and_a_killed_sweep(workdir):
 
 def test_a_scheduler_that_does_not_answer(workdir):
     address = f"tcp://127.0.0.1:{free_port()}"
-    shown = run("seed=0,1", *DASK, f"hydra.launcher.address={address}", "hydra.launcher.timeout=1", code=2)
-    assert f"no Dask scheduler answers at {address} within 1 s" in shown
-    assert "Traceback" not in shown
+    output = run("seed=0,1", *DASK, f"hydra.launcher.address={address}", "hydra.launcher.timeout=1", code=2)
+    assert f"no Dask scheduler answers at {address} within 1 s" in output
+    assert "Traceback" not in output
     assert parents() == []
 
 
@@ -175,21 +175,23 @@ def test_joblib(workdir):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     run("seed=0,1,2,3", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     (parent,) = parents()
-    assert sorted(int(each.data.params["seed"]) for each in children(parent, "FINISHED")) == [0, 1, 2, 3]
+    assert sorted(int(run.data.params["seed"]) for run in children(parent, "FINISHED")) == [0, 1, 2, 3]
 
 
-def test_a_sweep_through_a_server_of_mlflow(workdir):
+def test_a_sweep_through_an_mlflow_server(workdir):
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
     with mlflow_server(uri, port, "127.0.0.1"):
         run("seed=0,1,2", *DASK, f"tracking.uri={uri}")
         from mlflow import MlflowClient
 
-        found = MlflowClient(tracking_uri=uri).search_runs(["1"])
-        assert sorted(each.info.status for each in found) == ["FINISHED"] * 4
-        (parent,) = [each for each in found if each.data.tags["backproof.kind"] == "sweep"]
+        records = MlflowClient(tracking_uri=uri).search_runs(["1"])
+        assert sorted(run.info.status for run in records) == ["FINISHED"] * 4
+        (parent,) = [run for run in records if run.data.tags["backproof.kind"] == "sweep"]
         assert parent.data.metrics["sweep/done"] == 3
-        names = {each.path for each in MlflowClient(tracking_uri=uri).list_artifacts(parent.info.run_id)}
+        names = {
+            artifact.path for artifact in MlflowClient(tracking_uri=uri).list_artifacts(parent.info.run_id)
+        }
         assert {"points.csv", "report.html"} <= names
     assert not Path("outputs/mlflow.db").exists()
 
@@ -236,20 +238,20 @@ def test_eight_processes_write_into_one_sqlite_file(workdir):
     from backproof.tracking.query import runs as recorded
 
     store = Store.find(TrackingOptions(), Path("outputs"))
-    found = recorded(store)
-    assert {(run.params["k"], run.params["i"]) for run in found} == {
+    records = recorded(store)
+    assert {(run.params["k"], run.params["i"]) for run in records} == {
         (str(k), str(i)) for k in range(8) for i in range(6)
     }
-    assert {run.status for run in found} == {"FINISHED"}
-    assert len(found) == 48
-    for run in found:
+    assert {run.status for run in records} == {"FINISHED"}
+    assert len(records) == 48
+    for run in records:
         k, i = int(run.params["k"]), int(run.params["i"])
         assert history(store, run.id, "loss") == {e: k + e / 100 for e in range(40)}
         assert run.metrics["accuracy"] == i + 0.39
 
 
 def hosts():
-    """Why two hosts cannot be made here; None where they can."""
+    """Return why two hosts cannot be simulated on this machine, None if they can."""
     if os.geteuid() != 0 or not shutil.which("ip") or not shutil.which("unshare"):
         return "needs root, and ip and unshare, to make network namespaces"
     name = f"bp{os.getpid()}"
@@ -262,7 +264,7 @@ def hosts():
 
 @pytest.fixture
 def two_hosts(workdir):
-    """Prefixes of commands that run on either of two hosts, which see each other and nothing else."""
+    """Return command prefixes for two simulated hosts, which are connected only to each other."""
     if why := hosts():
         pytest.skip(why)
     a, b = (f"bp{os.getpid()}{end}" for end in "ab")
@@ -286,31 +288,31 @@ def two_hosts(workdir):
 
 
 def test_scheduler_and_worker_on_two_hosts(two_hosts):
-    here, there = two_hosts
+    first_host, second_host = two_hosts
     address, uri = "tcp://10.213.7.1:8786", "http://10.213.7.1:5000"
     log = Path("server.log")
     dask = [sys.executable, "-m", "dask"]
     worker = [*dask, "worker", address, "--nthreads", "1", "--no-dashboard", "--memory-limit", "0"]
     with contextlib.ExitStack() as stack:
         scheduler = [*dask, "scheduler", "--host", "10.213.7.1", "--port", "8786", "--no-dashboard"]
-        stack.enter_context(started(scheduler, lambda: "Scheduler at" in log.read_text(), here))
+        stack.enter_context(started(scheduler, lambda: "Scheduler at" in log.read_text(), first_host))
         stack.enter_context(
-            started(worker, lambda: "Registered to" in log.read_text(), there, {"OMP_NUM_THREADS": "1"})
+            started(worker, lambda: "Registered to" in log.read_text(), second_host, {"OMP_NUM_THREADS": "1"})
         )
-        stack.enter_context(mlflow_server(uri, 5000, "10.213.7.1", here))
+        stack.enter_context(mlflow_server(uri, 5000, "10.213.7.1", first_host))
         args = ["seed=0,1", "hydra/launcher=dask", f"hydra.launcher.address={address}"]
-        shown = run(*args, prefix=here, code=2)
-        assert "on another host, other-host" in shown
-        assert "tracking.uri=http://HOST:5000" in shown
+        output = run(*args, prefix=first_host, code=2)
+        assert "on another host, other-host" in output
+        assert "tracking.uri=http://HOST:5000" in output
         assert parents() == []
-        run(*args, f"tracking.uri={uri}", prefix=here)
-        (folder,) = {each.parent for each in Path("outputs/sweeps").glob("*/*/points.csv")}
+        run(*args, f"tracking.uri={uri}", prefix=first_host)
+        (folder,) = {file.parent for file in Path("outputs/sweeps").glob("*/*/points.csv")}
         assert [row["status"] for row in points(folder)] == ["done", "done"]
         assert len(list(Path("artifacts").rglob("metrics.csv"))) == 2
 
 
-def test_the_compose_file_is_sound():
-    """Docker is not needed to see whether what it names is there."""
+def test_the_compose_file_is_consistent():
+    """The services, volumes and files that it names exist; Docker is not needed for that."""
     folder = ROOT / "docs/cluster"
     compose = yaml.safe_load((folder / "compose.yaml").read_text())
     assert set(compose["services"]) == {"postgres", "mlflow", "scheduler", "worker"}

@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["dataset=iris", "train.epochs=2", "model.hidden=[4]"]
-#: What pip says where no index answers.
+#: Parts of pip's messages when no index answers.
 UNREACHABLE = ("Could not find a version", "Failed to establish", "No matching distribution", "ConnectionError")
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ def distributions(tmp_path_factory):
 
 
 class Environment:
-    """A new virtual environment, with commands run in a working directory outside of the checkout."""
+    """A new virtual environment; commands run in a working directory outside the checkout."""
 
     def __init__(self, folder: Path, workdir: Path) -> None:
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
@@ -59,7 +59,7 @@ class Environment:
         return done.stdout
 
     def pip(self, *args):
-        """Run pip; where it reaches no index, skip the test, or fail in CI."""
+        """Run pip. If it reaches no index, skip the test, or fail in CI."""
         try:
             return self.run("python", "-m", "pip", "--disable-pip-version-check", *args)
         except AssertionError as error:
@@ -69,7 +69,7 @@ class Environment:
             raise
 
 
-def test_the_distributions_hold_code_plugins_and_configs_and_nothing_else(distributions):
+def test_the_distributions_contain_only_code_plugins_and_configs(distributions):
     wheel, sdist = distributions
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in ("cli/main.py", "plugins/activation/relu.py", "plugins/derivation/cs446.yaml", "py.typed"):
@@ -86,7 +86,7 @@ def test_the_distributions_hold_code_plugins_and_configs_and_nothing_else(distri
     assert [name for name in files if name.startswith(("outputs/", ".venv"))] == ["outputs/.gitignore"]
 
 
-def test_a_wheel_of_the_checkout_is_the_same_as_one_of_the_sdist(distributions, tmp_path):
+def test_the_checkout_and_the_sdist_give_the_same_wheel(distributions, tmp_path):
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
     subprocess.run(command, capture_output=True, check=True)
     (wheel,) = tmp_path.glob("*.whl")
@@ -121,7 +121,7 @@ def test_every_command_works_in_an_empty_environment(distributions, tmp_path):
     environment.pip("install", "--no-deps", sdist)
     assert "✓ passed" in run("backproof", "train", *QUICK)
 
-    # Beside somebody's own project, whose plugins/ are not ours.
+    # In another project, whose plugins/ are not ours.
     environment.pip("uninstall", "--yes", "backproof")
     project = tmp_path / "project"
     (project / "plugins").mkdir(parents=True)

@@ -232,10 +232,10 @@ class TestCommand:
     def test_parts_on_the_terminal_as_json_and_as_a_page(self, tmp_path, capsys):
         page = tmp_path / "check.html"
         assert main(["check", "--parts", "activation,inputs", f"--report={page}", *self.ARGS]) == 0
-        shown = capsys.readouterr().out
-        assert "components of the network, each checked separately" in shown
-        assert "∂Err/∂x" in shown
-        assert "φ'(0) = 0, between" in shown
+        output = capsys.readouterr().out
+        assert "components of the network, each checked separately" in output
+        assert "∂Err/∂x" in output
+        assert "φ'(0) = 0, between" in output
         assert "∂Err/∂x" in page.read_text()
         assert main(["check", "--parts=all", "--json", *self.ARGS]) == 0
         stored = json.loads(capsys.readouterr().out)
@@ -267,5 +267,5 @@ class TestCommand:
 
     def test_help_names_every_part(self, capsys):
         assert main(["check", "--help"]) == 0
-        shown = capsys.readouterr().out
-        assert all(f"{name} " in shown for name in CHOICES)
+        output = capsys.readouterr().out
+        assert all(f"{name} " in output for name in CHOICES)
