@@ -34,13 +34,13 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
-#: What is to be reached, as stated when the project began.
+#: Accuracies to reach, as stated when the project began.
 REFERENCE = {"iris": 0.95, "wine": 0.98, "breast_cancer": 0.975, "digits": 0.98}
 HIDDEN, LR, BATCH, EPOCHS, FOLDS = 100, 1e-3, 32, 200, 5
 
 
 def folds(dataset: Dataset, seeds: int) -> Iterator[tuple[Array, Array, Array, Array]]:
-    """Training features and classes, test features and classes; features scaled by the training part."""
+    """Yield training features and classes, then test ones; features are scaled by the training part."""
     for seed in range(seeds):
         splitter = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
         for fit, test in splitter.split(dataset.X, dataset.y):
@@ -49,7 +49,7 @@ def folds(dataset: Dataset, seeds: int) -> Iterator[tuple[Array, Array, Array, A
 
 
 def ours(initializer: str, X: Array, y: Array, X_test: Array, y_test: Array, starts: int) -> float:
-    """Mean accuracy of `starts` networks, trained as one stack."""
+    """Return the mean accuracy of `starts` networks trained as one stack."""
     build: Callable[..., Any] = registry().build
     K = int(y.max()) + 1
     net = MLP((X.shape[1], HIDDEN, K), build("activation", "relu"), build("loss", "softmax_cross_entropy"))
@@ -70,7 +70,7 @@ def ours(initializer: str, X: Array, y: Array, X_test: Array, y_test: Array, sta
 
 
 def theirs(X: Array, y: Array, X_test: Array, y_test: Array, starts: int) -> float:
-    """Mean accuracy of `starts` of scikit-learn's."""
+    """Return the mean accuracy of `starts` scikit-learn networks."""
     scores: list[float] = []
     for start in range(starts):
         model = MLPClassifier(
@@ -89,7 +89,7 @@ def theirs(X: Array, y: Array, X_test: Array, y_test: Array, starts: int) -> flo
 
 
 def interval(differences: Array, test_to_train: float) -> float:
-    """Half the 95 % interval of the mean difference (J,)."""
+    """Return half the 95 % interval of the mean of the differences (J,)."""
     J = len(differences)
     deviation = np.sqrt(differences.var(ddof=1) * (1 / J + test_to_train))
     return float(stats.t.ppf(0.975, J - 1) * deviation)
@@ -100,31 +100,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="one seed of the folds, one start")
     parser.add_argument("--initializer", default="glorot_uniform", choices=registry().names("initializer"))
-    given = parser.parse_args()
-    seeds, starts = (1, 1) if given.quick else (2, 2)
-    contenders = {"ours": functools.partial(ours, given.initializer), "scikit-learn": theirs}
-    print(f"D-{HIDDEN}-K, Adam {LR:g}, batch {BATCH}, {EPOCHS} epochs, ours from {given.initializer}")
+    args = parser.parse_args()
+    seeds, starts = (1, 1) if args.quick else (2, 2)
+    contenders = {"ours": functools.partial(ours, args.initializer), "scikit-learn": theirs}
+    print(f"D-{HIDDEN}-K, Adam {LR:g}, batch {BATCH}, {EPOCHS} epochs, ours from {args.initializer}")
     print(
         f"{FOLDS} folds x {seeds} seeds x {starts} starts; accuracy: mean ± standard deviation over the folds"
     )
     print(f"{'':15}{'ours':>16}{'scikit-learn':>16}{'difference, 95 %':>25}{'reference':>17}{'seconds':>16}")
     for name, reference in REFERENCE.items():
         dataset: Dataset = registry().build("dataset", name).load()
-        scores: dict[str, list[float]] = {each: [] for each in contenders}
+        scores: dict[str, list[float]] = {contender: [] for contender in contenders}
         seconds = dict.fromkeys(contenders, 0.0)
         for fold in folds(dataset, seeds):
-            for each, contender in contenders.items():
+            for contender, accuracy in contenders.items():
                 started = time.perf_counter()
-                scores[each].append(contender(*fold, starts))
-                seconds[each] += time.perf_counter() - started
-        own, other = map(np.array, scores.values())
-        difference, half = (own - other).mean(), interval(own - other, 1 / (FOLDS - 1))
+                scores[contender].append(accuracy(*fold, starts))
+                seconds[contender] += time.perf_counter() - started
+        a, b = map(np.array, scores.values())
+        difference, half = (a - b).mean(), interval(a - b, 1 / (FOLDS - 1))
         verdict = "level" if abs(difference) <= half else "better" if difference > 0 else "WORSE"
         print(
             f"{name:15}"
-            + "".join(f"{each.mean():8.4f} ± {each.std(ddof=1):.3f}" for each in (own, other))
-            + f"{difference:+11.4f} ± {half:.4f} {verdict:>6}{reference:9.3f} ({own.mean() - reference:+.3f})"
-            + "".join(f"{each:8.1f}" for each in seconds.values())
+            + "".join(f"{x.mean():8.4f} ± {x.std(ddof=1):.3f}" for x in (a, b))
+            + f"{difference:+11.4f} ± {half:.4f} {verdict:>6}{reference:9.3f} ({a.mean() - reference:+.3f})"
+            + "".join(f"{total:8.1f}" for total in seconds.values())
         )
 
 

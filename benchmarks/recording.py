@@ -27,7 +27,7 @@ EPOCHS, METRICS, PARAMS = 100, 8, 30
 
 
 def steps(store: Store, folder: Path) -> dict[str, float]:
-    """Record one run; seconds by what was recorded."""
+    """Record one run. Return seconds by what was recorded."""
     seconds: dict[str, float] = {}
 
     def timed(name: str, call: Callable[[], object]) -> None:
@@ -101,13 +101,13 @@ def main(runs: int = 15) -> None:
         save(folder / "network", network)
         started = time.perf_counter()
         store = Store.open(TrackingOptions(), folder)
-        print(f"open: import MLflow, make the database   {time.perf_counter() - started:.2f} s")
+        print(f"open: import MLflow, create the database {time.perf_counter() - started:.2f} s")
         first = steps(store, folder)
         gc.freeze()
-        others = [steps(store, folder) for _ in range(runs)]
+        repeated = [steps(store, folder) for _ in range(runs)]
     print(f"\n{'ms':28}{'first':>8}{'median':>8}{'min':>8}{'max':>8}   of {runs} more runs")
     for name, seconds in first.items():
-        later = [each[name] * 1e3 for each in others]
+        later = [times[name] * 1e3 for times in repeated]
         middle = statistics.median(later)
         print(f"{name:28}{seconds * 1e3:8.1f}{middle:8.1f}{min(later):8.1f}{max(later):8.1f}")
 

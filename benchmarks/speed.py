@@ -2,11 +2,11 @@
 
     python benchmarks/speed.py [--quick]
 
-float32, one BLAS thread. The candidates take turns in this one process, in pieces of about the same duration, so
-that a change of the clock or a busy neighbour affects both; the tables give medians over the pieces. Ours is the
-real path: `backproof.nn.training.train` on `Batches`, with plugins from the registry. The time of a step is that of
-whole epochs divided by their steps, so it includes its share of an epoch's costs (drawing an order, gathering the
-rows, the loss).
+float32, one BLAS thread. The candidates take turns in this process, for about the same time each, so that a change
+of the clock rate or a busy machine affects all of them; the tables give medians over the turns. Ours is the code
+that runs use: `backproof.nn.training.train` on `Batches`, with plugins from the registry. The time of a step is
+that of whole epochs divided by their steps, so it includes a share of the costs of an epoch (drawing an order,
+gathering the rows, the loss).
 A missed target is marked; the exit code is 0.
 """
 
@@ -36,7 +36,7 @@ from backproof.nn.training import train
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
-#: Returns seconds per step, over many of them.
+#: Returns the mean seconds per step over many steps.
 Contender = Callable[[], float]
 LR = 1e-3
 
@@ -52,11 +52,11 @@ class Network:
 
     @property
     def steps(self) -> int:
-        """Steps of an epoch."""
+        """The number of steps of an epoch."""
         return -(-len(self.X) // self.batch_size)
 
     def ours(self, optimizer: str, epochs: int, repeats: int = 1) -> Contender:
-        """Trains afresh at each call; the first epoch, which makes the arrays, is not counted."""
+        """Return a contender that trains anew at each call; the first epoch, which allocates, is not timed."""
         plugins = registry()
         build: Callable[..., Any] = plugins.build
         net = MLP(self.sizes, build("activation", "relu"), build("loss", "softmax_cross_entropy"))
@@ -89,9 +89,11 @@ class Network:
         return run
 
     def scikit_learn(self, epochs: int, *, partial: bool = False) -> Contender:
-        """MLPClassifier with Adam, neither stopping early nor holding data back. `fit` with warm_start goes on for
-        `max_iter` epochs, which share its checks of the input; `partial_fit`, an epoch a call, makes them each
-        time."""
+        """Return MLPClassifier with Adam, without early stopping and without a validation part.
+
+        `fit` with warm_start continues for `max_iter` epochs and checks its input once; `partial_fit` does one
+        epoch per call, and checks it each time.
+        """
         model = MLPClassifier(
             self.sizes[1:-1],
             solver="adam",
@@ -121,8 +123,11 @@ class Network:
         return run
 
     def products(self, repetitions: int) -> Contender:
-        """The five matrix products of a step alone, in the layout of `backproof.nn.mlp`: features first,
-        then samples, and a row of ones in each layer's input."""
+        """Return the five matrix products of a step alone.
+
+        Their layout is that of `backproof.nn.mlp`: features first, then samples, with a row of ones in the input of
+        each layer.
+        """
         (D, H, K), B = self.sizes, self.batch_size
         rng = np.random.default_rng(0)
 
@@ -148,36 +153,36 @@ class Network:
 
 
 def small() -> Network:
-    """64-32-10, batch 32, on the training part of digits."""
+    """Return 64-32-10, batch 32, on the training part of digits."""
     data = split(registry().build("dataset", "digits").load(), DataOptions())
     return Network((64, 32, 10), data.train.X, data.train.y, 32)
 
 
 def large() -> Network:
-    """784-512-10, batch 256, on random numbers."""
+    """Return 784-512-10, batch 256, on random numbers."""
     rng = np.random.default_rng(0)
     return Network((784, 512, 10), rng.standard_normal((2560, 784)), rng.integers(0, 10, 2560), 256)
 
 
 def alternating(contenders: dict[str, Contender], rounds: int) -> dict[str, list[float]]:
-    """Seconds per step of each: in every round all of them in turn, after one round that is not counted."""
+    """Return seconds per step by contender, one per round; the first round is not counted."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for counted in range(-1, rounds):
         for name, run in contenders.items():
-            got = run()
+            seconds = run()
             if counted >= 0:
-                times[name].append(got)
+                times[name].append(seconds)
     return times
 
 
 def row(name: str, seconds: list[float], unit: float, ratio: str = "") -> None:
-    """One line: median and quartiles in the unit, and what it is compared by."""
-    low, middle, high = (each / unit for each in np.quantile(seconds, (0.25, 0.5, 0.75)))
+    """Print a line: median and quartiles in the unit, and a comparison."""
+    low, middle, high = (quantile / unit for quantile in np.quantile(seconds, (0.25, 0.5, 0.75)))
     print(f"  {name:34}{middle:10.4g}{low:10.4g}{high:10.4g}   {ratio}")
 
 
 def judged(value: float, target: float, *, at_least: bool) -> str:
-    """'7.4 (target >= 8): MISSED'."""
+    """Return '7.40 (target >= 8): MISSED'."""
     met = value >= target if at_least else value <= target
     sign = ">=" if at_least else "<="
     return f"{value:.2f} (target {sign} {target:g}): {'met' if met else 'MISSED'}"
@@ -188,7 +193,7 @@ def heading(title: str, unit: str) -> None:
 
 
 def machine() -> str:
-    """What was measured on."""
+    """Return a description of machine and versions."""
     cpu = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -226,10 +231,15 @@ def against_products(network: Network, rounds: int) -> None:
     times = alternating({"products": network.products(2 * network.steps), **contenders}, rounds)
     alone = statistics.median(times["products"])
     heading("784-512-10, batch 256, random numbers: one step", "ms")
-    row("its matrix products alone", times["products"], 1e-3)
+    row("the matrix products alone", times["products"], 1e-3)
     for name, target in optimizers.items():
         ratio = statistics.median(times[name]) / alone
-        row(f"ours, {name}", times[name], 1e-3, "of the products: " + judged(ratio, target, at_least=False))
+        row(
+            f"ours, {name}",
+            times[name],
+            1e-3,
+            "relative to the products: " + judged(ratio, target, at_least=False),
+        )
 
 
 def in_a_stack(network: Network, rounds: int, repeats: int = 32) -> None:
@@ -239,15 +249,15 @@ def in_a_stack(network: Network, rounds: int, repeats: int = 32) -> None:
     ratio = statistics.median(members) / statistics.median(times["alone"])
     heading(f"64-32-10, Adam, batch 32, digits, repeats={repeats}: one step of one member", "µs")
     row("alone", times["alone"], 1e-6)
-    row("in the stack", members, 1e-6, "of alone: " + judged(ratio, 0.5, at_least=False))
+    row("in the stack", members, 1e-6, "relative to alone: " + judged(ratio, 0.5, at_least=False))
 
 
 def commands(calls: int) -> None:
-    """Wall time of `backproof ...` as a process of its own."""
+    """Measure the wall time of `backproof ...` as a separate process."""
     targets: dict[str, float | None] = {"--help": 0.6, "train --help": None, "plugins": None}
     script = Path(sys.executable).with_name("backproof")
     command = [str(script)] if script.exists() else [sys.executable, "-m", "backproof"]
-    heading("the command, a process each", "s")
+    heading("the command, as a process", "s")
     for arguments, target in targets.items():
         seconds: list[float] = []
         for _ in range(calls):
@@ -261,7 +271,7 @@ def commands(calls: int) -> None:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="few repetitions: a look, not a measurement")
+    parser.add_argument("--quick", action="store_true", help="few repetitions, for a rough impression")
     quick = parser.parse_args().quick
     digits = small()
     with threadpoolctl.threadpool_limits(1):

@@ -4,14 +4,14 @@
 
 The grid is seed x lr x weight decay on digits, 64-32-10, Adam, batches of 32, 20 epochs, float64, one thread. The
 candidates take turns; each starts a new process in an empty folder and must leave one FINISHED run in MLflow
-(SQLite) for every point, which is counted. Each keeps what it keeps by default:
+(SQLite) for every point, which is counted. Each saves what it saves by default:
 
     ours       `backproof train -m`: gradients checked before and after training, metrics by epoch, pictures,
                weights of each point, the model of the best, the report page
-    hydra      the same training by the same code, without gradient check, pictures and weights, under Hydra's
-               basic sweeper: a run, its parameters, log_metric for each metric and epoch, and Hydra's folder as
-               artifacts, as hydraflow does it (sweep_hydra.py). --log-metrics makes it one call an epoch
-    sklearn    MLPClassifier of the same shape with mlflow.sklearn.autolog(), which keeps a model of each point
+    hydra      the same training code without gradient check, pictures and weights, under Hydra's basic sweeper: a
+               run, its parameters, log_metric for each metric and epoch, and Hydra's folder as artifacts, as
+               hydraflow does (sweep_hydra.py). With --log-metrics it is one call per epoch
+    sklearn    MLPClassifier of the same shape with mlflow.sklearn.autolog(), which saves a model of each point
                (sweep_sklearn.py)
 
 `--where` runs only ours, once unchanged and once with timers around its parts (sweep_where.py).
@@ -34,7 +34,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 LR, DECAY = (0.003, 0.01, 0.03, 0.001, 0.1), (0.0, 1e-5, 1e-4, 1e-3)
 EPOCHS, HIDDEN, BATCH = 20, 32, 32
-#: How many times as fast ours is to be.
+#: How many times as fast ours should be.
 TARGETS = {"hydra": 5.0, "sklearn": 3.0}
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 ENVIRONMENT = dict.fromkeys(THREADS, "1") | {
@@ -46,7 +46,7 @@ ENVIRONMENT = dict.fromkeys(THREADS, "1") | {
 
 @dataclass(frozen=True)
 class Grid:
-    """Points as seeds, learning rates and weight decays."""
+    """A number of points as a grid of seeds, learning rates and weight decays."""
 
     points: int
 
@@ -58,21 +58,21 @@ class Grid:
 
     @property
     def lists(self) -> tuple[list[int], list[float], list[float]]:
-        """Seeds, learning rates, weight decays."""
+        """The seeds, learning rates and weight decays."""
         if self.points % 20 == 0:
             return list(range(self.points // 20)), list(LR), list(DECAY)
-        # Few points: as many of the others as go with a whole number of seeds.
+        # Few points: as many learning rates as divide their number.
         rates = max(n for n in (1, 2, 5) if self.points % n == 0)
         return list(range(self.points // rates)), list(LR[:rates]), list(DECAY[:1])
 
 
 def listed(values: list[int] | list[float]) -> str:
-    """As Hydra takes a list of choices."""
+    """Return a list of choices in Hydra's syntax."""
     return ",".join(map(str, values))
 
 
 def ours(grid: Grid) -> list[str]:
-    """The arguments of `backproof`."""
+    """Return the arguments of `backproof`."""
     seeds, rates, decays = grid.lists
     return [
         *("train", "-m", "dataset=digits", f"model.hidden=[{HIDDEN}]", "optimizer=adam", "penalty=l2"),
@@ -82,7 +82,7 @@ def ours(grid: Grid) -> list[str]:
 
 
 def commands(grid: Grid, *, at_once: bool) -> dict[str, list[str]]:
-    """The command of each contender."""
+    """Return the command of each contender."""
     seeds, rates, decays = grid.lists
     lists = [f"seed={listed(seeds)}", f"lr={listed(rates)}", f"decay={listed(decays)}"]
     return {
@@ -93,7 +93,7 @@ def commands(grid: Grid, *, at_once: bool) -> dict[str, list[str]]:
 
 
 def seconds(command: list[str], grid: Grid) -> float:
-    """How long a contender's process takes in a folder of its own."""
+    """Return how long a contender's process takes in an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         done = subprocess.run(
@@ -102,14 +102,14 @@ def seconds(command: list[str], grid: Grid) -> float:
         took = time.perf_counter() - started
         if done.returncode:
             raise SystemExit(f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
-        found = recorded(Path(folder, "mlflow.db"))
-        if found != grid.points:
-            raise SystemExit(f"{' '.join(command)}\nhas recorded {found} points of {grid.points}")
+        count = recorded(Path(folder, "mlflow.db"))
+        if count != grid.points:
+            raise SystemExit(f"{' '.join(command)}\nrecorded {count} of {grid.points} points")
     return took
 
 
 def recorded(file: Path) -> int:
-    """The finished runs of a store that are not the parents of others."""
+    """Return the number of finished runs in a store that have no child runs."""
     with sqlite3.connect(file) as base:
         ((count,),) = base.execute(
             "select count(*) from runs where status = 'FINISHED' and run_uuid not in "
@@ -120,42 +120,42 @@ def recorded(file: Path) -> int:
 
 
 def main() -> None:
-    """Measure, and print a table."""
+    """Measure the contenders, and print a table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--points", type=int, default=200, metavar="N")
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
     parser.add_argument(
-        "--log-metrics", action="store_true", help="hydra: one call for the metrics of an epoch"
+        "--log-metrics", action="store_true", help="hydra: one call for all metrics of an epoch"
     )
-    parser.add_argument("--where", action="store_true", help="where the time of ours goes, and nothing else")
+    parser.add_argument("--where", action="store_true", help="only show where the time of ours goes")
     parser.add_argument("--only", choices=["ours", *TARGETS], nargs="+", default=["ours", *TARGETS])
-    given = parser.parse_args()
-    grid = Grid(given.points)
+    args = parser.parse_args()
+    grid = Grid(args.points)
     os.environ.update(dict.fromkeys(THREADS, "1"))
-    if given.where:
+    if args.where:
         plain = seconds(commands(grid, at_once=False)["ours"], grid)
-        print(f"{grid.points} points, a process of its own without timers: {plain:.1f} s", flush=True)
+        print(f"{grid.points} points, a separate process without timers: {plain:.1f} s", flush=True)
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, str(HERE / "sweep_where.py"), str(grid.points), *ours(grid)]
             subprocess.run(command, cwd=folder, env=os.environ | ENVIRONMENT, check=True)
         return
     chosen = {
-        name: each for name, each in commands(grid, at_once=given.log_metrics).items() if name in given.only
+        name: command for name, command in commands(grid, at_once=args.log_metrics).items() if name in args.only
     }
     took: dict[str, list[float]] = {name: [] for name in chosen}
-    for k in range(given.rounds):
+    for k in range(args.rounds):
         for name, command in chosen.items():
             took[name].append(seconds(command, grid))
             print(f"round {k + 1}  {name:8} {took[name][-1]:7.1f} s", flush=True)
-    medians = {name: statistics.median(each) for name, each in took.items()}
-    print(f"\n{grid.points} points, {given.rounds} rounds, medians of whole processes")
+    medians = {name: statistics.median(times) for name, times in took.items()}
+    print(f"\n{grid.points} points, {args.rounds} rounds, medians of whole processes")
     for name, median in medians.items():
         ratio = ""
         if name in TARGETS and "ours" in medians:
-            times = median / medians["ours"]
-            ratio = f"ours is {times:.2f} times as fast, target {TARGETS[name]:g}"
-            ratio += "" if times >= TARGETS[name] else "  MISSED"
-        print(f"  {name:8} {median:7.1f} s   {median / grid.points * 1000:6.0f} ms a point   {ratio}")
+            factor = median / medians["ours"]
+            ratio = f"ours is {factor:.2f} times as fast, target {TARGETS[name]:g}"
+            ratio += "" if factor >= TARGETS[name] else "  MISSED"
+        print(f"  {name:8} {median:7.1f} s   {median / grid.points * 1000:6.0f} ms per point   {ratio}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from sweep import BATCH, EPOCHS, HIDDEN
 
 @dataclass
 class Config:
-    """What is swept."""
+    """The config of a job."""
 
     seed: int = 0
     lr: float = 0.003
@@ -34,7 +34,7 @@ class Config:
 
 
 class ByEpoch:
-    """Records the metrics of each epoch when they are known."""
+    """Records the metrics of each epoch as soon as they are known."""
 
     def __init__(self, *, at_once: bool) -> None:
         self.at_once = at_once
@@ -44,7 +44,7 @@ class ByEpoch:
     def on_end(self, outcome: Result | Exception) -> None: ...
 
     def on_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
-        """Record them, one by one unless they are to go at once."""
+        """Record the metrics, one by one or in one call."""
         if self.at_once:
             mlflow.log_metrics(metrics, step=epoch)
             return
@@ -54,12 +54,12 @@ class ByEpoch:
 
 @functools.cache
 def data() -> SplitData:
-    """Loaded once: that is not what is compared."""
+    """Return the data, loaded once: loading is not part of the comparison."""
     return split(registry().build("dataset", "digits").load(), DataOptions())
 
 
 def experiment(cfg: Config) -> Experiment:
-    """The experiment that ours runs."""
+    """Return the experiment that ours runs."""
     build = registry().build
     return Experiment(
         dataset=build("dataset", "digits"),
@@ -79,7 +79,7 @@ def experiment(cfg: Config) -> Experiment:
 
 
 def main(cfg: Config) -> None:
-    """One job."""
+    """Run one job."""
     prepared = experiment(cfg).prepare(registry(), data())
     mlflow.set_experiment("hydra")
     with mlflow.start_run(run_name=HydraConfig.get().job.override_dirname[:200]):

@@ -18,10 +18,10 @@ from sweep import BATCH, EPOCHS, HIDDEN
 
 
 def main() -> None:
-    """All points, one after another."""
-    lists = {key: values.split(",") for key, _, values in (each.partition("=") for each in sys.argv[1:])}
+    """Train all points, one after another."""
+    lists = {key: values.split(",") for key, _, values in (arg.partition("=") for arg in sys.argv[1:])}
     X, y = load_digits(return_X_y=True)
-    # As many rows to train with as ours: three fifths.
+    # As many training samples as ours: three fifths.
     X_train, X_rest, y_train, y_rest = train_test_split(X, y, train_size=0.6, stratify=y, random_state=0)
     scaler = StandardScaler().fit(X_train)
     X_train, X_rest = scaler.transform(X_train), scaler.transform(X_rest)

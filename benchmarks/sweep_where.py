@@ -2,8 +2,8 @@
 
     python benchmarks/sweep_where.py POINTS train -m KEY=VALUE,VALUE ...
 
-Times exclude what is timed inside: an evaluation within training counts as evaluation. A name that no longer exists
-is an error, which tests/benchmarks/test_sweep.py finds.
+Times exclude timed parts within them: an evaluation during training counts as evaluation. A name that no longer
+exists is an error, which tests/benchmarks/test_sweep.py detects.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-#: What is timed: a line of the table, and the functions that it is the time of.
+#: The lines of the table, each with the functions that it times.
 PARTS = {
     "composing configs": [
         "hydra._internal.config_loader_impl:ConfigLoaderImpl.load_sweep_config",
@@ -39,7 +39,7 @@ PARTS = {
     "recording: waiting for its process": ["backproof.app.session:Session.wait_until_written"],
     "recording: sending to its process": ["backproof.tracking.writer_process:Writer.send"],
     "weights": ["backproof.nn.model_io:save"],
-    "the model of the best": ["backproof.tracking.run:Run.model"],
+    "the model of the best run": ["backproof.tracking.run:Run.model"],
     "pictures": ["backproof.render.plots:learning_curves", "backproof.render.plots:confusion_matrix"],
     "other files of a run": [
         "backproof.tracking.recorder:Recording.__enter__",
@@ -59,7 +59,7 @@ IMPORTS = (
 
 
 class Clock:
-    """Seconds by name, of each without what is timed inside it."""
+    """Seconds by name, each without the timed parts within it."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -67,7 +67,7 @@ class Clock:
         self._inside: list[float] = []
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function with a timer around it."""
+        """Return the function with a timer around it."""
 
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -86,26 +86,26 @@ class Clock:
 
 
 def find(address: str) -> tuple[Any, str, Any]:
-    """Whose attribute a function is, its name there, and what stands there (a classmethod as such)."""
+    """Return the owner of a function, its name there, and the attribute itself, which may be a classmethod."""
     module, _, path = address.partition(":")
     owner: Any = importlib.import_module(module)
     *classes, name = path.split(".")
-    for each in classes:
-        owner = getattr(owner, each)
+    for cls in classes:
+        owner = getattr(owner, cls)
     return owner, name, vars(owner)[name]
 
 
 def put(clock: Clock, name: str, address: str) -> None:
-    """A timer around a function, in its own module and where others have imported it."""
-    owner, attribute, found = find(address)
-    if isinstance(found, classmethod):
-        setattr(owner, attribute, classmethod(clock.timed(name, found.__func__)))
+    """Put a timer around a function, in its module and in those that have imported it."""
+    owner, attribute, function = find(address)
+    if isinstance(function, classmethod):
+        setattr(owner, attribute, classmethod(clock.timed(name, function.__func__)))
         return
-    timed = clock.timed(name, found)
+    timed = clock.timed(name, function)
     setattr(owner, attribute, timed)
-    for module in [each for key, each in sys.modules.items() if key.startswith(("framework", "hydra"))]:
+    for module in [module for key, module in sys.modules.items() if key.startswith(("backproof", "hydra"))]:
         for key, value in list(vars(module).items()):
-            if value is found:
+            if value is function:
                 setattr(module, key, timed)
 
 
@@ -113,7 +113,7 @@ def main() -> None:
     """Run the sweep and print where its time went."""
     points, arguments = int(sys.argv[1]), sys.argv[2:]
     started = time.perf_counter()
-    # Everything that a sweep imports, so that it is not counted as the work of whoever is first.
+    # Everything that a sweep imports, so that it does not count for the part that comes first.
     for module in (
         "backproof.cli.train",
         "mlflow.tracking.client",
@@ -132,17 +132,17 @@ def main() -> None:
     started = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
         code = backproof(arguments)
-    whole = time.perf_counter() - started
+    elapsed = time.perf_counter() - started
     if code:
         raise SystemExit(f"the sweep ended with {code}")
     rows = [("imports", imports, 1)]
     rows += [(name, clock.seconds[name], clock.calls[name]) for name in PARTS]
-    rows.append(("the rest", whole - sum(clock.seconds.values()), 1))
-    total = imports + whole
+    rows.append(("the rest", elapsed - sum(clock.seconds.values()), 1))
+    total = imports + elapsed
     print(f"{points} points, {total:.1f} s with timers\n")
     for name, seconds, calls in rows:
         print(
-            f"  {name:36}{seconds:7.2f} s {seconds / total:6.1%}{seconds / points * 1000:8.1f} ms a point"
+            f"  {name:36}{seconds:7.2f} s {seconds / total:6.1%}{seconds / points * 1000:8.1f} ms per point"
             f"   {calls} calls"
         )
 
