@@ -113,7 +113,7 @@ def test_label_rates_counts(monkeypatch):
     prediction = np.array([[0.9, 0.1], [0.4, 0.8], [0.7, 0.2]])
     plots.label_rates(prediction, truth, ["one", "two"])
     widths = [[bar.get_width() for bar in group] for group in drawn[0].axes[0].containers]
-    assert widths == [[1, 1], [1, 0], [1, 0]]  # found, missed, wrongly found
+    assert widths == [[1, 1], [1, 0], [1, 0]]  # true positives, false negatives, false positives
 
 
 @pytest.mark.slow

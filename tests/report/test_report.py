@@ -323,11 +323,11 @@ class TestPage:
         for part in (
             "Leaderboard",
             "Parallel coordinates",
-            "What each hyperparameter does to val/accuracy",
+            "Effect of each hyperparameter on val/accuracy",
             "Learning curves of the best 3 points",
             "Gradient checks",
             "Runs that did not finish",
-            "The best point again",
+            "Run the best point again",
             "2 more points failed before their run was recorded",
             '<span class="failed">1 failed</span>',
             "1 failed, 1 stopped, 1 lost",
@@ -369,11 +369,11 @@ class TestPage:
         text = page(found, {})
         rows = dict(zip(("relu", "tanh", "elu"), re.findall(r"<tr data-p.*?</tr>", text), strict=True))
         assert ">best<" in rows["relu"]
-        assert "not told apart" in rows["tanh"]
+        assert "not distinguishable" in rows["tanh"]
         assert ">worse<" in rows["elu"]
         assert "p &lt; 0.001" in rows["elu"] or "p < 0.001" in rows["elu"]
         assert "paired t-test" in text
-        assert "1 not told apart from the best" in text
+        assert "1 not distinguishable from the best" in text
 
 
 @pytest.mark.slow

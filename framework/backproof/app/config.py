@@ -28,11 +28,11 @@ from backproof.nn.training import TrainOptions
 from backproof.tracking import TrackingOptions
 
 PROVIDER = "backproof"
-#: Hydra 1.3 asks which version's defaults are meant; Hydra 1.4 knows only its own and warns of the argument.
+#: Hydra 1.3 must be asked for its own defaults; Hydra 1.4 has no others, and warns about the argument.
 VERSION_BASE: dict[str, Any] = (
     {"version_base": "1.3"} if importlib.metadata.version("hydra-core").startswith("1.3") else {}
 )
-#: The options that are a section of the config, by its key.
+#: The options of each section of the config, by key.
 SECTIONS: dict[str, type[Any]] = {
     "model": ModelOptions,
     "train": TrainOptions,
@@ -41,7 +41,7 @@ SECTIONS: dict[str, type[Any]] = {
     "tracking": TrackingOptions,
     "sweep": SweepOptions,
 }
-#: Sections that can be switched as a whole: gradcheck=off.
+#: Sections that can be switched off as a whole: gradcheck=off.
 SWITCHED = ("gradcheck", "tracking")
 
 
@@ -71,13 +71,13 @@ def conf_dir() -> Path:
 def accept_own_callback() -> None:
     """Ignore Hydra 1.4's warning about the callback in our own config.
 
-    It asks for a whitelist of what configs may instantiate, which would shut out callbacks of the user's own.
+    It asks for a whitelist of what configs may instantiate, which would exclude callbacks of users.
     """
     warnings.filterwarnings("ignore", r"hydra\.utils\.instantiate\(\) resolved _target_='backproof\.")
 
 
 def register(plugins: Registry) -> None:
-    """Put a schema for every plugin and for the options into Hydra's ConfigStore, each made when it is loaded."""
+    """Put the schemas of plugins and options into Hydra's ConfigStore, each created when it is loaded."""
     repo = ConfigStore.instance().repo
     for kind in SINGLE:
         repo[kind] = {f"{name}.yaml": _schema(kind, name, plugins) for name in plugins.names(kind)}
@@ -96,7 +96,7 @@ def _schema(group: str | None, name: str, plugins: Registry | None = None) -> _S
 
 
 class _Schema(ConfigNode):
-    """A node of Hydra's ConfigStore that is made when it is loaded, so that listing plugins imports none."""
+    """A node of Hydra's ConfigStore that is created when it is loaded, so that listing plugins imports none."""
 
     def __init__(self, group: str | None, name: str, make: Callable[[], Any]) -> None:
         self._make = make

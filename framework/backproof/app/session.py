@@ -32,18 +32,18 @@ class PreparedRun:
 
 @dataclass
 class Session:
-    """The state of one command. A launcher's worker process makes its own at its first job."""
+    """The state of one command. The worker process of a launcher creates one at its first job."""
 
     plugins: Registry = dataclasses.field(default_factory=registry)
-    jobs: int | None = None  # points that the sweep will run, if this process knows
-    done: int = 0  # of these, the ones that have ended in this process
+    jobs: int | None = None  # the number of points of the sweep, if known in this process
+    done: int = 0  # the number of them that have ended in this process
     outcome: Any = None  # the result of the sweep
     sweep: tuple[Store, str] | None = None  # the recorded sweep: its store and the parent run's id
-    single_run: PreparedRun | None = None  # that is about to start
+    single_run: PreparedRun | None = None  # about to start
     recorded: tuple[TrackingOptions, str] | None = (
         None  # where the runs were recorded: options and outputs folder
     )
-    writer: Starter | None = None  # writes the runs of this process in another one
+    writer: Starter | None = None  # the separate process that writes the runs of this one
     lost: dict[str, TrackingError] = dataclasses.field(
         default_factory=dict[str, TrackingError]
     )  # by run folder
@@ -77,7 +77,7 @@ class Session:
         return PreparedRun(chosen, prepared, self.store(chosen.tracking, chosen.outputs))
 
     def cache(self, point: str, chosen: Settings, prepared: PreparedExperiment) -> None:
-        """Keep a point that was built, without its arrays, which are quickly made again."""
+        """Keep a point that was built, without its arrays, which are quick to rebuild."""
         self._kept[point] = chosen, dataclasses.replace(prepared)
 
     def pop_cached(self, point: str) -> tuple[Settings, PreparedExperiment] | None:
@@ -87,7 +87,7 @@ class Session:
     def wait_until_written(self, recordings: Sequence[Recording] = ()) -> None:
         """Wait until the runs of the previous job are recorded; the next call waits for these `recordings`.
 
-        So a separate process has the time of one job to write them.
+        So a writer process has the time of one job to write them.
         """
         previous, self._unsettled = self._unsettled, recordings
         for recording in previous:
@@ -114,7 +114,7 @@ class Session:
 
 
 def writable(folder: Path) -> None:
-    """Raise TrackingError unless the folder can be written, or created. Nothing is left behind."""
+    """Raise TrackingError unless the folder can be written, or created. It is not created."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     try:
         if not existing.is_dir():
@@ -136,7 +136,7 @@ _current: Session | None = None
 
 
 def get_session() -> Session:
-    """Return the session of this process, for what Hydra constructs and calls: sweeper, callback and job."""
+    """Return the session of this process, for objects that Hydra creates and calls: sweeper, callback, job."""
     global _current
     if _current is None:
         _current = Session()

@@ -20,7 +20,7 @@ from backproof.tracking.recorder import Recording
 
 
 class Rejected(BaseException):
-    """Carries an error out of a callback of Hydra, which turns an Exception into a warning and goes on."""
+    """Carries an error out of a callback: Hydra turns an Exception into a warning and continues."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
@@ -37,7 +37,7 @@ class PrepareRun(Callback):
         """Prepare the run. Hydra calls this for single runs only."""
         try:
             folder = Path(config.hydra.run.dir).absolute()
-            # Hydra sets its config, which `${hydra:...}` reads, only afterwards; its own is read-only from 1.4 on.
+            # Hydra sets HydraConfig, which `${hydra:...}` reads, only later; `config` is read-only from 1.4 on.
             known = copy.deepcopy(config)
             with read_write(known), open_dict(known):
                 known.hydra.runtime.output_dir = str(folder)

@@ -1,4 +1,4 @@
-"""Options of a sweep. They are part of the config's schema, and so apart from the sweeper."""
+"""Options of a sweep. They are separate from the sweeper because they are part of the config's schema."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SweepOptions:
     sampler: str = hyper(
         GRID, "grid: every combination; or an Optuna sampler for n_trials points", choices=SAMPLERS
     )
-    n_trials: int | None = hyper(None, "points that a sampler chooses; a grid has all of its points", ge=1)
+    n_trials: int | None = hyper(None, "points for a sampler to choose; a grid runs all of its points", ge=1)
     timeout: float | None = hyper(None, "seconds after which no more points are started", gt=0)
     seed: int = hyper(0, "the seed of the sampler", ge=0, lt=2**32)
     #: Keys whose lists advance together: [[optimizer.lr,train.batch_size]].
@@ -49,7 +49,7 @@ class SweepOptions:
     fail_fast: bool = hyper(False, "stop at the first run that fails")
     retries: int = hyper(1, "how often a run is restarted when its worker process dies", ge=0)
     batch: int | None = hyper(
-        None, "jobs given to the launcher at once; null: one to the basic launcher, all to others", ge=1
+        None, "jobs given to the launcher at once; null: one for the basic launcher, all for others", ge=1
     )
     pruner: str = hyper(NO_PRUNER, "stop runs early that do worse than earlier ones", choices=PRUNERS)
     stack: str = hyper(

@@ -13,7 +13,7 @@ from backproof.tracking import TrackingOptions
 
 
 def ui_command(tracking: TrackingOptions, outputs: str) -> str:
-    """Return the command that opens the MLflow UI on what was recorded, as it can be typed here."""
+    """Return the command that opens the MLflow UI on the recorded runs, as it can be typed in this directory."""
     script = Path(sys.executable).with_name("backproof")
     # After `make run` the command is not on the PATH: show its path.
     on_path = shutil.which("backproof") is not None or not script.exists()

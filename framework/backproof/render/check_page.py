@@ -1,4 +1,4 @@
-"""A gradient check as one HTML page, without network access and scripts."""
+"""A gradient check as one HTML page that needs no network access and no scripts."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from backproof.render.svg import Scale, drawing, element, label, line, path
 from backproof.render.templates import render, verbatim
 
 TEMPLATES = Path(__file__).with_name("templates")
-#: Okabe and Ito's colours, which the colour-blind can distinguish too.
+#: The colours of Okabe and Ito, which colour-blind people can distinguish too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 
 MARKS = {PASSED: "✓", FAILED: "✗", UNTESTED: "?", NOTHING: "–"}
 
 
 def page(report: NetworkReport, title: str, facts: Sequence[tuple[str, str]], *, maps: bool = True) -> str:
-    """Return the page. `facts` are lines on what was checked; `maps` adds the error of every entry, a picture."""
+    """Return the page. `facts` describe what was checked; `maps` adds a picture of the error of every entry."""
     tests = [(section.moment, section.taylor) for section in report.sections if section.taylor is not None]
     diagnosis = report.diagnosis
     pairs = (
-        dict.fromkeys((each.right, each.given) for each in diagnosis.findings if each.right)
+        dict.fromkeys((finding.right, finding.given) for finding in diagnosis.findings if finding.right)
         if diagnosis
         else {}
     )
@@ -49,13 +49,13 @@ def page(report: NetworkReport, title: str, facts: Sequence[tuple[str, str]], *,
 
 
 def compared(right: str, given: str) -> tuple[list[tuple[str, bool]], list[tuple[str, bool]]]:
-    """Return the pieces of two formulas, each with whether it is the same in both; a lone formula as one piece."""
+    """Return the pieces of two formulas and whether each is the same in both; a single formula is one piece."""
     if not given:
         return [(right, True)], []
-    words = right.split(), given.split()
+    tokens = right.split(), given.split()
     pieces: tuple[list[tuple[str, bool]], list[tuple[str, bool]]] = ([], [])
-    for tag, i, j, k, m in difflib.SequenceMatcher(None, *words, autojunk=False).get_opcodes():
-        for side, part in zip(pieces, (words[0][i:j], words[1][k:m]), strict=True):
+    for tag, i, j, k, m in difflib.SequenceMatcher(None, *tokens, autojunk=False).get_opcodes():
+        for side, part in zip(pieces, (tokens[0][i:j], tokens[1][k:m]), strict=True):
             if part:
                 side.append((" ".join(part), tag == "equal"))
     return pieces
@@ -98,7 +98,7 @@ def _row(result: TensorResult) -> dict[str, Any]:
 
 
 def _taylor_chart(tests: Sequence[TaylorTest]) -> Any:
-    """Draw remainders by step on logarithmic axes, beside lines of first and second order."""
+    """Draw remainders by step on logarithmic axes, with lines of first and second order."""
     from markupsafe import Markup
 
     left, right, top, bottom = 64.0, 560.0, 12.0, 300.0

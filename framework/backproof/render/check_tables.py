@@ -86,7 +86,7 @@ def notes(report: GradcheckReport) -> list[str]:
 
 
 def looked_at(report: GradcheckReport) -> list[str]:
-    """Return the preconditions, one line each: met, or not met and what that hides."""
+    """Return the preconditions, one line each: whether it is met, and if not, what that hides."""
     return [
         f"[green]✓[/] {condition}" if condition.met else f"[yellow]–[/] [yellow]not:[/] {condition}"
         for condition in report.preconditions

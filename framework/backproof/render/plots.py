@@ -158,13 +158,13 @@ def residuals(prediction: Array, truth: Array, names: Sequence[str]) -> bytes:
 
 
 def label_rates(prediction: Array, truth: Array, names: Sequence[str]) -> bytes:
-    """Draw for each label, of (N, L) with 0 or 1, how many samples were rightly found, missed, or wrongly found."""
-    found, holds = np.asarray(prediction) > 0.5, np.asarray(truth) > 0.5
+    """Draw for each label, of (N, L) with 0 or 1, the true positives, false negatives and false positives."""
+    positive, holds = np.asarray(prediction) > 0.5, np.asarray(truth) > 0.5
     shown = min(40, len(names))
     counts = {
-        "rightly found": ((found & holds).sum(0), COLOURS["test"]),
-        "missed": ((~found & holds).sum(0), OTHERS[2]),
-        "wrongly found": ((found & ~holds).sum(0), COLOURS["val"]),
+        "true positives": ((positive & holds).sum(0), COLOURS["test"]),
+        "false negatives": ((~positive & holds).sum(0), OTHERS[2]),
+        "false positives": ((positive & ~holds).sum(0), COLOURS["val"]),
     }
     figure = _figure(6.4, 1.2 + 0.32 * shown)
     axes = figure.add_subplot()
@@ -185,7 +185,7 @@ def label_rates(prediction: Array, truth: Array, names: Sequence[str]) -> bytes:
 
 def error_maps(errors: Mapping[str, Array]) -> bytes:
     """Draw the relative error of every entry on a logarithmic scale, a panel per tensor; vectors are one row."""
-    shapes = [np.atleast_2d(each).shape for each in errors.values()]
+    shapes = [np.atleast_2d(values).shape for values in errors.values()]
     tallest = max(min(shape[0], 40) for shape in shapes)
     figure, grid = _panels(len(errors), width=3.6, height=1.3 + 0.08 * tallest)
     picture = None

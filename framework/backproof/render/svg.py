@@ -15,12 +15,12 @@ def text(value: object) -> str:
 
 def element(tag: str, *body: str, **attributes: object) -> str:
     """Return `<tag a="1">body</tag>`, where the body is markup; `class_` is class, `stroke_width` stroke-width."""
-    given = "".join(
+    attribute_text = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{_attribute(value)}"'
         for key, value in attributes.items()
         if value is not None
     )
-    return f"<{tag}{given}>{''.join(body)}</{tag}>"
+    return f"<{tag}{attribute_text}>{''.join(body)}</{tag}>"
 
 
 def _attribute(value: object) -> str:
@@ -28,7 +28,7 @@ def _attribute(value: object) -> str:
 
 
 def drawing(width: float, height: float, *body: str, what: str, class_: str = "") -> str:
-    """Return an <svg> that takes the width available, up to its own."""
+    """Return an <svg> that takes the available width, up to `width`."""
     return element(
         "svg",
         *body,

@@ -35,12 +35,12 @@ def _environment(folder: Path) -> Environment:
 
 
 def render(folder: Path, name: str, **values: Any) -> str:
-    """Return the page of a template in `folder`, which may use those of this package."""
+    """Return the page of a template in `folder`; it may include the templates of this package."""
     return _environment(folder).get_template(name).render(values) + "\n"
 
 
 def verbatim(folder: Path, name: str) -> Any:
-    """Return a file, such as a style sheet, to be inserted without escaping."""
+    """Return the text of a file, such as a style sheet, to be inserted without escaping."""
     from markupsafe import Markup
 
     return Markup((folder / name).read_text(encoding="utf-8"))

@@ -25,7 +25,7 @@ def console(*, stderr: bool = False) -> Console:
 
     class QuietConsole(Console):
         def on_broken_pipe(self) -> None:
-            # rich would exit with 1, in the middle of a run. Go on: the run is recorded, only nobody watches.
+            # rich would exit with 1, in the middle of a run. Continue without output: the run is recorded.
             self.quiet = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
@@ -47,7 +47,7 @@ class Terminal:
         self._epochs = 0
 
     def on_start(self, prepared: PreparedExperiment) -> None:
-        """Print dataset, network and training, a line each."""
+        """Print dataset, network and training, one line each."""
         out, sizes = self.out, prepared.data.sizes
         parts = ", ".join(f"{name} {count:,}" for name, count in sizes.items() if count)
         self._epochs = prepared.experiment.train.epochs
@@ -56,7 +56,7 @@ class Terminal:
         out.print(f"[bold]training[/] {describe.training(prepared)}")
 
     def on_check(self, report: NetworkReport) -> None:
-        """Print one line once the fresh parameters are checked; the table comes with the results."""
+        """Print a line when the fresh parameters are checked; the table comes with the results."""
         self._stop()
         if len(report.sections) == 1:
             mark = check_tables.MARKS[report.status]
@@ -81,7 +81,7 @@ class Terminal:
         self._stop()
 
     def close(self) -> None:
-        """Remove the progress bar, however the run ended."""
+        """Remove the progress bar, in whatever way the run ended."""
         self._stop()
 
     def _start(self) -> Progress:
@@ -121,8 +121,8 @@ def _trained(result: Result) -> str:
     epochs = int(result.epochs.max())
     line = f"trained {describe.counted(epochs, 'epoch')} in {result.seconds:.2f} s"
     if (result.best_epochs < result.epochs).any():
-        kept = ", ".join(str(int(epoch)) for epoch in result.best_epochs)
-        line += f"; kept the parameters of epoch {kept}"
+        best = ", ".join(str(int(epoch)) for epoch in result.best_epochs)
+        line += f"; kept the parameters of epoch {best}"
     members = len(result.theta)
     return line + (f"; mean ± standard deviation of {members} seeds" if members > 1 else "")
 
@@ -174,5 +174,5 @@ def short_result(result: Result) -> str:
     """Return `val/accuracy 0.9694  0.4 s`: the objective and the time of a run."""
     name, _ = result.objective
     spread = result.summary.get(f"{name}_std")
-    more = f" ± {spread:.2g}" if spread is not None else ""
-    return f"{name} {result.summary.get(name, float('nan')):.4f}{more}  {result.seconds:.1f} s"
+    deviation = f" ± {spread:.2g}" if spread is not None else ""
+    return f"{name} {result.summary.get(name, float('nan')):.4f}{deviation}  {result.seconds:.1f} s"

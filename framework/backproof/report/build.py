@@ -34,12 +34,12 @@ def log_report(store: Store, parent_id: str) -> None:
 def curves(store: Store, sweep: RecordedSweep) -> Curves:
     """Return objective and losses of the best points by epoch, as mean and standard deviation over seeds."""
     names = list(dict.fromkeys([sweep.objective.name, "val/loss", "train/loss"]))
-    found: Curves = {}
+    shown: Curves = {}
     for name in names:
         drawn = [_curve(store, point, name) for point in sweep.points[:TOP]]
         if any(drawn):
-            found[name] = drawn
-    return found
+            shown[name] = drawn
+    return shown
 
 
 def _curve(store: Store, point: Point, name: str) -> dict[int, Stat]:

@@ -23,9 +23,9 @@ from backproof.report.scales import CategoricalScale
 from backproof.sweeps.result import Objective, Stat
 from backproof.sweeps.varying import number
 
-#: Okabe and Ito's colours, which the colour-blind can distinguish too.
+#: The colours of Okabe and Ito, which colour-blind people can distinguish too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-#: From worst to best: light to dark, so that good runs stand out also in grey.
+#: From worst to best, light to dark, so that good runs also stand out in grey.
 SHADES = ("#f2d7a0", "#e3a35f", "#c66a5a", "#8b4376", "#3b2a74")
 
 
@@ -43,12 +43,12 @@ def shade(share: float) -> str:
     """Return the colour of a share from 0 (worst) to 1 (best); grey for NaN."""
     if math.isnan(share):
         return "#bbbbbb"
-    place = min(1.0, max(0.0, share)) * (len(SHADES) - 1)
-    low = min(int(place), len(SHADES) - 2)
+    position = min(1.0, max(0.0, share)) * (len(SHADES) - 1)
+    low = min(int(position), len(SHADES) - 2)
     parts = [
         round(
-            int(SHADES[low][i : i + 2], 16) * (low + 1 - place)
-            + int(SHADES[low + 1][i : i + 2], 16) * (place - low)
+            int(SHADES[low][i : i + 2], 16) * (low + 1 - position)
+            + int(SHADES[low + 1][i : i + 2], 16) * (position - low)
         )
         for i in (1, 3, 5)
     ]
@@ -56,10 +56,10 @@ def shade(share: float) -> str:
 
 
 def goodness(values: Sequence[float], objective: Objective) -> list[float]:
-    """Return each run's rank as a share from 0 (worst) to 1. By rank, an outlier does not use up the colours."""
+    """Return each run's rank as a share from 0 (worst) to 1. Ranks keep an outlier from taking up the colours."""
     order = sorted({value for value in values if math.isfinite(value)}, reverse=not objective.greater)
-    place = {value: index / (len(order) - 1) if len(order) > 1 else 1.0 for index, value in enumerate(order)}
-    return [place.get(value, math.nan) for value in values]
+    rank = {value: index / (len(order) - 1) if len(order) > 1 else 1.0 for index, value in enumerate(order)}
+    return [rank.get(value, math.nan) for value in values]
 
 
 def parallel(runs: Sequence[PlottedRun], keys: Sequence[str], objective: Objective) -> str:
@@ -74,8 +74,8 @@ def parallel(runs: Sequence[PlottedRun], keys: Sequence[str], objective: Objecti
         # Lines through the same value are drawn side by side, the better ones above.
         aside = 0.0 if math.isnan(good) else 8 * (1 - 2 * good)
         heights = [
-            place(run.params.get(key)) + (aside if place.scale is None else 0.0)
-            for key, place in zip(keys, columns, strict=True)
+            scale(run.params.get(key)) + (aside if scale.scale is None else 0.0)
+            for key, scale in zip(keys, columns, strict=True)
         ]
         heights.append(values(run.value) if math.isfinite(run.value) else bottom + 16)
         d = path([(left + step * index, y) for index, y in enumerate(heights)])
@@ -105,18 +105,17 @@ def parallel(runs: Sequence[PlottedRun], keys: Sequence[str], objective: Objecti
             ),
             element("rect", x=x - 7, y=0, width=14, height=0, class_="chosen", data_axis=index),
         ]
-    what = "Parallel coordinates of all runs"
     # The best are drawn last, on top.
-    drawn = element("g", *(own for _, own in sorted(lines)), class_="lines")
-    return drawing(width, bottom + 24, drawn, *axes, what=what, class_="parallel")
+    drawn = element("g", *(drawn_run for _, drawn_run in sorted(lines)), class_="lines")
+    return drawing(width, bottom + 24, drawn, *axes, what="Parallel coordinates of all runs", class_="parallel")
 
 
 def effect_panel(
-    found: Effect, runs: Mapping[str, PlottedRun], objective: Objective, bounds: Sequence[float]
+    shown: Effect, runs: Mapping[str, PlottedRun], objective: Objective, bounds: Sequence[float]
 ) -> str:
     """Draw the objective by one parameter: a dot for each run, a line through the means."""
     width, left, right, top, bottom = 370.0, 52.0, 364.0, 16.0, 190.0
-    across = CategoricalScale.over([value for value, _, _ in found.pairs], left + 6, right - 6)
+    across = CategoricalScale.over([value for value, _, _ in shown.pairs], left + 6, right - 6)
     up = Scale.over(bounds, bottom, top)
     parts = _frame(up, left, right, bottom)
     ticks = across.ticks()
@@ -137,10 +136,10 @@ def effect_panel(
             )
         else:
             parts.append(label(x, bottom + 16, shorten(words, 16), "tick"))
-    for index, (value, y, run_id) in enumerate(found.pairs):
+    for index, (value, y, run_id) in enumerate(shown.pairs):
         run = runs[run_id]
         # Spread the runs of one value, in a reproducible way.
-        aside = 0.0 if found.many else ((index * 0.618) % 1 - 0.5) * min(34.0, 160 / max(1, len(across.levels)))
+        aside = 0.0 if shown.many else ((index * 0.618) % 1 - 0.5) * min(34.0, 160 / max(1, len(across.levels)))
         parts.append(
             element(
                 "circle",
@@ -152,7 +151,7 @@ def effect_panel(
                 data_tip=f"{run.name}\n{objective.name} {format_number(y)}",
             )
         )
-    means = [] if found.many else found.means()
+    means = [] if shown.many else shown.means()
     ordered = means and all(number(level) is not None for level, _ in means)
     at = [(across(level), up(mean)) for level, mean in means]
     if ordered and len(at) > 1:
@@ -166,7 +165,7 @@ def effect_panel(
         )
         for (x, y), (level, mean) in zip(at, means, strict=True)
     ]
-    return drawing(width, bottom + (62 if tilt else 28), *parts, what=f"{objective.name} by {found.key}")
+    return drawing(width, bottom + (62 if tilt else 28), *parts, what=f"{objective.name} by {shown.key}")
 
 
 def curve_panel(name: str, curves: Sequence[Mapping[int, Stat]], names: Sequence[str]) -> str:

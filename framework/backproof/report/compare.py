@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from backproof.sweeps.result import Objective, Point
 
-#: A difference with a p-value from here on may be due to the seeds.
+#: From this p-value on, a difference may be due to the seeds.
 LEVEL = 0.05
 PAIRED, WELCH = "paired t-test", "Welch's t-test"
 
@@ -54,7 +54,7 @@ def compare(values: Mapping[int, float], best: Mapping[int, float]) -> Compariso
         )
         difference = math.fsum(differences) / len(shared)
         if abs(difference) <= 1e-12 * max(map(abs, pairs[1])):
-            difference = 0.0  # Only rounding is left of differences that cancel.
+            difference = 0.0  # Differences that cancel leave only rounding.
         return Comparison(difference, PAIRED, p, len(shared))
     difference, n = _mean(a) - _mean(b), min(len(a), len(b))
     if n < 2 or shared:

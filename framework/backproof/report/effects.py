@@ -42,8 +42,8 @@ class Effect:
 def effect(key: str, pairs: Sequence[tuple[str | None, float, str]]) -> Effect:
     """Return the effect of a hyperparameter, from the runs with a finite objective."""
     finite = [pair for pair in pairs if math.isfinite(pair[1])]
-    found = Effect(key, finite, math.nan)
-    groups = _binned(finite) if found.many else [level for level, _, _ in finite]
+    many = Effect(key, finite, math.nan).many
+    groups = _binned(finite) if many else [level for level, _, _ in finite]
     return Effect(key, finite, explained(groups, [y for _, y, _ in finite]))
 
 

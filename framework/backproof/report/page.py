@@ -1,4 +1,4 @@
-"""The page on a sweep: what its template shows, and the charts."""
+"""The report page of a sweep: the values that its template shows, and the charts."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from backproof.sweeps.varying import brief, short
 from backproof.tracking.query import RunRecord
 from backproof.tracking.schema import Metric, Status, Tag, Verdict
 
-#: By metric, the curve of each of the best points by epoch.
+#: By metric, the curves of the best points by epoch.
 Curves = dict[str, list[dict[int, Stat]]]
-#: Rows of the leaderboard that are shown at first, axes of the parallel coordinates, panels of effects.
+#: The most leaderboard rows shown at first, axes of the parallel coordinates, and panels of effects.
 ROWS, AXES, PANELS = 20, 9, 9
 TEMPLATES = Path(__file__).with_name("templates")
 WHY = {
@@ -36,7 +36,7 @@ WHY = {
 
 
 def page(sweep: RecordedSweep, curves: Curves) -> str:
-    """Return the page: one file, whose policy forbids the browser to load anything else."""
+    """Return the page: one file, with a policy that forbids the browser to load anything else."""
     runs = plotted(sweep)
     return render(
         TEMPLATES,
@@ -58,12 +58,12 @@ def page(sweep: RecordedSweep, curves: Curves) -> str:
 
 def label(point: Point) -> str:
     """Return what distinguishes a point, with shortened numbers."""
-    words = [f"{key}={brief(value)}" for key, value in point.choices.items() if value is not None]
-    return " ".join(words) or "all seeds"
+    choices = [f"{key}={brief(value)}" for key, value in point.choices.items() if value is not None]
+    return " ".join(choices) or "all seeds"
 
 
 def plotted(sweep: RecordedSweep) -> dict[str, PlottedRun]:
-    """Return by id what the charts need of each run; a run that belongs to no ranked point has the rank -1."""
+    """Return the runs by id as the charts draw them; a run of no ranked point has the rank -1."""
     rank = {run.run_id: index for index, point in enumerate(sweep.points) for run in point.done}
     name = sweep.objective.name
     return {
@@ -101,7 +101,7 @@ def _leaderboard(sweep: RecordedSweep) -> dict[str, Any]:
     points, objective = sweep.points, sweep.objective
     comparisons = compare_points(points, objective)
     tested = [comparison for comparison in comparisons if comparison is not None and comparison.test]
-    names = [*(each.name for each in sweep.result.objectives), _test_name(sweep), "val/loss"]
+    names = [*(objective.name for objective in sweep.result.objectives), _test_name(sweep), "val/loss"]
     metrics = [name for name in dict.fromkeys(names) if any(point.stat(name).n for point in points)]
     front = {id(point) for point in sweep.result.front}
     keys = list(points[0].choices) if points else []
@@ -146,7 +146,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
 
 
 def _parallel(sweep: RecordedSweep, runs: Mapping[str, PlottedRun]) -> dict[str, Any]:
-    # The seed next to the objective: what lies between these two is chance.
+    # The seed comes last, next to the objective: the lines between these two axes show chance.
     keys = sorted(sweep.over, key=lambda key: key == SEED)[:AXES]
     drawn = sweep.over and sum(math.isfinite(run.value) for run in runs.values()) > 1
     chart = Markup(parallel([*runs.values()], keys, sweep.objective)) if drawn else None
@@ -160,31 +160,33 @@ def _effects(sweep: RecordedSweep, runs: Mapping[str, PlottedRun]) -> list[tuple
     effects = [
         effect(key, [(run.params[key], run.value, run_id) for run_id, run in finished]) for key in sweep.over
     ]
-    effects = [each for each in effects if len(each.levels) > 1]
-    effects.sort(key=lambda each: 1.0 if math.isnan(each.share) else -each.share)
-    bounds = [value for each in effects for _, value, _ in each.pairs]
+    effects = [shown for shown in effects if len(shown.levels) > 1]
+    effects.sort(key=lambda shown: 1.0 if math.isnan(shown.share) else -shown.share)
+    bounds = [value for shown in effects for _, value, _ in shown.pairs]
     return [
-        (each.key, each.share, Markup(effect_panel(each, runs, sweep.objective, bounds)))
-        for each in effects[:PANELS]
+        (shown.key, shown.share, Markup(effect_panel(shown, runs, sweep.objective, bounds)))
+        for shown in effects[:PANELS]
     ]
 
 
 def _curves(sweep: RecordedSweep, curves: Curves) -> dict[str, Any]:
-    count = max((len(each) for each in curves.values()), default=0)
+    count = max((len(drawn) for drawn in curves.values()), default=0)
     names = [label(point) for point in sweep.points[:count]]
     return {
-        "curves": [(name, Markup(curve_panel(name, each, names))) for name, each in curves.items()],
+        "curves": [(name, Markup(curve_panel(name, drawn, names))) for name, drawn in curves.items()],
         "legend": [(name, COLOURS[index % len(COLOURS)]) for index, name in enumerate(names)],
-        "bands": any(stat.std is not None for each in curves.values() for one in each for stat in one.values()),
+        "bands": any(
+            stat.std is not None for drawn in curves.values() for curve in drawn for stat in curve.values()
+        ),
     }
 
 
 def _checks(sweep: RecordedSweep, runs: Mapping[str, PlottedRun]) -> dict[str, Any]:
     everything = [*sweep.runs, *sweep.unfinished]
     checks = Counter(run.gradcheck or "unknown" for run in everything)
-    others = {state: n for state, n in checks.items() if state != Verdict.FAILED}
+    other_checks = {state: n for state, n in checks.items() if state != Verdict.FAILED}
     if not checks[Verdict.FAILED]:
-        others.pop(Verdict.PASSED, None)
+        other_checks.pop(Verdict.PASSED, None)
     rows: dict[str, list[tuple[PlottedRun, float, str]]] = {}
     for run in everything:
         for name, error in _errors(run).items():
@@ -193,13 +195,13 @@ def _checks(sweep: RecordedSweep, runs: Mapping[str, PlottedRun]) -> dict[str, A
         "wrong": checks[Verdict.FAILED],
         "right": checks[Verdict.PASSED],
         "checks": {state: count for state, count in checks.items() if count},
-        "other_checks": ", ".join(f"{count} {state}" for state, count in others.items()),
+        "other_checks": ", ".join(f"{count} {state}" for state, count in other_checks.items()),
         "check_panel": Markup(check_panel(dict(sorted(rows.items())))) if rows else None,
     }
 
 
 def _errors(run: RunRecord) -> dict[str, float]:
-    """Return the relative error of a run's check; of a run of an earlier version that of each tensor."""
+    """Return the relative error of a run's check; for runs of earlier versions, that of each tensor."""
     if Metric.CHECK in run.metrics:
         return {"largest": 10 ** run.metrics[Metric.CHECK]}
     prefix, suffix = "gradcheck/", "/relative_error"

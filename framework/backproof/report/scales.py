@@ -10,8 +10,8 @@ from backproof.render.svg import Scale
 from backproof.render.text import MISSING
 from backproof.sweeps.varying import in_order, number
 
-#: Up to this many different values, numbers are equally spaced, each with its tick.
-PLACES = 8
+#: Up to this many different values, numbers are equally spaced and each has a tick.
+LEVELS = 8
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class CategoricalScale:
     """A hyperparameter's values along an axis.
 
     Words and few numbers are equally spaced, many numbers by size (logarithmic if they span more than a factor of
-    30); a missing value has a position of its own.
+    30); a missing value has a separate position.
     """
 
     levels: list[str | None]
@@ -32,7 +32,7 @@ class CategoricalScale:
         levels = in_order(values)
         numbers = [number(level) for level in levels if level is not None]
         known = [value for value in numbers if value is not None and math.isfinite(value)]
-        if len(levels) <= PLACES or len(known) < len(numbers):
+        if len(levels) <= LEVELS or len(known) < len(numbers):
             return cls(levels, None, start, end)
         log = min(known) > 0 and max(known) > 30 * min(known)
         if None in levels:
@@ -56,7 +56,7 @@ class CategoricalScale:
     def ticks(self) -> list[tuple[float, str]]:
         """Return positions in pixels and their labels."""
         if self.scale is not None:
-            shown = [(self.scale(value), words) for value, words in self.scale.ticks()]
+            shown = [(self.scale(value), text) for value, text in self.scale.ticks()]
             return [*shown, *([(self(None), MISSING)] if None in self.levels else [])]
         every = -(-len(self.levels) // 16)
         return [(self(level), MISSING if level is None else level) for level in self.levels[::every]]

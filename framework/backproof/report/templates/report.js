@@ -1,5 +1,5 @@
 "use strict";
-// What moves on the page: a tip, one point lit up everywhere, tables that sort, ranges chosen on the axes.
+// Interaction: tooltips, highlighting a point everywhere, sorting tables, selecting ranges on the axes.
 const all = (selector, root) => Array.from((root || document).querySelectorAll(selector));
 const tip = document.getElementById("tip");
 
@@ -18,8 +18,8 @@ document.addEventListener("mouseover", (event) => {
   const on = event.target.closest("[data-p]");
   const point = on ? on.dataset.p : null;
   if (point === lit) return;
-  all(".hot").forEach((each) => each.classList.remove("hot"));
-  if (point !== null) all('[data-p="' + point + '"]').forEach((each) => each.classList.add("hot"));
+  all(".hot").forEach((element) => element.classList.remove("hot"));
+  if (point !== null) all('[data-p="' + point + '"]').forEach((element) => element.classList.add("hot"));
   lit = point;
 });
 
@@ -31,7 +31,7 @@ all("table.sorts").forEach((table) => {
   });
   heads.forEach((head, column) => head.addEventListener("click", () => {
     const down = head.getAttribute("aria-sort") === "ascending";
-    heads.forEach((each) => each.removeAttribute("aria-sort"));
+    heads.forEach((other) => other.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", down ? "descending" : "ascending");
     const key = (row) => row.cells[column].dataset.v;
     const body = table.tBodies[0];
@@ -51,15 +51,15 @@ all("button[data-all]").forEach((button) => button.addEventListener("click", () 
 }));
 
 all("pre").forEach((pre) => {
-  const words = pre.textContent;
+  const command = pre.textContent;
   const button = document.createElement("button");
   button.className = "copy";
   button.textContent = "Copy";
   button.addEventListener("click", () => {
-    // Where the page has no right to the clipboard, the command is marked to be copied by hand.
+    // Without access to the clipboard, select the command so that it can be copied by hand.
     const mark = () => { getSelection().selectAllChildren(pre); button.textContent = "Press Ctrl+C"; };
     if (!navigator.clipboard) { mark(); return; }
-    navigator.clipboard.writeText(words).then(() => { button.textContent = "Copied"; }, mark);
+    navigator.clipboard.writeText(command).then(() => { button.textContent = "Copied"; }, mark);
   });
   pre.append(button);
 });
@@ -68,7 +68,7 @@ const chart = document.querySelector("svg.parallel");
 if (chart) {
   const ranges = new Map();
   const reset = document.getElementById("reset");
-  const place = (event) => new DOMPoint(event.clientX, event.clientY).matrixTransform(chart.getScreenCTM().inverse()).y;
+  const height = (event) => new DOMPoint(event.clientX, event.clientY).matrixTransform(chart.getScreenCTM().inverse()).y;
   const show = () => {
     const inside = new Set();
     all("path.run", chart).forEach((run) => {
@@ -89,18 +89,18 @@ if (chart) {
     let start = null;
     const axis = +grip.dataset.axis;
     grip.addEventListener("pointerdown", (event) => {
-      start = place(event);
+      start = height(event);
       grip.setPointerCapture(event.pointerId);
     });
     grip.addEventListener("pointermove", (event) => {
       if (start === null) return;
-      const now = place(event);
+      const now = height(event);
       ranges.set(axis, [Math.min(start, now), Math.max(start, now)]);
       show();
     });
     grip.addEventListener("pointerup", (event) => {
-      // A click takes the choice back.
-      if (Math.abs(place(event) - start) < 4) { ranges.delete(axis); show(); }
+      // A click removes the range.
+      if (Math.abs(height(event) - start) < 4) { ranges.delete(axis); show(); }
       start = null;
     });
   });
