@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ COARSEST = 2e-2
 UNDECIDED = 3.0
 #: A step function that is constant on one side up to this part of the size of a parameter, and on both sides up to
 #: the second one, has a slope of zero. Values that are rounded more finely have the slope of what is rounded.
-FLAT, NARROW = 2.0**-9, 2.0**-17
+FLAT, NARROW = 2.0**-10, 2.0**-20
 #: Points that must bear out the complex step, for it to be believed where the slope is below the rounding of f, and
 #: the errors of differences, in roundings of f, that are taken for rounding.
 FEWEST_SETTLED, NEAR_ROUNDING = 5, 1e4
@@ -39,12 +40,22 @@ CONFIRMED = 1e-4
 DROPPED = 1e-6
 #: The accuracy that the values of an iterative function are believed to have: a smaller error may be theirs.
 ITERATIVE = 1e-2
+#: Jumps of so many roundings are rounding.
+ROUNDED = 100.0
 #: One up to this may be, unless it is the same at wide steps.
 COARSE_ITERATIVE = 0.2
 #: A rough gradient widens its own tolerance by no more than this.
 ROUGHEST = 1e-6
 #: Moves within the last bits of theta that show how rough a slope is, and the weight of what they show.
 MOVES, ROUGH = 4, 10.0
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """By how much the values, and the claimed slopes (S,), jump where the number of iterations changes."""
+
+    values: float
+    slopes: Array
 
 
 @dataclass(frozen=True)
@@ -58,8 +69,8 @@ class Claim:
     usual: Array
     #: The lines and the slopes where theta has moved by its last bits.
     moved: Callable[[np.random.Generator], tuple[Lines, Array]]
-    #: Whether the number of iterations in f depends on theta.
-    iterates: Callable[[], bool]
+    #: How accurate f and the claim look if f iterates until it is accurate enough; None if it does not iterate.
+    accuracy: Callable[[], Accuracy | None]
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,7 @@ class _Judge:
             np.zeros(S),
             self.why,
         )
-        self._iterates: bool | None = None
+        self._accuracy: Any = ...  # not asked for yet
 
     def evidence(self) -> Evidence:
         """Look at every line, closer where the first steps do not settle it."""
@@ -212,11 +223,14 @@ class _Judge:
         """Take wider steps where a parameter is far smaller than the others and its own steps show too little, and
         where noise or coarse values let narrow steps show nothing."""
         slopes = ladder.slopes(rows)
-        _, errors = slopes.best()
+        values, errors = slopes.best()
         size = np.maximum(np.abs(self.got[rows]), self.claim.usual[rows])
+        size = np.maximum(size, np.where(errors <= COARSEST * np.abs(values), np.abs(values), 0))
         usual = self.lines.usual
-        small = (errors > ENOUGH * size) & (ladder.sizes[rows] < SMALL * usual)
-        coarse = (errors > COARSEST / 4 * size) & ~slopes.kinks()[0]
+        # Over wider steps a function may be another one: what its own steps know of a slope is not given up.
+        known = slopes.kinks()[0] | slopes.contradict(self.got[rows]) | slopes.contradict(np.zeros(len(rows)))
+        small = (errors > ENOUGH * size) & (ladder.sizes[rows] < SMALL * usual) & ~known
+        coarse = (errors > COARSEST / 4 * size) & ~known
         poor = rows[small | coarse]
         if not len(poor):
             return
@@ -225,9 +239,10 @@ class _Judge:
         wider_sizes[rows[coarse]] = WIDER * np.maximum(ladder.sizes[rows[coarse]], usual)
         wide = Ladder.of(self.lines, self.noise, wider_sizes)
         wide.climb(poor)
-        _, wider = wide.slopes(poor).best()
-        _, own = ladder.slopes(poor).best()
-        better = poor[wider < own]
+        wide_values, wider = wide.slopes(poor).best()
+        values, errors = ladder.slopes(poor).best()
+        alike = ~np.isfinite(errors) | (np.abs(wide_values - values) <= errors / 2 + wider)
+        better = poor[(wider < errors) & alike]
         for name in ("sizes", "h", "plus", "minus"):
             getattr(ladder, name)[better] = getattr(wide, name)[better]
 
@@ -257,7 +272,7 @@ class _Judge:
 
     def _constant(self, row: int, slopes: Slopes, i: int) -> bool:
         """Set the verdict where the claim is zero and the values stay the same bit for bit around theta: at every
-        step, or up to where a slope of the usual size would show. Further away a step function jumps."""
+        step, or, if all of the claim is zero, at narrow ones. Further away a step function jumps."""
         h, sides = slopes.h[i] / self.lines.sizes[row], np.stack([slopes.right[i], slopes.left[i]])
         narrow = sides[:, h <= NARROW]
         if self.got[row] != 0 or not np.isfinite(narrow).any() or np.nan_to_num(narrow).any():
@@ -268,22 +283,16 @@ class _Judge:
             if (values[np.isfinite(values)] == self.lines.origin[row]).all():
                 self._set(row, NOTHING, 0.0, 0.0, "f does not depend on it")
             else:
-                self._set(row, PASSED, 0.0, 0.0, "f is constant here")
+                unseen = float(self.noise[row] / slopes.h[i].max()) if self.claim.usual[row] else 0.0
+                self._set(row, PASSED, 0.0, 0.0, "f is constant here", unseen=unseen)
             return True
-        usual = float(self.claim.usual[row])
-        flat = not np.nan_to_num(sides[:, h <= FLAT]).any(axis=1).all()
-        if flat and (not usual or COARSEST * usual * FLAT * self.lines.sizes[row] > self.noise[row]):
-            self._set(row, PASSED, 0.0, 0.0, "f is constant here, and jumps further away")
-            return True
-        if usual:
+        if self.claim.usual[row]:
             return False
-        self._set(
-            row,
-            UNTESTED,
-            0.0,
-            np.inf,
-            "f is constant here and jumps nearby: a step function, or rounded values",
-        )
+        if not np.nan_to_num(sides[:, h <= FLAT]).any(axis=1).all():
+            self._set(row, PASSED, 0.0, 0.0, "f is constant here, and jumps further away")
+        else:
+            note = "f is constant here and jumps nearby: a step function, or rounded values"
+            self._set(row, UNTESTED, 0.0, np.inf, note)
         return True
 
     def _at_kink(self, row: int, low: float, high: float) -> None:
@@ -292,6 +301,11 @@ class _Judge:
         right = low - slack <= got <= high + slack
         nearest = min(max(got, low), high)
         self.found.size[row] = max(abs(low), abs(high), abs(got))
+        several = row >= self.lines.single and not self.lines.at_zero[row]
+        if several and right and high - low > 2 * COARSEST * self.found.size[row]:
+            note = "the direction crosses kinks of several entries, which hide the others"
+            self._set(row, UNTESTED, nearest, high - low, note)
+            return
         self._set(row, PASSED if right else FAILED, nearest, slack, f"kink: {low:.6g} … {high:.6g}")
 
     def _complex_step_holds(self, line: _Line, agreement: float, contradicted: bool) -> bool:
@@ -328,13 +342,20 @@ class _Judge:
             fine = allowed + unseen <= self._coarsest() * size
             note = "" if fine else self._coarse(allowed + unseen, size)
             self._set(row, PASSED if fine else UNTESTED, exact, allowed, note, COMPLEX, unseen)
-        elif abs(got - line.value) <= line.error + allowed and not (off > 2 * error and unseen <= error):
+        elif self._undecided(line, allowed) and not (off > 2 * error and unseen <= error):
             # The differences cannot tell the two apart, and no circle bears the complex step out.
             fine = line.error + allowed <= self._coarsest() * size
             note = "" if fine else self._coarse(line.error, size)
             self._set(row, PASSED if fine else UNTESTED, exact, line.error + allowed, note, COMPLEX)
         else:
             self._reject(line, exact, allowed, COMPLEX)
+
+    def _undecided(self, line: _Line, allowed: float) -> bool:
+        """Return whether the differences bear out the claim too, and are not those of another function, over many
+        periods of an oscillation."""
+        exact = float(self.exact[line.row])
+        alike = self._near(line) or abs(exact - line.value) <= 10 * CONFIRMED * abs(exact)
+        return alike and abs(float(self.got[line.row]) - line.value) <= line.error + allowed
 
     def _below_rounding(self, line: _Line) -> bool:
         """Return whether the differences of an elementwise function are as good as the rounding of f lets them be,
@@ -379,13 +400,20 @@ class _Judge:
         row, got = line.row, float(self.got[line.row])
         size = self.found.size[row]
         error = abs(got - expected) / size
-        if error <= (ITERATIVE if line.everywhere else COARSE_ITERATIVE) and self._is_iterative():
-            accuracy = f"f looks accurate to about {error:.0e}: its number of iterations depends on theta"
-            if error <= ITERATIVE:
-                self._set(row, PASSED, expected, ITERATIVE * size, accuracy, oracle)
+        if error <= (ITERATIVE if line.everywhere else COARSE_ITERATIVE) and self._iterates():
+            note = f"f looks accurate to about {error:.0e}: its number of iterations depends on theta"
+            # Between jumps the slope may be off by as much everywhere, but then the jumps show the accuracy.
+            accuracy: Accuracy = self._accuracy
+            # An error that is the same at all steps, where nothing jumps by more than rounding, is a mistake.
+            steady = accuracy.values <= ROUNDED * self.noise[row]
+            steady = steady and accuracy.slopes[row] <= ROUNDED * (EPS * abs(got) + self.rounding[row])
+            most = TOLERANCE if line.everywhere and steady else ITERATIVE
+            if error <= most:
+                self._set(row, PASSED, expected, most * size, note, oracle)
                 return
-            self._set(row, UNTESTED, expected, allowed, f"{accuracy}; give noise= or tolerance=", oracle)
-            return
+            if not line.everywhere:
+                self._set(row, UNTESTED, expected, allowed, f"{note}; give noise= or tolerance=", oracle)
+                return
         self._set(row, FAILED, expected, allowed, "", oracle)
 
     def _by_complex_step_alone(self, row: int) -> None:
@@ -419,10 +447,10 @@ class _Judge:
             ROUGH * got, ROUGHEST * float(self.found.size[row])
         )
 
-    def _is_iterative(self) -> bool:
-        if self._iterates is None:
-            self._iterates = self.claim.iterates()
-        return self._iterates
+    def _iterates(self) -> bool:
+        if self._accuracy is ...:
+            self._accuracy = self.claim.accuracy()
+        return self._accuracy is not None
 
     def _asked(self, size: float) -> float:
         return (self.settings.tolerance or 0.0) * size

@@ -22,6 +22,8 @@ PERSISTENT = 0.1
 WINDOWS = ((0, 2, 4), (0, 2, 3), (0, 1, 3))
 #: Wide steps, and how closely, and at how many of them, a mistake shows as it does at narrow steps.
 WIDE, ALIKE, MOST_WIDE = slice(1, 6), 0.3, 4
+#: A kink that is nearer than this, relative to the widest step, is at theta.
+AT_KINK = 2.0**-34
 #: A jump of the slope that stays within this as the step shrinks is a kink.
 STEADY = 0.2
 
@@ -154,6 +156,7 @@ class Slopes:
             # The narrowest steps at which the jump would be seen above the noise.
             typical = float(np.nanmedian(np.abs(jump[row])))
             sure = np.isfinite(jump[row]) & (20 * self.noise[row, 0] / self.h[row] <= typical)
+            sure &= self.h[row] >= AT_KINK * self.h[row, 0]
             steps = np.flatnonzero(sure)
             if len(steps) < 3:
                 continue

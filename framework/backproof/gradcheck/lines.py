@@ -19,6 +19,10 @@ class Lines(Protocol):
 
     #: Whether one call of f evaluates many lines.
     together: bool
+    #: How many of the lines, the first ones, move a single parameter.
+    single: int
+    #: Which lines (S,) move only parameters that are zero.
+    at_zero: Array
 
     @property
     def origin(self) -> Array:
@@ -64,14 +68,16 @@ class ParameterLines:
         self._dense: list[tuple[Array, Array]] = []
         for index, vectors in groups:
             self._dense += [(index, vector) for vector in vectors]
+        self.single = len(entries)
         count = len(entries) + len(self._dense)
         self.origin = np.full(count, np.real(value(theta.copy())))
         self.usual = usual_size(theta)
         own = np.abs(theta[entries])
-        self.sizes = np.empty(count)
+        self.sizes, self.at_zero = np.empty(count), np.zeros(count, dtype=bool)
         self.sizes[: len(entries)] = np.where(own == 0, self.usual, own)
         for row, (index, v) in enumerate(self._dense, start=len(entries)):
             moved = index[v != 0]
+            self.at_zero[row] = not theta[moved].any()
             length = float(np.linalg.norm(theta[moved])) or self.usual * np.sqrt(len(moved))
             self.sizes[row] = length / (float(np.linalg.norm(v)) or 1.0)
 
@@ -89,6 +95,10 @@ class ParameterLines:
             value = self.value(point)
             out[i] = value if t.dtype.kind == "c" else np.real(value)
         return out
+
+    def line(self, row: int) -> Callable[[float], float]:
+        """Return the values on one line as a function of t."""
+        return lambda t: float(self.values(np.array([row]), np.array([t]))[0])
 
     def moved(self, rng: np.random.Generator) -> ParameterLines:
         """Return the lines through a point that differs from theta in its last bits."""
@@ -112,7 +122,8 @@ class ElementwiseLines:
     together = True
 
     def __init__(self, f: Callable[[Array], Array], at: Array) -> None:
-        self.f, self.at = f, at
+        self.f, self.at, self.single = f, at, len(at)
+        self.at_zero = at == 0
         self.usual = usual_size(at)
         self.sizes = np.where(at == 0, self.usual, np.abs(at))
         self.origin = np.real(self.values(np.arange(len(at)), np.zeros(len(at))))
@@ -129,6 +140,10 @@ class ElementwiseLines:
             for i in range(len(points)):
                 single[i] = self._single(points[i : i + 1])
             return single
+
+    def line(self, row: int) -> Callable[[float], float]:
+        """Return the values on one line as a function of t."""
+        return lambda t: float(self.values(np.array([row]), np.array([t]))[0])
 
     def _single(self, point: Array) -> complex:
         try:
