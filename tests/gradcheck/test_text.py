@@ -12,23 +12,14 @@ def wrong():
 def test_a_table_names_the_worst_entry_the_oracle_and_what_to_do():
     lines = str(wrong()).splitlines()
     assert lines[0] == "gradient check: failed: b of 2 tensors"
-    assert lines[1].split() == [
-        "tensor",
-        "shape",
-        "status",
-        "error",
-        "allowed",
-        "resolution",
-        "oracle",
-        "worst",
-        "entry",
-    ]
+    assert lines[1].split() == "tensor shape status error allowed resolution oracle".split()
     # What failed comes first.
     assert lines[2].split()[:3] == ["b", "2", "failed"]
     assert "complex step" in lines[2]
-    assert "b[1]: got 12, expected 48" in lines[2]
-    assert lines[3].split()[:3] == ["W", "2×2", "passed"]
-    assert lines[-1].startswith("what to do:")
+    assert "b[1]: got 12, expected 48" in lines[3]
+    assert lines[4].split()[:3] == ["W", "2×2", "passed"]
+    assert any(line.startswith("what to do:") for line in lines)
+    assert all(len(line) <= 80 for line in lines)
 
 
 def test_a_long_list_of_tensors_is_cut():

@@ -12,10 +12,10 @@ from backproof.contracts import Array
 from backproof.gradcheck.evidence import Sample, tensor_results
 from backproof.gradcheck.exact import complex_slopes
 from backproof.gradcheck.function import Function
-from backproof.gradcheck.judge import AUTO, CENTRAL, COMPLEX, Accuracy, Claim, Evidence, Settings, judge
+from backproof.gradcheck.judge import AUTO, CENTRAL, COMPLEX, Claim, Evidence, Settings, judge
 from backproof.gradcheck.ladder import FIRST, Ladder
 from backproof.gradcheck.lines import EPS, Lines, ParameterLines
-from backproof.gradcheck.noise import jumps, noise_along
+from backproof.gradcheck.noise import iterates, noise_along
 from backproof.gradcheck.preconditions import Precondition
 from backproof.gradcheck.report import FAILED, GradcheckReport, Section, TensorResult
 from backproof.gradcheck.taylor import taylor_test
@@ -185,7 +185,7 @@ class _Check:
             near = lines.moved(rng)
             return near, near.along(self._gradient(near.theta))
 
-        return Claim(along, rounding, usual, moved, lambda: self._accuracy(lines))
+        return Claim(along, rounding, usual, moved, self._iterates)
 
     def _usual(self, lines: ParameterLines) -> Array:
         """The usual size of a slope along each line: that of its tensor by the root mean square, or, where the
@@ -208,20 +208,13 @@ class _Check:
         except Exception:  # noqa: BLE001 - outside of its domain f may raise anything
             return np.full(len(at), np.nan)
 
-    def _accuracy(self, lines: ParameterLines) -> Accuracy | None:
-        """How accurate an iterative function and its gradient are, along a line that moves every parameter."""
+    def _iterates(self) -> bool:
+        """Whether f iterates, along a line that moves every parameter."""
         everything = np.arange(len(self.theta))
         sizes = np.where(self.theta == 0, 1.0, np.abs(self.theta))
         v = np.random.default_rng(1).uniform(-1, 1, len(self.theta)) * sizes
         through = ParameterLines(self.function.value, self.theta, everything[:0], [(everything, v[None])])
-        found = jumps(through.line(0), float(through.sizes[0]))
-        if not found:
-            return None
-        slopes = np.zeros(len(lines.sizes))
-        for jump in found:
-            low, high = (lines.along(self._gradient(self.theta + t * v)) for t in (jump.low, jump.high))
-            slopes = np.fmax(slopes, np.abs(high - low))
-        return Accuracy(max(jump.size for jump in found), slopes)
+        return iterates(through.line(0), float(through.sizes[0]))
 
     def _across_kinks(self, found: Evidence, entries: Array, noise: Array) -> None:
         """Look along random directions over the entries that lie on kinks: at a tie of a maximum each entry may be

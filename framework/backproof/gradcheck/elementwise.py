@@ -10,9 +10,9 @@ import numpy as np
 from backproof.contracts import Array
 from backproof.gradcheck.check import NARROW_ROUNDINGS, ROUNDINGS
 from backproof.gradcheck.evidence import Sample, tensor_results
-from backproof.gradcheck.judge import AUTO, Accuracy, Claim, Settings, judge
+from backproof.gradcheck.judge import AUTO, Claim, Settings, judge
 from backproof.gradcheck.lines import EPS, ElementwiseLines, Lines
-from backproof.gradcheck.noise import jumps, noise_along
+from backproof.gradcheck.noise import iterates, noise_along
 from backproof.gradcheck.report import GradcheckReport, Section
 from backproof.gradcheck.trees import numbers
 
@@ -56,12 +56,14 @@ def check_elementwise(
         near = lines.moved(rng)
         return near, slopes(near.at).astype(np.float64)
 
-    def accurate() -> Accuracy | None:
-        middle = len(flat) // 2
-        sizes = [jump.size for jump in jumps(lines.line(middle), float(lines.sizes[middle]))]
-        return Accuracy(max(sizes), np.zeros(len(flat))) if sizes else None
-
-    claim = Claim(got, chain * eps * np.abs(got), np.zeros(len(flat)), moved, accurate)
+    middle = len(flat) // 2
+    claim = Claim(
+        got,
+        chain * eps * np.abs(got),
+        np.zeros(len(flat)),
+        moved,
+        lambda: iterates(lines.line(middle), float(lines.sizes[middle])),
+    )
     found = judge(lines, claim, noise, Settings(oracle, tolerance))
     every = np.arange(len(flat))
     sample = Sample("theta", every.reshape(points.shape), slice(0, len(flat)), every, slice(0, 0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -40,22 +39,12 @@ CONFIRMED = 1e-4
 DROPPED = 1e-6
 #: The accuracy that the values of an iterative function are believed to have: a smaller error may be theirs.
 ITERATIVE = 1e-2
-#: Jumps of so many roundings are rounding.
-ROUNDED = 100.0
 #: One up to this may be, unless it is the same at wide steps.
 COARSE_ITERATIVE = 0.2
 #: A rough gradient widens its own tolerance by no more than this.
 ROUGHEST = 1e-6
 #: Moves within the last bits of theta that show how rough a slope is, and the weight of what they show.
 MOVES, ROUGH = 4, 10.0
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """By how much the values, and the claimed slopes (S,), jump where the number of iterations changes."""
-
-    values: float
-    slopes: Array
 
 
 @dataclass(frozen=True)
@@ -69,8 +58,8 @@ class Claim:
     usual: Array
     #: The lines and the slopes where theta has moved by its last bits.
     moved: Callable[[np.random.Generator], tuple[Lines, Array]]
-    #: How accurate f and the claim look if f iterates until it is accurate enough; None if it does not iterate.
-    accuracy: Callable[[], Accuracy | None]
+    #: Whether f iterates until it is accurate enough.
+    iterates: Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -131,7 +120,7 @@ class _Judge:
             np.zeros(S),
             self.why,
         )
-        self._accuracy: Any = ...  # not asked for yet
+        self._iterative: bool | None = None
 
     def evidence(self) -> Evidence:
         """Look at every line, closer where the first steps do not settle it."""
@@ -400,20 +389,14 @@ class _Judge:
         row, got = line.row, float(self.got[line.row])
         size = self.found.size[row]
         error = abs(got - expected) / size
-        if error <= (ITERATIVE if line.everywhere else COARSE_ITERATIVE) and self._iterates():
+        if error <= (ITERATIVE if line.everywhere else COARSE_ITERATIVE) and self._is_iterative():
             note = f"f looks accurate to about {error:.0e}: its number of iterations depends on theta"
             # Between jumps the slope may be off by as much everywhere, but then the jumps show the accuracy.
-            accuracy: Accuracy = self._accuracy
-            # An error that is the same at all steps, where nothing jumps by more than rounding, is a mistake.
-            steady = accuracy.values <= ROUNDED * self.noise[row]
-            steady = steady and accuracy.slopes[row] <= ROUNDED * (EPS * abs(got) + self.rounding[row])
-            most = TOLERANCE if line.everywhere and steady else ITERATIVE
-            if error <= most:
-                self._set(row, PASSED, expected, most * size, note, oracle)
-                return
-            if not line.everywhere:
+            if error <= ITERATIVE:
+                self._set(row, PASSED, expected, ITERATIVE * size, note, oracle)
+            else:
                 self._set(row, UNTESTED, expected, allowed, f"{note}; give noise= or tolerance=", oracle)
-                return
+            return
         self._set(row, FAILED, expected, allowed, "", oracle)
 
     def _by_complex_step_alone(self, row: int) -> None:
@@ -447,10 +430,10 @@ class _Judge:
             ROUGH * got, ROUGHEST * float(self.found.size[row])
         )
 
-    def _iterates(self) -> bool:
-        if self._accuracy is ...:
-            self._accuracy = self.claim.accuracy()
-        return self._accuracy is not None
+    def _is_iterative(self) -> bool:
+        if self._iterative is None:
+            self._iterative = self.claim.iterates()
+        return self._iterative
 
     def _asked(self, size: float) -> float:
         return (self.settings.tolerance or 0.0) * size

@@ -6,8 +6,6 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import pairwise
 from types import CodeType, FrameType
 from typing import Any
 
@@ -21,14 +19,10 @@ PER_VALUE = 4.0
 #: Relative distances over which noise is looked for, and the points at each.
 DECADES = (1e-11, 1e-9, 1e-7, 1e-5)
 POINTS = 9
-#: Points at which the iterations of a function are counted, changes of their number that are looked at, and how
-#: closely: the interval is halved this often.
-PROBES, MOST_JUMPS, HALVINGS = 25, 4, 42
+#: Points at which the iterations of a function are counted.
+PROBES = 25
 #: The root mean square of fourth differences of white noise over its own; 0.67 is a normal variable's median.
 FOURTH = math.sqrt(math.factorial(8)) / math.factorial(4) * 0.67
-
-#: t, the value there, and how often the loops ran.
-Probe = tuple[float, float, dict[CodeType, int]]
 
 
 def noise_along(lines: Lines, row: int) -> float:
@@ -87,28 +81,16 @@ class _Counter:
         return {code: count for code, count in most.items() if count > 1}
 
 
-@dataclass(frozen=True)
-class Jump:
-    """A change of the number of iterations: two points next to each other, and by how much the value changes."""
-
-    low: float
-    high: float
-    size: float
-
-
-def jumps(value: Callable[[float], float], size: float) -> list[Jump]:
-    """Return where the number of iterations of a function of t changes around t = 0; none if it does not iterate.
+def iterates(value: Callable[[float], float], size: float) -> bool:
+    """Return whether the number of iterations that a function of t needs changes within +-size.
 
     Solvers, quadrature and fixed points stop when they are accurate enough. Their values jump where the number of
-    iterations changes, by about what they are off; and between the jumps their derivative is not quite that of the
-    function they approximate.
+    iterations changes, and between the jumps their derivative is not quite that of the function they approximate.
     """
-    points = np.linspace(-size, size, PROBES)
-    seen = [(float(t), *_traced(value, float(t))) for t in points]
+    seen = [_traced(value, float(t)) for t in np.linspace(-size, size, PROBES)]
     # Outside of its domain a function may stop at any line.
-    seen = [probe for probe in seen if np.isfinite(probe[1])]
-    changes = [pair for pair in pairwise(seen) if pair[0][2] != pair[1][2]]
-    return [_jump(value, *pair) for pair in changes[:MOST_JUMPS]]
+    loops = [counts for found, counts in seen if np.isfinite(found)]
+    return any(counts != loops[0] for counts in loops)
 
 
 def _traced(value: Callable[[float], float], t: float) -> tuple[float, dict[CodeType, int]]:
@@ -120,14 +102,3 @@ def _traced(value: Callable[[float], float], t: float) -> tuple[float, dict[Code
     finally:
         sys.settrace(before)
     return found, counter.loops()
-
-
-def _jump(value: Callable[[float], float], low: Probe, high: Probe) -> Jump:
-    """Return where between two points the number of iterations changes, by halving."""
-    for _ in range(HALVINGS):
-        t = (low[0] + high[0]) / 2
-        middle = (t, *_traced(value, t))
-        if not np.isfinite(middle[1]):
-            break
-        low, high = (middle, high) if middle[2] == low[2] else (low, middle)
-    return Jump(low[0], high[0], abs(high[1] - low[1]))
