@@ -85,26 +85,26 @@ def _takes_arrays(cls: type[Plugin]) -> bool:
 
 
 def check_rates_of_a_stack(plugin: Plugin) -> None:
-    """(R, 1) learning rates and hyperparameters give each member the bits of its own number."""
+    """(R, 1) learning rates and hyperparameters give each member the result it has alone, bit for bit."""
     optimizer = require_kind(plugin, Optimizer)
     rates = np.array([[0.3], [0.01], [0.002]])
     stacked, members = with_member_values(optimizer)
     for dtype in DTYPES:
         theta, grads = descent_problem(dtype)
-        for what, whole, alone in (
+        for name, stack, alone in (
             ("rates", optimizer, [optimizer] * R),
             ("hyperparameters", stacked, members),
         ):
             require_members_alone(
-                functools.partial(_with_arrays, whole, descent_results),
+                functools.partial(_with_arrays, stack, descent_results),
                 (theta, grads, rates),
                 [functools.partial(descent_results, member) for member in alone],
-                f" with (R, 1) {what} ({np.dtype(dtype)})",
+                f" with (R, 1) {name} ({np.dtype(dtype)})",
             )
 
 
 def check_per_member(plugin: Plugin) -> None:
-    """A number may be an (R, 1) array: each member gets, bit for bit, what its own number gives it alone."""
+    """A number may be an (R, 1) array: each member gets the result it has alone, bit for bit."""
     stacked, members = with_member_values(require_kind(plugin, Penalty))
     for dtype in DTYPES:
         require_members_alone(

@@ -104,11 +104,13 @@ class Search:
             for first, second in itertools.combinations(candidates, 2)
             if self._pair_explains(first, second, wrong, scopes, alone)
         ]
-        found = sorted(map(self._explanation, pairs), key=lambda explanation: explanation.cost(self.depth))
+        explanations = sorted(
+            map(self._explanation, pairs), key=lambda explanation: explanation.cost(self.depth)
+        )
         return [
             explanation
-            for explanation in found
-            if explanation.cost(self.depth) <= found[0].cost(self.depth) + TIE
+            for explanation in explanations
+            if explanation.cost(self.depth) <= explanations[0].cost(self.depth) + TIE
         ]
 
     def _pair_explains(
@@ -160,7 +162,7 @@ class Search:
             yield state
             return
         unknown = tuple(name for name in state.unknown if name != tensor)
-        mistakes = {name: found for name, found in state.mistakes.items() if name != tensor}
+        mistakes = {name: explanation for name, explanation in state.mistakes.items() if name != tensor}
         yield from self._extended(Explanation(mistakes, unknown), tensor)
 
     def _candidates(self, state: Explanation, tensor: str) -> list[Mistakes]:
@@ -168,24 +170,26 @@ class Search:
         above = sorted(
             (fault for fault in state.all if tensor in fault.scope(self.depth)), key=lambda fault: fault.order
         )
-        kept = frozenset(above)
-        if self.evaluator.explains(tensor, kept):
-            return [kept]
+        inherited = frozenset(above)
+        if self.evaluator.explains(tensor, inherited):
+            return [inherited]
         subsets = [frozenset(subset) for subset in _proper_subsets(above)]
-        found = [subset for subset in subsets if self.evaluator.explains(tensor, subset)]
-        found += self._with_new(tensor, [kept, *subsets], 1)
-        found += [] if found else self._fitted(tensor, [kept, *subsets])
-        if found:
-            return list(dict.fromkeys(found))
+        candidates = [subset for subset in subsets if self.evaluator.explains(tensor, subset)]
+        candidates += self._with_new(tensor, [inherited, *subsets], 1)
+        candidates += [] if candidates else self._fitted(tensor, [inherited, *subsets])
+        if candidates:
+            return list(dict.fromkeys(candidates))
         layer = int(tensor[1:])
         # Below an unexplained ∂Err/∂a, more and more mistakes would explain nothing.
         if any({f"W{up}", f"b{up}"} <= {*state.unknown} for up in range(layer + 1, self.depth + 1)):
             return []
         # Two new mistakes, or one new mistake and one with a fitted number.
-        found = self._with_new(tensor, [kept], 2) + self._fitted(tensor, self._with_one(tensor, kept))
-        if not found and kept and not any(int(name[1:]) > layer for name in state.unknown):
-            found = self._with_new(tensor, [NONE], 2) + self._fitted(tensor, self._with_one(tensor, NONE))
-        return list(dict.fromkeys(found))
+        candidates = self._with_new(tensor, [inherited], 2) + self._fitted(
+            tensor, self._with_one(tensor, inherited)
+        )
+        if not candidates and inherited and not any(int(name[1:]) > layer for name in state.unknown):
+            candidates = self._with_new(tensor, [NONE], 2) + self._fitted(tensor, self._with_one(tensor, NONE))
+        return list(dict.fromkeys(candidates))
 
     def _with_new(self, tensor: str, starts: Iterable[Mistakes], count: int) -> list[Mistakes]:
         """Return each of `starts` with `count` new mistakes, as far as they explain the tensor."""
@@ -214,7 +218,7 @@ class Search:
 
     def _fitted(self, tensor: str, starts: Iterable[Mistakes]) -> list[Mistakes]:
         """Return each of `starts` with a mistake whose number is fitted, as far as they explain the tensor."""
-        found: list[Mistakes] = []
+        fitted: list[Mistakes] = []
         for start in dict.fromkeys(starts):
             for fault in [*self._numbered(tensor, start), *self._linear(tensor, start)]:
                 mistakes = start | {fault}
@@ -222,8 +226,8 @@ class Search:
                 if fault.name == "one_entry" and any(other.kind.endswith("_end") for other in start):
                     continue
                 if _distinct_places(mistakes) and self.evaluator.explains(tensor, mistakes):
-                    found.append(mistakes)
-        return found
+                    fitted.append(mistakes)
+        return fitted
 
     def _numbered(self, tensor: str, start: Mistakes) -> list[Fault]:
         """Return the mistakes whose number is fitted to the gradient itself."""
