@@ -156,7 +156,9 @@ class TestWorkersThatDieWhileTheyStart:
             assert sweep("seed=0,1,2", *DASK) == 2
         assert len(killed) == 2 * STARTS
         shown = "".join(capfd.readouterr())
-        assert "Dask could not start 2 worker processes on this machine: Nanny failed to start" in shown
+        assert (
+            "Dask could not start 2 worker processes on this machine, in 3 attempts each: Nanny failed" in shown
+        )
         assert "Traceback" not in shown
         assert [run.info.status for run in parents()] == ["KILLED"]
         assert sweep("seed=0,1,2", *DASK) == 0

@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 PATIENCE = 5.0
 #: Environment variables that affect a run; `hydra.job.env_copy` names more.
 COPIED = (ENVIRONMENT, "MLFLOW_TRACKING_URI")
+#: What to do where the processes of this machine do not start.
+REASONS = "Look for what ends them (memory, a limit on processes), or start fewer: hydra.launcher.n_workers=1"
 
 
 class DaskJobs(AsyncLauncher):
@@ -231,9 +233,9 @@ class DaskJobs(AsyncLauncher):
                     f"no Dask scheduler answers at {where} within {wait} ({type(error).__name__})\n"
                     "Start one (dask scheduler), or leave hydra.launcher.address out to use this machine"
                 ) from None
+            start = f"Start some: dask worker {where} --nthreads 1" if options.address else REASONS
             raise LauncherError(
-                f"the Dask scheduler at {where} has had no workers for {wait}\n"
-                f"Start some: dask worker {where} --nthreads 1"
+                f"the Dask scheduler at {where} has had no workers for {wait}\n{start}"
             ) from None
 
     def _start_cluster(self, distributed: Any, n_workers: int) -> Any:
@@ -267,9 +269,8 @@ class DaskJobs(AsyncLauncher):
                 )
         except RuntimeError as error:
             raise LauncherError(
-                f"Dask could not start {n_workers} worker processes on this machine: {error.__cause__ or error}\n"
-                f"A process that dies while it starts is replaced {STARTS - 1} times. Look for what ends them (too "
-                "little memory, a limit on processes), or start fewer: hydra.launcher.n_workers=1"
+                f"Dask could not start {n_workers} worker processes on this machine, in {STARTS} attempts each: "
+                f"{error.__cause__ or error}\n{REASONS}"
             ) from error
 
     def _check(self, check_cluster: Check | None) -> None:
