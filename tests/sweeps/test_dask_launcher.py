@@ -161,7 +161,7 @@ class TestWorkersThatDieWhileTheyStart:
         )
         assert "Traceback" not in shown
         assert [run.info.status for run in parents()] == ["KILLED"]
-        assert sweep("seed=0,1,2", *DASK) == 0
+        assert sweep("seed=0,1,2") == 0
         (parent,) = parents()
         assert (parent.info.status, len(children(parent, "FINISHED"))) == ("FINISHED", 3)
 
