@@ -1,4 +1,4 @@
-"""Points trained as one stack: each comes to what it comes to alone, to the bit, and to its own end."""
+"""Points trained as one stack: each has bit for bit the results of a separate run, and ends by itself."""
 
 import numpy as np
 import pytest
@@ -16,15 +16,15 @@ DIGITS = {"dataset": "digits", "hidden": (16,), "train": {"epochs": 4, "batch_si
 
 
 def prepared(given, data=None):
-    """Points of one dataset, loaded once, as a sweep has it."""
-    experiments = [experiment(**each) for each in given]
+    """Return prepared points of one dataset, which is loaded once, as in a sweep."""
+    experiments = [experiment(**options) for options in given]
     data = data or experiments[0].load()
-    return [each.prepare(REG, data) for each in experiments]
+    return [point.prepare(REG, data) for point in experiments]
 
 
 def stacked(given):
     points = prepared(given)
-    assert len(points) == 1 or all(stacking_key(each) == stacking_key(points[0]) for each in points[1:])
+    assert len(points) == 1 or all(stacking_key(point) == stacking_key(points[0]) for point in points[1:])
     watchers = [Watcher() for _ in points]
     return run_stack(points, watchers), watchers
 
@@ -36,7 +36,7 @@ def alone(given):
 
 
 def assert_same(together, apart):
-    """Everything that is trained and measured, to the bit."""
+    """Compare everything that is trained and measured, bit for bit."""
     (one, seen), (other, seen_alone) = together, apart
     assert np.array_equal(one.theta, other.theta)
     assert one.history.keys() == other.history.keys()
@@ -53,7 +53,7 @@ def assert_same(together, apart):
 
 
 def optimizers():
-    """Every optimizer, with three values of each of its numbers."""
+    """Yield every optimizer with three learning rates, and two with other numbers."""
     for name in REG.names("optimizer"):
         yield pytest.param(name, [{"lr": lr} for lr in (1e-2, 3e-3, 1e-3)], id=name)
     yield pytest.param(
@@ -67,7 +67,7 @@ def optimizers():
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("name", "numbers"), list(optimizers()))
-def test_a_stack_is_its_points(name, numbers, dtype):
+def test_a_stack_equals_its_points_alone(name, numbers, dtype):
     options = {"epochs": 3, "batch_size": 32, "dtype": dtype}
     given = [
         {**DIGITS, "optimizer": (name, own), "penalty": ("l2", {"strength": 10.0 ** -(2 + i)}), "seed": 3 * i}
@@ -81,7 +81,7 @@ def test_a_stack_is_its_points(name, numbers, dtype):
 
 @pytest.mark.parametrize("penalty", [name for name in REG.names("penalty") if name != "none"])
 @pytest.mark.parametrize("task", ["iris", "diabetes", "multilabel"])
-def test_a_stack_is_its_points_whatever_the_task_and_the_penalty(task, penalty):
+def test_a_stack_equals_its_points_alone_for_every_task_and_penalty(task, penalty):
     given = [
         {
             "dataset": task,
@@ -114,8 +114,8 @@ def test_many_points_of_several_seeds_with_early_stopping():
     assert len(lengths) > 1, "the points must stop at different epochs for this to show anything"
 
 
-def test_thirty_two_points_take_the_losses_of_one():
-    """So many that their batches are gathered in other chunks than those of one point."""
+def test_a_stack_of_thirty_two_points_equals_its_points_alone():
+    """With so many points, batches are gathered in other chunks than for one point."""
     given = [{**DIGITS, "seed": seed, "gradcheck": {"enabled": False}} for seed in range(32)]
     outcomes, watchers = stacked(given)
     for own in (0, 13, 31):
@@ -123,7 +123,7 @@ def test_thirty_two_points_take_the_losses_of_one():
 
 
 class TestEnds:
-    def test_a_point_that_diverges_ends_alone_and_says_what_it_says_alone(self):
+    def test_a_point_that_diverges_ends_alone_with_the_same_error(self):
         given = [
             {**DIGITS, "optimizer": ("sgd", {"lr": lr}), "schedule": "cosine", "gradcheck": {"enabled": False}}
             for lr in (0.1, 1e12, 0.05, 1e300)
@@ -144,7 +144,7 @@ class TestEnds:
                 outcome.member,
             )
 
-    def test_of_several_seeds_the_first_to_diverge_ends_the_point(self):
+    def test_a_point_ends_when_the_first_of_its_seeds_diverges(self):
         given = [
             {**DIGITS, "optimizer": ("sgd", {"lr": lr}), "repeats": 3, "gradcheck": {"enabled": False}}
             for lr in (1e12, 0.1)
@@ -162,7 +162,7 @@ class TestEnds:
         assert all(isinstance(each, DivergedError) for each in outcomes)
         assert all(not watcher.epochs for watcher in watchers)
 
-    def test_an_observer_that_raises_ends_its_own_point(self):
+    def test_an_observer_that_raises_ends_its_point(self):
         class Prunes(Watcher):
             def on_epoch(self, epoch, metrics):
                 super().on_epoch(epoch, metrics)
@@ -177,7 +177,7 @@ class TestEnds:
         assert len(first.epochs) == 2
         assert_same((outcomes[1], second), alone(given[1]))
 
-    def test_what_cannot_be_recorded_is_no_result(self):
+    def test_a_point_that_cannot_be_recorded_has_failed(self):
         class Full(Watcher):
             def on_end(self, outcome):
                 super().on_end(outcome)
@@ -188,7 +188,7 @@ class TestEnds:
         assert isinstance(outcomes[0], OSError)
         assert isinstance(outcomes[1], Result)
 
-    def test_ctrl_c_ends_all(self):
+    def test_ctrl_c_ends_all_points(self):
         class Interrupted(Watcher):
             def on_epoch(self, epoch, metrics):
                 raise KeyboardInterrupt
@@ -212,7 +212,7 @@ class TestChecks:
 
     @pytest.mark.parametrize("seed", [0, 1])
     def test_a_gradient_that_is_wrong_for_one_point_ends_it_alone(self, seed):
-        """A rule that is wrong where the first weight is that of one seed."""
+        """The derivation is wrong only if the first weight is that of one seed."""
         points = prepared([{**DIGITS, "seed": each} for each in (0, 1)])
         marked = points[seed].theta[0, 0]
 
@@ -233,7 +233,7 @@ class TestChecks:
         assert not watchers[seed].epochs
 
 
-class TestLikeness:
+class TestStackingKey:
     @pytest.mark.parametrize(
         "changes",
         [
@@ -252,15 +252,15 @@ class TestLikeness:
         ],
         ids=str,
     )
-    def test_what_is_not_a_number_keeps_points_apart(self, changes):
+    def test_points_that_differ_in_more_than_numbers_are_not_stacked(self, changes):
         one, other = prepared([DIGITS, {**DIGITS, **changes}])
         assert stacking_key(one) != stacking_key(other)
 
-    def test_other_data_keeps_points_apart(self):
+    def test_points_with_other_data_are_not_stacked(self):
         (one,), (other,) = prepared([DIGITS]), prepared([DIGITS])
         assert stacking_key(one) != stacking_key(other)
 
-    def test_an_optimizer_that_takes_numbers_alone_is_not_stacked(self):
+    def test_an_optimizer_that_takes_no_arrays_is_not_stacked(self):
         class Plain(Optimizer):
             def step(self, theta, grad, state, t, lr, work):
                 theta -= float(lr) * grad

@@ -1,4 +1,4 @@
-"""The network: the homework's equations written out as loops, complex step, stacks, dtypes and layouts."""
+"""The network against the homework's equations as loops and the complex step; stacks, dtypes, layouts."""
 
 import itertools
 
@@ -37,13 +37,13 @@ def data_for(net, N=7, seed=1):
 
 
 def complex_gradient(objective, theta):
-    """∂Err/∂theta (P,), every coordinate by the complex step."""
+    """Return ∂Err/∂theta (P,), every entry by the complex step."""
     points = theta + 1e-30j * np.eye(theta.size)
     return objective.value(points).imag / 1e-30
 
 
 class TestHomework:
-    """The equations as they stand on paper, in loops over n, k, h, d."""
+    """The equations as on paper, as loops over n, k, h, d."""
 
     D, H, K, N = 5, 4, 3, 7
 
@@ -58,14 +58,14 @@ class TestHomework:
         t = net.layout.tensors(theta[0])
         W1, b1, W2, b2 = t["W1"], t["b1"], t["W2"], t["b2"]
         D, H, K, N = self.D, self.H, self.K, self.N
-        g = {name: np.zeros_like(each) for name, each in t.items()}
+        g = {name: np.zeros_like(value) for name, value in t.items()}
         for n in range(N):
             a = [sum(W1[h, m] * X[n, m] for m in range(D)) + b1[h] for h in range(H)]
-            phi = [max(each, 0) for each in a]
-            dphi = [1.0 if each > 0 else 0.0 for each in a]
+            phi = [max(a_h, 0) for a_h in a]
+            dphi = [1.0 if a_h > 0 else 0.0 for a_h in a]
             z = [sum(W2[k, h] * phi[h] for h in range(H)) + b2[k] for k in range(K)]
-            total = sum(np.exp(each) for each in z)
-            p = [np.exp(each) / total for each in z]
+            total = sum(np.exp(z_k) for z_k in z)
+            p = [np.exp(z_k) / total for z_k in z]
             alpha = [p[k] - y[n, k] for k in range(K)]  # (α)
             for k in range(K):
                 g["b2"][k] += alpha[k] / N  # (b)
@@ -78,13 +78,13 @@ class TestHomework:
                     g["W1"][h, d] += back * X[n, d] / N  # (c)
         return g
 
-    def test_backward_is_the_four_equations(self, setting):
+    def test_backward_equals_the_four_equations(self, setting):
         net, theta, X, y = setting
         ours = net.layout.tensors(DataLoss(net, X, y).gradient(theta)[0])
         for name, expected in self.by_loops(*setting).items():
             np.testing.assert_allclose(ours[name], expected, rtol=1e-13, atol=1e-15)
 
-    def test_the_loss_is_the_homeworks(self, setting):
+    def test_the_loss_is_that_of_the_homework(self, setting):
         net, theta, X, y = setting
         objective = DataLoss(net, X, y)
         z = objective.logits(theta)[0]
@@ -142,7 +142,7 @@ def test_taylor_remainder_has_order_two():
 )
 @examples(120)
 def test_any_shape_any_stack(sizes, activation, loss, R, N, seed):
-    """Gradients are right for any network, and each member of a stack is, bit for bit, the network alone."""
+    """Gradients are right for any network, and each member of a stack equals the network alone, bit for bit."""
     if REG.get("loss", loss).tasks == ("classification",):
         sizes[-1] = max(2, sizes[-1])
     net = network(sizes, activation, loss)
@@ -160,7 +160,7 @@ def test_any_shape_any_stack(sizes, activation, loss, R, N, seed):
 
 @pytest.mark.parametrize("activation", REG.names("activation"))
 @pytest.mark.parametrize("loss", REG.names("loss"))
-def test_float32_stays_float32_and_near(activation, loss):
+def test_float32_stays_float32_and_is_close(activation, loss):
     net = network((4, 6, 3), activation, loss)
     X, y = data_for(net, 8)
     theta = theta_for(net)
@@ -171,7 +171,7 @@ def test_float32_stays_float32_and_near(activation, loss):
 
 
 def test_a_step_allocates_no_array():
-    """Forward and backward of a batch work in memory that is there: the peak stays below one activation."""
+    """Forward and backward of a batch use existing memory: the peak stays below the size of one activation."""
     import tracemalloc
 
     net = network((64, 256, 10))
@@ -198,7 +198,7 @@ class TestLayout:
     def test_tensors_are_views_of_the_blocks(self):
         theta = np.zeros((2, self.layout.P))
         tensors = self.layout.tensors(theta)
-        assert {name: each.shape for name, each in tensors.items()} == {
+        assert {name: tensor.shape for name, tensor in tensors.items()} == {
             "W1": (2, 3, 4),
             "b1": (2, 3),
             "W2": (2, 2, 3),
@@ -216,7 +216,7 @@ class TestLayout:
             range(self.layout.P)
         )
 
-    def test_pack_names_what_is_wrong(self):
+    def test_pack_rejects_wrong_shapes(self):
         tensors = self.layout.tensors(np.zeros(self.layout.P))
         with pytest.raises(ValueError, match=r"W2 must have shape \(2, 3\), got \(3, 2\)"):
             self.layout.pack({**tensors, "W2": np.zeros((3, 2))})
@@ -225,5 +225,5 @@ class TestLayout:
 
     def test_mask(self):
         weights = self.layout.tensors(self.layout.mask(np.float64, biases=False))
-        assert all(np.all(each == (name[0] == "W")) for name, each in weights.items())
+        assert all(np.all(mask == (name[0] == "W")) for name, mask in weights.items())
         assert self.layout.mask(np.float64, biases=True).all()

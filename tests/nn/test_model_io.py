@@ -1,4 +1,4 @@
-"""A model in a folder: the same bits back, errors for what is damaged, predictions in original units."""
+"""Saved models: loading gives the same bits, damage is an error, predictions are in original units."""
 
 import json
 import os
@@ -31,7 +31,7 @@ CASES = [
 
 
 def made(task, loss_name, targets, R=3, dtype="float64", N=120, activation="leaky_relu"):
-    """A network that was not trained, its data, and the data before they were scaled."""
+    """Return an untrained network, its data, and the data before scaling."""
     rng = np.random.default_rng(0)
     X = 5 + 3 * rng.normal(size=(N, 4))
     y = {
@@ -56,7 +56,7 @@ def case(request, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_is_loaded_is_what_was_saved(case):
+def test_a_loaded_model_equals_the_saved_one(case):
     saved, loaded = SavedModel.of(case.net, case.theta, case.data), model_io.load(case.folder)
     assert loaded.theta.tobytes() == saved.theta.tobytes()
     for key in ("sizes", "activation", "loss", "task", "feature_names", "target_names", "prediction"):
@@ -67,7 +67,7 @@ def test_what_is_loaded_is_what_was_saved(case):
     assert (net.activation, net.loss) == (case.net.activation, case.net.loss)
 
 
-def test_predictions_are_those_of_the_evaluation_bit_for_bit(case):
+def test_predictions_equal_those_of_the_evaluation_bit_for_bit(case):
     loaded = Predictor.load(case.folder, registry())
     test = case.data.test
     members = Predictions(case.net, case.theta, test.X, case.data)()
@@ -77,7 +77,7 @@ def test_predictions_are_those_of_the_evaluation_bit_for_bit(case):
     assert loaded.predict(X).dtype == np.float64
 
 
-def test_metrics_of_a_loaded_model_are_those_at_the_end_of_training(case):
+def test_a_loaded_model_has_the_metrics_of_the_end_of_training(case):
     metrics = [registry().build("metric", name) for name in registry().names("metric")]
     fitting = tuple(
         m for m in metrics if case.data.task in m.default_for and case.net.loss.prediction in m.reads
@@ -91,7 +91,7 @@ def test_metrics_of_a_loaded_model_are_those_at_the_end_of_training(case):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_prediction_by_hand(dtype):
-    """One hidden layer written out, as the homework has it."""
+    """One hidden layer, written out as in the homework."""
     net, theta, data, dataset = made(
         "classification", "softmax_cross_entropy", 3, R=1, dtype=dtype, activation="relu"
     )
@@ -103,7 +103,7 @@ def test_prediction_by_hand(dtype):
     np.testing.assert_allclose(found, expected, rtol=1e-4 if dtype == "float32" else 1e-12)
 
 
-def test_long_inputs_go_in_chunks(monkeypatch):
+def test_long_inputs_are_predicted_in_chunks(monkeypatch):
     net, theta, data, dataset = made("regression", "squared_error", 2)
     X = np.tile(dataset.X, (3, 1))
     whole = Predictor(SavedModel.of(net, theta, data), registry())
@@ -117,7 +117,7 @@ def test_long_inputs_go_in_chunks(monkeypatch):
     assert chunked.predict(X[:0]).shape == (0, 2)
 
 
-def test_a_table_is_read_by_names(case):
+def test_the_columns_of_a_table_are_found_by_name(case):
     loaded = Predictor.load(case.folder, registry())
     X = case.dataset.X[:7]
     table = pandas.DataFrame(X, columns=list("abcd"))[["d", "b", "a", "c"]].assign(other="text")
@@ -155,7 +155,7 @@ def test_inputs_that_do_not_fit(X, message):
 
 
 def test_hyperparameters_of_a_stack_are_kept(tmp_path):
-    """An (R, 1) array, one value per member, comes back with the same bits."""
+    """An (R, 1) array, one value per member, is loaded with the same bits."""
     net, theta, data, _ = made("regression", "squared_error", 1)
     slopes = np.array([[0.1], [1 / 3], [0.7]])
     leaky = registry().build("activation", "leaky_relu")
@@ -206,7 +206,7 @@ def arrays(folder, **values):
         (lambda f: arrays(f, theta=np.array([[print]])), "weights.npz cannot be read"),
     ],
 )
-def test_damaged_models_are_refused(tmp_path, damage, message):
+def test_damaged_models_are_rejected(tmp_path, damage, message):
     net, theta, data, _ = made("regression", "squared_error", 2)
     model_io.save(tmp_path, SavedModel.of(net, theta, data))
     damage(tmp_path)

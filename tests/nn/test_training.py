@@ -1,4 +1,4 @@
-"""Training: what is learnt, stacks of seeds, early stopping, divergence."""
+"""Training: learning, stacks of seeds, early stopping, divergence."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ REG = registry()
 class TestLearning:
     @pytest.mark.parametrize("optimizer", REG.names("optimizer"))
     def test_every_optimizer_lowers_the_loss(self, optimizer):
-        # Rates that are small by the paper need more steps than a test has.
+        # The small learning rates of the papers would need more steps than a test has.
         faster = {"lion": {"lr": 3e-3}, "adadelta": {"lr": 10.0}, "adagrad": {"lr": 0.1}}.get(optimizer)
         chosen = (optimizer, faster or ({} if optimizer in ("sgd", "adadelta") else {"lr": 1e-2}))
         losses = run(optimizer=chosen, train={"epochs": 20}).history["train/loss"]
@@ -69,7 +69,7 @@ class TestLearning:
 class TestStacks:
     @pytest.mark.parametrize("optimizer", REG.names("optimizer"))
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
-    def test_a_member_is_the_run_with_its_seed_alone(self, optimizer, dtype):
+    def test_a_member_equals_a_run_with_its_seed_alone(self, optimizer, dtype):
         given = {
             "optimizer": optimizer,
             "train": {"epochs": 2, "dtype": dtype},
@@ -108,13 +108,13 @@ class TestStacks:
             update = Update(
                 REG.build("optimizer", "adam"), REG.build("penalty", "elastic_net"), own, grad, mask, size
             )
-            for t, each in enumerate(grads, start=1):
-                grad[...] = each
+            for t, step_grad in enumerate(grads, start=1):
+                grad[...] = step_grad
                 update(t, 0.5)
             results.append(own)
         np.testing.assert_array_equal(*results)
 
-    def test_hyperparameters_of_a_stack_are_cut_with_it(self):
+    def test_hyperparameters_of_a_stack_are_sliced_with_it(self):
         optimizer = REG.build("optimizer", "sgd", {"lr": np.array([[0.1], [0.2], [0.3]])})
         assert slice_members(optimizer, slice(1, 2)).lr.tolist() == [[0.2]]
         assert slice_members(REG.build("optimizer", "sgd"), slice(0, 1)).lr == 0.1
@@ -134,12 +134,12 @@ class TestEarlyStopping:
             assert alone.epochs[0] == stack.epochs[r]
             np.testing.assert_array_equal(alone.theta[0], stack.theta[r])
 
-    def test_monitors_a_metric_that_must_grow(self):
+    def test_monitors_a_metric_that_is_maximized(self):
         result = run(train={"epochs": 40}, stopping={"patience": 5, "monitor": "val/accuracy"})
         accuracies = [v[0] for v in result.history["val/accuracy"]]
         assert result.best_epochs[0] == 1 + int(np.argmax(accuracies))
 
-    def test_what_is_not_there_cannot_be_monitored(self):
+    def test_an_unknown_metric_cannot_be_monitored(self):
         with pytest.raises(InvalidValue, match=r"one of train/loss, val/loss, val/accuracy"):
             experiment(stopping={"patience": 1, "monitor": "val/acc"}).prepare(REG)
         with pytest.raises(InvalidValue, match=r"one of train/loss, got"):
@@ -179,7 +179,7 @@ class TestDivergence:
             run_prepared(given.prepare(REG), watcher)
         assert (caught.value.epoch, caught.value.step) == (1, 1)
 
-    def test_the_schedule_is_in_the_rate(self):
+    def test_the_named_rate_includes_the_schedule(self):
         with pytest.raises(DivergedError, match=r"learning rate 2e\+299"):
             run(
                 optimizer=("sgd", {"lr": 1e300}),
@@ -189,7 +189,7 @@ class TestDivergence:
 
 
 def test_no_step_allocates_an_array():
-    """A training epoch's peak of new memory stays far below the parameters of the network."""
+    """The memory that an epoch allocates stays far below the size of the parameters."""
     import tracemalloc
 
     rng = np.random.default_rng(0)

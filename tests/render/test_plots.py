@@ -1,4 +1,4 @@
-"""Pictures: that they are drawn from whatever a run may give, without a warning and without pyplot."""
+"""Plots are drawn from any values that a run may have, without warnings and without pyplot."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ def size(png: bytes) -> tuple[int, int]:
 
 
 def figures(monkeypatch) -> list:
-    """The figures that are drawn from here on."""
+    """Return a list that collects the figures drawn from now on."""
     drawn = []
     original = plots._png
     monkeypatch.setattr(plots, "_png", lambda figure: drawn.append(figure) or original(figure))
@@ -117,7 +117,7 @@ def test_label_rates_counts(monkeypatch):
 
 
 @pytest.mark.slow
-def test_neither_pyplot_nor_matplotlib_is_imported_by_the_module():
+def test_the_module_imports_neither_pyplot_nor_matplotlib():
     code = (
         "import sys, backproof.render.plots as p; assert 'matplotlib' not in sys.modules;"
         "p.learning_curves({'train/loss': [(1.0, None)]}); assert 'matplotlib.pyplot' not in sys.modules"

@@ -1,4 +1,4 @@
-"""A sweep ranked and compared, and its page: what stands in it, and that a browser opens it."""
+"""The report on a sweep: ranking, comparisons, and the page, also in a browser."""
 
 import math
 import re
@@ -37,7 +37,7 @@ class TestVarying:
             "optimizer.lr",
         ]
 
-    def test_what_was_swept_comes_first_and_decides_the_rest(self):
+    def test_swept_keys_come_first(self):
         params = [
             {"a": "1", "x": x, "optimizer": o, "optimizer.lr": lr}
             for x, o, lr in (
@@ -62,11 +62,18 @@ class TestVarying:
         assert short("optimizer.lr", ["optimizer.lr", "seed"]) == "lr"
         assert short("a.lr", ["a.lr", "b.lr"]) == "a.lr"
         given = ["0.33514187183301236", "0.1", "100000.0", "1000000000", "tanh", "[64, 32, 16]"]
-        assert [brief(each) for each in given] == ["0.33514", "0.1", "100000.0", "1000000000", "tanh", given[5]]
+        assert [brief(value) for value in given] == [
+            "0.33514",
+            "0.1",
+            "100000.0",
+            "1000000000",
+            "tanh",
+            given[5],
+        ]
 
 
 class TestCompare:
-    def test_it_is_scipys_paired_test_over_the_seeds_that_both_have(self):
+    def test_common_seeds_are_compared_by_scipys_paired_test(self):
         rng = np.random.default_rng(0)
         best = dict(enumerate(rng.normal(size=6)))
         other = {seed: value - 0.5 + rng.normal() * 0.2 for seed, value in best.items()} | {99: 7.0}
@@ -76,7 +83,7 @@ class TestCompare:
         assert (found.test, found.n) == (PAIRED, 6)
         assert found.p == pytest.approx(expected.pvalue, rel=1e-12)
         assert found.difference == pytest.approx(np.mean([other[s] - best[s] for s in shared]))
-        # Pairs matter: an unpaired test does not see this difference.
+        # Pairing matters: an unpaired test does not detect this difference.
         assert found.worse
         assert stats.ttest_ind([other[s] for s in shared], [best[s] for s in shared]).pvalue > 0.05
 
@@ -115,7 +122,7 @@ class TestCompare:
 
 
 class TestEffects:
-    def test_share_of_one_way_analysis(self):
+    def test_the_share_is_that_of_a_one_way_analysis_of_variance(self):
         groups, y = ["a", "a", "b", "b", "b", "c", "c"], [1.0, 2, 4, 5, 6, 1, 3]
         by = {g: [v for k, v in zip(groups, y, strict=True) if k == g] for g in "abc"}
         within = sum(np.var(v) * len(v) for v in by.values())
@@ -132,10 +139,10 @@ class TestEffects:
     @pytest.mark.parametrize(
         ("groups", "y"), [(["a", "b"], [1, 2]), (["a"] * 3, [1, 2, 3]), (["a", "a", "b"], [1] * 3)]
     )
-    def test_too_little_to_say(self, groups, y):
+    def test_too_few_values(self, groups, y):
         assert math.isnan(explained(groups, y))
 
-    def test_a_number_of_many_values_is_cut_into_parts(self):
+    def test_a_number_with_many_values_is_binned(self):
         xs = np.linspace(-4, 0, 60)
         found = effect("lr", [(f"{10**x:.6g}", -((x + 2) ** 2), str(i)) for i, x in enumerate(xs)])
         assert found.many
@@ -160,7 +167,7 @@ class TestPoints:
         assert found.best is found.points[0]
         best, other = compare_points(found.points, found.objective)
         assert best is None
-        # All differences are the same number: no spread to test them with.
+        # All differences are equal, so there is no variance for a test.
         assert math.isnan(other.p)
 
     def test_seeds_alone_are_one_point(self):
@@ -173,7 +180,7 @@ class TestPoints:
         stack = run(1, 0.9, repeats=3, metrics={"val/accuracy_std": 0.5})
         values = {0: {"val/accuracy": 0.8}, 1: {"val/accuracy": 0.9}, 2: {"val/accuracy": 1.0}}
         assert sweep([stack], {stack.id: values}).points[0].stat("val/accuracy") == Stat.of([0.8, 0.9, 1.0])
-        # Where its summary is lost the run says the mean and the deviation.
+        # If its summary is lost, the run still has the mean and the standard deviation.
         assert sweep([stack], {stack.id: {}}).points[0].stat("val/accuracy") == Stat(0.9, 0.5, 3)
 
     def test_a_seed_that_was_run_twice_counts_once(self):
@@ -209,7 +216,7 @@ class TestPoints:
         assert {point.name for point in found.result.front} == {"activation=0", "activation=1"}
         assert "★" in page(found, {})
 
-    def test_no_number_is_ranked_last(self):
+    def test_missing_numbers_are_ranked_last(self):
         found = sweep([run(1, math.nan), run(2, 0.1, activation="tanh")])
         assert found.points[0].name == "activation=tanh"
         assert sweep([run(1, math.nan)]).best is None
@@ -225,8 +232,8 @@ class TestPoints:
         ]
         found = sweep(runs)
         assert [point.name for point in found.points] == ["activation=silu", "activation=relu"]
-        assert {each.name for each in found.unfinished} == {"run2", "run3"}
-        assert {each.name for each in found.retried} == {"run4", "run8"}
+        assert {run.name for run in found.unfinished} == {"run2", "run3"}
+        assert {run.name for run in found.retried} == {"run4", "run8"}
 
     def test_the_command_of_a_point(self):
         command = "backproof train activation=tanh 'model.hidden=[8,8]' seed={} tracking.run_name=null"
@@ -235,14 +242,14 @@ class TestPoints:
         point = sweep([*runs, run(9, 0.1)]).points[0]
         assert point_command(point) == "backproof train -m activation=tanh 'model.hidden=[8,8]' seed=0,2"
         assert command_words(runs[0])[2:] == ["activation=tanh", "model.hidden=[8,8]", "seed=2"]
-        # A description that somebody has written over: the parameters are the whole config.
+        # If somebody has replaced the description, the parameters are the whole config.
         assert "activation=tanh" in command_words(
             run(1, activation="tanh", tags={"mlflow.note.content": "mine"})
         )
 
 
 class TestDrawing:
-    def test_ticks_lie_inside_and_are_round(self):
+    def test_ticks_are_round_and_inside_the_range(self):
         for low, high in ((0.93, 0.97), (-3, 1e6), (1e-9, 2e-9)):
             scale = Scale.over([low, high], 0, 100)
             ticks = scale.ticks()
@@ -291,7 +298,7 @@ EVIL = "<script>throw 1</script>\"'&"
 
 
 def made_up():
-    """All that can stand on the page: words that would break it, numbers of many values, missing ones, failures."""
+    """Return a sweep with everything a page can contain: text that could break it, missing numbers, failures."""
     rng = np.random.default_rng(0)
     runs = []
     for i in range(60):
@@ -318,7 +325,7 @@ def made_up():
 
 
 class TestPage:
-    def test_all_sections_are_there_and_foreign_words_are_escaped(self):
+    def test_all_sections_exist_and_text_is_escaped(self):
         text = page(*made_up())
         for part in (
             "Leaderboard",
@@ -339,7 +346,7 @@ class TestPage:
         assert text.count('class="check wrong"') == 2
         assert "nan" not in re.sub(r"<script>.*</script>", "", text, flags=re.S)
 
-    def test_it_names_nothing_outside_itself(self):
+    def test_it_refers_to_nothing_outside_the_page(self):
         text = page(*made_up())
         assert not re.search(r"https?:|//[a-z]|\burl\(|@import|\bsrc=|fetch\(", text)
         assert set(re.findall(r'href="([^"]*)"', text)) == {"data:,"}
@@ -380,9 +387,9 @@ class TestPage:
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed here to open the page with")
 class TestInABrowser:
     def open(self, place, text, probe=""):
-        """The document after its scripts, and what the console said."""
+        """Return the document after its scripts have run, and the messages of the console."""
         file = place / "report.html"
-        # A policy that is broken, a name that is not there: all of it goes to the console.
+        # Violations of the policy and undefined names are reported on the console.
         file.write_text(text.replace("</body>", f"<script>{probe}</script></body>"))
         done = subprocess.run(
             [
@@ -408,11 +415,11 @@ class TestInABrowser:
         assert dom.count('class="run"') == 60
         assert dom.count("</svg>") >= 4
 
-    def test_an_error_would_be_seen(self, tmp_path):
+    def test_an_error_is_detected(self, tmp_path):
         _, console = self.open(tmp_path, page(*made_up()), "missing()")
         assert len(console) == 1
 
-    def test_a_request_would_be_refused_and_seen(self, tmp_path):
+    def test_a_request_is_blocked_and_detected(self, tmp_path):
         _, console = self.open(
             tmp_path,
             page(*made_up()),
@@ -421,7 +428,7 @@ class TestInABrowser:
         assert len(console) == 1
         assert "Content Security Policy" in console[0]
 
-    def test_what_moves(self, tmp_path):
+    def test_interactions(self, tmp_path):
         probe = """
         const put = (name, value) => document.body.setAttribute("data-" + name, value);
         const all_rows = Array.from(document.querySelectorAll("#points tbody tr"));

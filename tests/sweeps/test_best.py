@@ -1,4 +1,4 @@
-"""Every place that names the best point of a sweep names the same one."""
+"""Everything that names the best point of a sweep names the same one."""
 
 import csv
 import itertools
@@ -25,7 +25,7 @@ from tests.helpers.sweeps import children, parents
 QUICK = ["dataset=iris", "train.epochs=2", "model.hidden=[4]", "gradcheck=off"]
 CASES = {
     "seeds": ["activation=relu,tanh,gelu", "optimizer=sgd,adam", "seed=0,1,2"],
-    # Nearly the same three times: the accuracies are equal, the losses are not.
+    # Three similar points: their accuracies are equal, their losses are not.
     "ties": [
         "optimizer.lr=0.1,0.1001,0.1002",
         "optimizer.momentum=0.0001,0.0002,0.0003",
@@ -39,7 +39,7 @@ ONE = (Objective("val/a", True),)
 
 
 def best_by_hand(runs, keys):
-    """The choices of the best point, from the runs' own numbers."""
+    """Return the choices of the best point, computed from the runs."""
     points = {}
     for run in runs:
         points.setdefault(tuple(run.data.params[key] for key in keys), []).append(run.data.metrics)
@@ -53,7 +53,7 @@ def best_by_hand(runs, keys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_every_place_names_the_same_best_point(workdir, capsys, case):
+def test_everything_names_the_same_best_point(workdir, capsys, case):
     assert main(["train", "-m", *QUICK, *CASES[case]]) == 0
     terminal = re.search(r"^best +(.*)$", capsys.readouterr().out, re.MULTILINE).group(1)
     (parent,) = parents()
@@ -85,9 +85,9 @@ def test_every_place_names_the_same_best_point(workdir, capsys, case):
     # The description: the first row of its table.
     first = re.search(r"^\| 1 \| `([^`]*)`", tags["mlflow.note.content"], re.MULTILINE).group(1)
     assert set(first.split()) == chosen
-    # Model and plots are those of this run alone.
+    # Only this run has a model and plots.
     for run in runs:
-        folders = {each.path for each in client().list_artifacts(run.info.run_id)}
+        folders = {artifact.path for artifact in client().list_artifacts(run.info.run_id)}
         logged = client().get_run(run.info.run_id).outputs
         assert ("plots" in folders) == (run.info.run_id == nearest)
         assert bool(logged and logged.model_outputs) == (run.info.run_id == nearest)
@@ -136,24 +136,24 @@ class TestRanking:
         assert names(found) == ["x=1", "x=0"]
         assert [point.seed_text for point in found.ranked] == ["over 3 seeds", "1 of 3 seeds"]
         assert "1 of 3" in found.markdown()
-        # A point and its runs are counted apart, since a point has a run for each seed.
+        # Points and runs are counted separately, since a point has a run for each seed.
         assert "3 points, 9 runs (4 done, 4 failed, 1 not run); " in found.markdown()
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-    def test_no_finite_objective_comes_last(self, value):
+    def test_points_without_a_finite_objective_come_last(self, value):
         found = result([value, 0.9], [0.1, FAILED])
         assert names(found) == ["x=1", "x=0"]
         assert result([value]).best is None
         assert "backproof.best" not in result([value]).tags()
 
-    def test_the_run_nearest_to_the_mean_stands_for_its_point(self):
+    def test_the_run_nearest_to_the_mean_represents_its_point(self):
         found = result([0.9, 0.2, 0.5], [0.1])
         assert found.best_run.run_id == "0.2"
         assert found.tags()["backproof.best_run"] == "0.2"
         assert found.tags()["backproof.best"] == "x=0"
         assert found.tags()["backproof.best_seeds"] == "3 of 3"
 
-    def test_the_front_holds_the_best_and_is_ranked_by_the_first_objective(self):
+    def test_the_front_contains_the_best_and_is_ranked_by_the_first_objective(self):
         two = (Objective("val/a", True), Objective("val/loss", False))
         found = result([(0.9, 3.0)], [(0.9, 2.0)], [(0.5, 1.0)], [(0.4, 1.5)], objectives=two)
         assert [point.name for point in found.front] == ["x=1", "x=2"]

@@ -1,4 +1,4 @@
-"""Spaces and searches: lists walked together, Optuna's samplers, several objectives, pruning, bad spaces."""
+"""Spaces and searches: zipped lists, Optuna's samplers, several objectives, pruning, bad spaces."""
 
 import json
 import math
@@ -26,7 +26,7 @@ def space(*overrides, groups=(), integer=lambda key: False):
 
 
 class TestSpace:
-    def test_a_grid_is_that_of_hydra(self):
+    def test_a_grid_equals_that_of_hydra(self):
         found = space("a=1,2", "c=5", "b=range(0,1,0.5)", "d=choice(x,'y z')", "sweep.seed=3").grid()
         assert len(found) == 8
         assert found[:3] == [
@@ -38,7 +38,7 @@ class TestSpace:
     def test_the_last_of_two_overrides_counts(self):
         assert space("a=1,2", "a=3").grid() == [["a=3"]]
 
-    def test_a_zip_walks_lists_together(self):
+    def test_a_zip_advances_lists_together(self):
         found = space("a=1,2,3", "b=0,1", "c=range(3)", groups=[["a", "c"]])
         assert found.grid()[:3] == [["a=1", "c=0", "b=0"], ["a=1", "c=0", "b=1"], ["a=2", "c=1", "b=0"]]
         assert len(found.grid()) == 6
@@ -62,7 +62,7 @@ class TestSpace:
             (["sweep.seed=1,2"], [], "one way"),
         ],
     )
-    def test_what_is_no_space(self, overrides, groups, part):
+    def test_invalid_spaces(self, overrides, groups, part):
         with pytest.raises(InvalidValue, match=part):
             space(*overrides, groups=groups)
 
@@ -84,12 +84,12 @@ class TestSpace:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random", "qmc"])
-def test_more_points_of_a_sampler_begin_with_the_same(sampler):
+def test_a_longer_sweep_of_a_sampler_begins_with_the_same_points(sampler):
     chosen = space("a=tag(log,interval(0.01,1))", "b=x,y", "c=int(interval(1,9))", "d=range(0,1,0.25)")
     few = draw(chosen, SweepOptions(sampler=sampler, n_trials=5, seed=3))
     many = draw(chosen, SweepOptions(sampler=sampler, n_trials=9, seed=3))
     assert many[:5] == few
-    assert len({json.dumps(each) for each in many}) == 9
+    assert len({json.dumps(params) for params in many}) == 9
     assert draw(chosen, SweepOptions(sampler=sampler, n_trials=5, seed=4)) != few
     for params in many:
         assert 0.01 <= params["a"] <= 1
@@ -109,7 +109,7 @@ def test_a_search_finds_the_lowest_point(tmp_path, sampler):
     assert study.study.best_value < 0.6
 
 
-def test_a_study_is_settled_by_what_is_recorded(tmp_path):
+def test_a_study_is_updated_from_the_recorded_runs(tmp_path):
     chosen, options = space("a=interval(0,1)"), SweepOptions(sampler="tpe", n_trials=1)
     study = Study(tmp_path / "s", chosen, options, ["minimize"])
     asked = [study.ask() for _ in range(4)]
@@ -125,14 +125,14 @@ def test_a_study_is_settled_by_what_is_recorded(tmp_path):
     states = [trial.state.name for trial in again.study.trials]
     assert states == ["COMPLETE", "FAIL", "COMPLETE", "FAIL", "PRUNED"]
     assert again.study.best_value == 0.25
-    # A continued search does not draw again what it drew at first.
+    # A resumed search does not draw its first points again.
     assert again.ask()[1] not in [params for _, params in asked]
     again.tell(5, [math.nan])
     assert again.study.trials[5].state.name == "FAIL"
 
 
 @pytest.mark.slow
-def test_a_zip_from_the_command(workdir, capsys):
+def test_a_zip_from_the_command_line(workdir, capsys):
     args = ["optimizer.lr=0.1,0.2", "train.batch_size=8,16", "seed=0,1"]
     assert sweep(*args, "sweep.zip=[[optimizer.lr,train.batch_size]]") == 0
     found = {
@@ -145,7 +145,7 @@ def test_a_zip_from_the_command(workdir, capsys):
 
 
 @pytest.mark.slow
-def test_random_points_go_on_where_they_were_left(workdir, monkeypatch):
+def test_a_random_sweep_is_resumed(workdir, monkeypatch):
     args = [LR, "optimizer=sgd,adam", "sweep.sampler=random", "sweep.n_trials=5", "sweep.seed=2"]
     with monkeypatch.context() as patch:
         interrupt_at(patch, 3, KeyboardInterrupt())
@@ -162,7 +162,7 @@ def test_random_points_go_on_where_they_were_left(workdir, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", ["kept", "lost"])
-def test_a_search_goes_on_where_it_was_left(workdir, monkeypatch, file, capsys):
+def test_a_search_is_resumed(workdir, monkeypatch, file, capsys):
     args = [LR, "activation=relu,tanh", "sweep.sampler=tpe", "sweep.n_trials=6"]
     with monkeypatch.context() as patch:
         interrupt_at(patch, 2, ArithmeticError("planted"))
@@ -254,7 +254,7 @@ def test_a_bad_space_is_an_error_before_anything_runs(workdir, capsys, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["grid", "tpe"])
 def test_pruned_runs_are_finished_and_marked(workdir, capsys, sampler):
-    # The first four are good; learning rates that move nothing are seen to be worse after some epochs.
+    # The first four are good. Learning rates near zero prove worse after some epochs.
     lrs = "optimizer.lr=0.1,0.11,0.12,0.13,1e-9,1e-10,1e-11"
     args = [lrs] if sampler == "grid" else ["optimizer.lr=0.1,1e-9", "sweep.sampler=tpe", "sweep.n_trials=12"]
     assert sweep(*args, "train.epochs=12", "sweep.pruner=median", "sweep.objective=val/loss") == 0
@@ -270,7 +270,7 @@ def test_pruned_runs_are_finished_and_marked(workdir, capsys, sampler):
     for run in pruned:
         assert not Path(run.data.tags["backproof.folder"], "error.txt").exists()
         assert len(client().get_metric_history(run.info.run_id, "val/loss")) < 12
-    # They are done: nothing is run again.
+    # Pruned runs are done: nothing is run again.
     assert (
         sweep(*args, "train.epochs=12", "sweep.pruner=median", "sweep.objective=val/loss", "sweep.resume=last")
         == 0
@@ -294,7 +294,7 @@ def test_pruned_runs_are_finished_and_marked(workdir, capsys, sampler):
         (["dataset.path='" + "x" * 300 + "'"], ["dataset.path"], "path" + "x" * 115 + "…"),
     ],
 )
-def test_a_point_is_called_by_what_differs(overrides, swept, expected):
+def test_a_point_is_named_by_what_differs(overrides, swept, expected):
     assert name_of(overrides, swept) == expected
 
 
@@ -309,14 +309,14 @@ def test_runs_have_these_names_and_commands_without_them(workdir):
 
 
 @pytest.mark.slow
-def test_a_sweep_to_go_on_with_that_is_not_there_leaves_nothing(workdir, capsys):
+def test_resuming_an_unknown_sweep_writes_nothing(workdir, capsys):
     assert sweep("seed=0,1", "sweep.resume=last") == 2
     assert "no runs yet" in capsys.readouterr().err
     assert not Path("outputs").exists()
 
 
 @pytest.mark.slow
-def test_the_description_of_a_sweep_tells_the_best_points(workdir):
+def test_the_description_of_a_sweep_lists_the_best_points(workdir):
     assert sweep("activation=relu,tanh", "repeats=2") == 0
     (parent,) = parents()
     note = parent.data.tags["mlflow.note.content"]
@@ -325,13 +325,13 @@ def test_the_description_of_a_sweep_tells_the_best_points(workdir):
     row = f"| 1 | `activation={best.data.params['activation']}` | {value:.4g} ± {std:.2g} |"
     assert row in note
     assert "2 points, 2 runs (2 done); the artifact report.html has the details" in note
-    # What reads the command back finds it still.
+    # The command can still be read back from the description.
     assert recorded(parent).command.startswith("backproof train -m ")
 
 
 @pytest.mark.slow
-def test_a_trial_whose_worker_died_is_run_again_as_another(workdir, monkeypatch):
-    """A study takes one word on a trial: a second one would end the sweep."""
+def test_a_trial_whose_worker_died_is_retried_as_a_new_trial(workdir, monkeypatch):
+    """A study accepts one result per trial: a second one would end the sweep."""
 
     class WorkerDied(Exception):
         pass

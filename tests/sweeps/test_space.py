@@ -1,4 +1,4 @@
-"""Spaces in which one choice decides what else there is to choose: a plugin describes them."""
+"""Conditional search spaces, which are plugins."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ class Mine(Space):
 
 @pytest.fixture
 def mine(workdir, tmp_path_factory, monkeypatch):
-    """Return a function that writes the method of a user's own space."""
+    """Return a function that writes a user's space with a given method body."""
     folder = tmp_path_factory.mktemp("plugins")
     (folder / "space").mkdir()
     monkeypatch.setenv("BACKPROOF_PLUGINS", str(folder))
@@ -45,16 +45,16 @@ def chosen(parent):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_points_have_what_goes_with_their_choice(workdir, sampler):
+def test_points_have_the_keys_of_their_choice(workdir, sampler):
     assert sweep(*SPACE, f"sweep.sampler={sampler}", "sweep.n_trials=5", "activation=relu,tanh") == 0
     (parent,) = parents()
     found = chosen(parent)
     assert len(found) == 5
-    assert {each["optimizer"] for each in found} == {"sgd", "adam"}
-    for each in found:
-        assert ("optimizer.momentum" in each) == (each["optimizer"] == "sgd")
-        assert ("optimizer.beta1" in each) == (each["optimizer"] == "adam")
-    assert len({each["optimizer.lr"] for each in found}) == 5
+    assert {params["optimizer"] for params in found} == {"sgd", "adam"}
+    for params in found:
+        assert ("optimizer.momentum" in params) == (params["optimizer"] == "sgd")
+        assert ("optimizer.beta1" in params) == (params["optimizer"] == "adam")
+    assert len({params["optimizer.lr"] for params in found}) == 5
     assert parent.data.params["sweep.space"] == "optimizers"
     assert parent.data.params["space.sgd.lr"] == "0.001 to 1, logarithmic"
     assert "optimizer.beta2" in parent.data.params["sweep.over"]
@@ -62,7 +62,7 @@ def test_points_have_what_goes_with_their_choice(workdir, sampler):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_it_goes_on_where_it_was_left(workdir, monkeypatch, sampler):
+def test_a_search_of_a_space_is_resumed(workdir, monkeypatch, sampler):
     given = [*SPACE, f"sweep.sampler={sampler}", "sweep.n_trials=4"]
     with monkeypatch.context() as patch:
         interrupt_at(patch, 3, KeyboardInterrupt())
@@ -71,12 +71,12 @@ def test_it_goes_on_where_it_was_left(workdir, monkeypatch, sampler):
     (parent,) = parents()
     assert parent.info.status == "FINISHED"
     done = children(parent, "FINISHED")
-    trials = [json.dumps(json.loads(each.data.tags["backproof.trial"]), sort_keys=True) for each in done]
+    trials = [json.dumps(json.loads(run.data.tags["backproof.trial"]), sort_keys=True) for run in done]
     assert len(set(trials)) == len(trials) == 4
 
 
 @pytest.mark.slow
-def test_a_file_that_has_changed_is_another_sweep(mine, capsys):
+def test_a_changed_space_file_is_another_sweep(mine, capsys):
     mine("return {'optimizer.lr': trial.suggest_float('lr', 0.1, 0.2)}")
     given = ["sweep.space=mine", "sweep.sampler=tpe", "sweep.n_trials=1"]
     assert sweep(*given) == 0
@@ -139,7 +139,7 @@ def test_a_bad_space_is_an_error_before_anything_is_written(mine, workdir, capsy
         (["sweep.space={name:optimizers,low:1}", "sweep.sampler=tpe", "sweep.n_trials=2"], "no hyperparameter"),
     ],
 )
-def test_a_space_that_is_named_wrongly(workdir, capsys, given, expected):
+def test_a_wrong_space_name(workdir, capsys, given, expected):
     assert sweep(*given) == 2
     assert expected in capsys.readouterr().err
     assert not list(workdir.iterdir())
@@ -155,7 +155,7 @@ def test_values_are_written_so_that_hydra_reads_them_back():
     assert given == [r"a.b='it\'s, 1'", "c=[1,2.5,x]", "d=null", "e=true", "f='null'", "g=1e-05"]
 
 
-def test_every_branch_is_looked_at():
+def test_every_branch_is_explored():
     class Tree(Space):
         def overrides(self, trial):
             a = trial.suggest_categorical("a", ["x", "y"])
@@ -168,7 +168,7 @@ def test_every_branch_is_looked_at():
     }
 
 
-def test_the_checks_find_what_is_wrong_with_a_space():
+def test_the_conformance_checks_reject_wrong_spaces():
     state = iter(range(10**6))
 
     class Wrong(Space):
@@ -182,7 +182,7 @@ def test_the_checks_find_what_is_wrong_with_a_space():
     assert wrong == {"check_repeatable", "check_plugins"}
 
 
-def test_a_point_that_cannot_be_made_again_says_so():
+def test_a_point_that_cannot_be_rebuilt_is_an_error():
     from backproof.sweeps.space import conditional
 
     space = conditional("optimizers", registry())

@@ -1,4 +1,4 @@
-"""Points that are trained as one stack: each is recorded as if it had been run alone."""
+"""Points trained as one stack: each is recorded as if it had been run alone."""
 
 import json
 import signal
@@ -24,7 +24,7 @@ GRID = ["optimizer.lr=0.1,0.2", "penalty=l2", "penalty.strength=0.1,0.01", "seed
 
 @pytest.fixture
 def sizes(monkeypatch):
-    """The sizes of the stacks that are trained."""
+    """Return a list that collects the sizes of the stacks that are trained."""
     seen = []
 
     def counted(prepared, observers, **options):
@@ -36,11 +36,11 @@ def sizes(monkeypatch):
 
 
 def measured(found):
-    """All that was measured, by the hash of the config."""
+    """Return everything that was measured, by config hash."""
     c = client()
     return {
         run.data.tags["backproof.config_hash"]: {
-            name: [(each.step, each.value) for each in c.get_metric_history(run.info.run_id, name)]
+            name: [(metric.step, metric.value) for metric in c.get_metric_history(run.info.run_id, name)]
             for name in run.data.metrics
             if not name.startswith("verification/")
         }
@@ -49,7 +49,7 @@ def measured(found):
 
 
 @pytest.mark.slow
-def test_each_point_is_recorded_as_if_it_had_been_alone(workdir, sizes, capsys):
+def test_each_point_is_recorded_as_if_it_had_run_alone(workdir, sizes, capsys):
     assert stacked(*GRID, "gradcheck=on", "dataset=wine", "train.batch_size=10") == 0
     assert sweep(*GRID, "gradcheck=on", "dataset=wine", "train.batch_size=10", "sweep.resume=off") == 0
     assert sizes == [8] + [1] * 8
@@ -57,7 +57,7 @@ def test_each_point_is_recorded_as_if_it_had_been_alone(workdir, sizes, capsys):
     assert [run.info.status for run in together] == ["FINISHED"] * 8
     assert measured(together) == measured(apart)
     names = [set(run.data.metrics) for run in (*together, *apart)]
-    assert all(each == names[0] for each in names)
+    assert all(name == names[0] for name in names)
     assert all(run.data.tags["backproof.gradcheck"] == "passed" for run in together)
     assert {run.data.tags.get("backproof.stacked") for run in together} == {"8"}
     assert {run.data.params["optimizer.lr"] for run in together} == {"0.1", "0.2"}
@@ -67,7 +67,7 @@ def test_each_point_is_recorded_as_if_it_had_been_alone(workdir, sizes, capsys):
     lasted = [read.seconds for read in map(recorded, together)]
     wall = max(run.info.end_time for run in together) - min(run.info.start_time for run in together)
     assert 0 < sum(lasted) <= wall / 1000 + 0.01, "a run of a stack has its share of the time"
-    # Their files too.
+    # The files are equal too.
     one, other = (
         {run.data.tags["backproof.config_hash"]: Path(run.data.tags["backproof.folder"]) for run in found}
         for found in (together, apart)
@@ -77,12 +77,16 @@ def test_each_point_is_recorded_as_if_it_had_been_alone(workdir, sizes, capsys):
         expected = {str(file.relative_to(other[key])) for file in other[key].rglob("*") if file.is_file()}
         assert files == expected - {"config/hydra.yaml"}
         assert (folder / "metrics.csv").read_text() == (other[key] / "metrics.csv").read_text()
-        config, alone = (OmegaConf.load(each / "config/config.yaml") for each in (folder, other[key]))
+        config, alone = (
+            OmegaConf.load(run_folder / "config/config.yaml") for run_folder in (folder, other[key])
+        )
         assert config.optimizer == alone.optimizer
         assert (config.seed, config.penalty) == (alone.seed, alone.penalty)
         overrides = set(OmegaConf.load(folder / "config/overrides.yaml"))
         assert overrides <= set(OmegaConf.load(other[key] / "config/overrides.yaml"))
-        listed = [each.path for each in client().list_artifacts(next(iter(runs_of(together, key))), "config")]
+        listed = [
+            artifact.path for artifact in client().list_artifacts(next(iter(runs_of(together, key))), "config")
+        ]
         assert "config/config.yaml" in listed
 
 
@@ -91,35 +95,35 @@ def runs_of(found, key):
 
 
 @pytest.mark.slow
-def test_the_best_point_alone_has_pictures_and_a_model(workdir):
+def test_only_the_best_point_has_pictures_and_a_model(workdir):
     assert stacked("seed=0,1,2", "tracking.plots=true") == 0
     (parent,) = parents()
     best = parent.data.tags["backproof.best_run"]
     for run in children(parent):
-        artifacts = [each.path for each in client().list_artifacts(run.info.run_id)]
+        artifacts = [artifact.path for artifact in client().list_artifacts(run.info.run_id)]
         assert ("plots" in artifacts) == (run.info.run_id == best)
         assert bool(client().get_run(run.info.run_id).outputs.model_outputs) == (run.info.run_id == best)
         assert "weights" in artifacts
-    pictures = [each.path for each in client().list_artifacts(best, "plots")]
+    pictures = [artifact.path for artifact in client().list_artifacts(best, "plots")]
     assert pictures == ["plots/confusion_matrix.png", "plots/learning_curves.png"]
 
 
 @pytest.mark.slow
-def test_points_that_differ_in_more_than_numbers_are_other_stacks(workdir, sizes):
+def test_points_that_differ_in_more_than_numbers_form_other_stacks(workdir, sizes):
     assert stacked("activation=relu,tanh", "optimizer=sgd,adam", "seed=0,1,2") == 0
     assert sizes == [3, 3, 3, 3]
     assert len(children(parents()[0], "FINISHED")) == 12
 
 
 @pytest.mark.slow
-def test_a_stack_has_a_size_at_most(workdir, sizes):
+def test_the_size_of_a_stack_is_limited(workdir, sizes):
     assert stacked("seed=range(7)", "sweep.stack_size=3") == 0
     assert sizes == [3, 3, 1]
 
 
 @pytest.mark.slow
 def test_one_point_of_a_kind_is_checked_entry_by_entry(workdir):
-    """And it is the first one, whichever stack it is in; all others along random directions."""
+    """It is the first one, whichever stack it is in; all others are checked along random directions."""
     args = ["activation=relu,tanh", "seed=range(4)", "sweep.stack_size=2", "gradcheck=on"]
     assert stacked(*args) == 0
     first = []
@@ -133,14 +137,14 @@ def test_one_point_of_a_kind_is_checked_entry_by_entry(workdir):
 
 
 @pytest.mark.slow
-def test_tags_of_the_users_own_are_on_every_point(workdir):
+def test_every_point_has_the_users_tags(workdir):
     assert stacked("seed=0,1", "+tracking.tags.team=a") == 0
     assert [run.data.tags["team"] for run in children(parents()[0])] == ["a", "a"]
 
 
 @pytest.mark.slow
-def test_values_that_are_mappings_do_not_add_up(workdir, sizes):
-    """Points are composed by setting values in place, and Hydra merges a mapping with what is there."""
+def test_values_that_are_mappings_are_not_merged(workdir, sizes):
+    """Points are composed by setting values in place, and Hydra would merge a mapping with the previous one."""
     assert stacked("seed=0,1", "++tracking.tags={a: x},{b: y}") == 0
     assert sum(sizes) == 4
     for run in children(parents()[0]):
@@ -153,7 +157,7 @@ def test_values_that_are_mappings_do_not_add_up(workdir, sizes):
 @pytest.mark.parametrize(
     "text", ["1e5", "0123", "0x1f", "1_000", "true", "null", ".nan", "", "${a}", "a: b", "é"]
 )
-def test_a_config_that_is_written_is_what_omegaconf_reads(tmp_path, text):
+def test_omegaconf_reads_back_the_written_config(tmp_path, text):
     values = {"text": text, "number": 1e-05, "none": None, "list": [text, 2]}
     yaml_file.write(tmp_path / "config/config.yaml", values)
     read = OmegaConf.load(tmp_path / "config/config.yaml")
@@ -171,13 +175,13 @@ def test_a_config_that_is_written_is_what_omegaconf_reads(tmp_path, text):
     ],
     ids=str,
 )
-def test_where_stacks_are_of_no_use_points_run_alone(workdir, sizes, args):
+def test_points_run_alone_where_stacks_are_useless(workdir, sizes, args):
     assert stacked("seed=0,1", *args) == 0
     assert sizes == [1, 1]
 
 
 @pytest.mark.slow
-def test_points_of_a_search_that_are_asked_for_together_are_stacked(workdir, sizes):
+def test_points_that_a_search_draws_together_are_stacked(workdir, sizes):
     args = ["optimizer.lr=interval(0.01,1)", "sweep.sampler=tpe", "sweep.n_trials=4"]
     assert stacked(*args, "sweep.batch=2") == 0
     assert sizes == [2, 2]
@@ -185,7 +189,7 @@ def test_points_of_a_search_that_are_asked_for_together_are_stacked(workdir, siz
 
 
 @pytest.mark.slow
-def test_a_point_that_diverges_costs_the_others_nothing(workdir, sizes, capsys):
+def test_a_point_that_diverges_does_not_affect_the_others(workdir, sizes, capsys):
     args = ["dataset=diabetes", "optimizer.lr=0.01,5e3,0.02", "gradcheck=on", "train.epochs=3"]
     assert stacked(*args) == 1
     assert sizes == [3]
@@ -193,7 +197,7 @@ def test_a_point_that_diverges_costs_the_others_nothing(workdir, sizes, capsys):
     assert failed.info.status == "FAILED"
     assert failed.data.params["optimizer.lr"] == "5000.0"
     assert "Traceback" in Path(failed.data.tags["backproof.folder"], "error.txt").read_text()
-    assert "error.txt" in [each.path for each in client().list_artifacts(failed.info.run_id)]
+    assert "error.txt" in [artifact.path for artifact in client().list_artifacts(failed.info.run_id)]
     assert "became" in failed.data.tags["backproof.error"]
     (parent,) = parents()
     assert len(children(parent, "FINISHED")) == 2
@@ -202,7 +206,7 @@ def test_a_point_that_diverges_costs_the_others_nothing(workdir, sizes, capsys):
 
 
 @pytest.mark.slow
-def test_a_point_that_failed_is_run_again_and_no_other(workdir, sizes):
+def test_only_the_failed_point_is_run_again(workdir, sizes):
     args = ["dataset=diabetes", "optimizer.lr=0.01,5e3,0.02", "train.epochs=3"]
     assert stacked(*args) == 1
     assert stacked(*args) == 1
@@ -213,7 +217,7 @@ def test_a_point_that_failed_is_run_again_and_no_other(workdir, sizes):
 
 
 @pytest.mark.slow
-def test_what_was_recorded_of_an_interrupted_stack_is_kept(workdir, monkeypatch):
+def test_the_recorded_points_of_an_interrupted_stack_are_kept(workdir, monkeypatch):
     """Ctrl-C while the results of a stack are being recorded."""
     from backproof.tracking import recorder
 
@@ -241,7 +245,7 @@ def test_what_was_recorded_of_an_interrupted_stack_is_kept(workdir, monkeypatch)
 
 
 @pytest.mark.slow
-def test_a_stack_whose_worker_died_is_run_again_without_what_is_finished(workdir, monkeypatch):
+def test_a_stack_whose_worker_died_is_run_again_without_its_finished_points(workdir, monkeypatch):
     class WorkerDied(Exception):
         pass
 
@@ -279,7 +283,7 @@ def test_kill_9_within_a_stack(workdir):
         "train.epochs=400",
         "tracking.flush_seconds=0.05",
     ]
-    # Made before: what is read below while it is made would break it.
+    # Create the store first: reading it below while it is being created would break it.
     Store.open(TrackingOptions(), workdir / "outputs")
     process = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for _ in range(600):
@@ -294,8 +298,8 @@ def test_kill_9_within_a_stack(workdir):
     assert {run.info.status for run in children(parent)} <= {"FINISHED", "KILLED"}
 
 
-class TestPacks:
-    def test_kinds_are_kept_apart_and_in_order(self):
+class TestBatches:
+    def test_kinds_are_separated_and_keep_their_order(self):
         planned = [PlannedRun([str(i)], "h", stack=kind) for i, kind in enumerate([0, 1, None, 0, 1, 0, 0])]
 
         def places(most):

@@ -1,4 +1,4 @@
-"""Points on a launcher that hands back each job as it ends; what a worker is told, and asked. Without Dask."""
+"""Points on a launcher that returns each job as it ends, and the setup and checks of a worker. Without Dask."""
 
 import contextlib
 import dataclasses
@@ -37,7 +37,7 @@ from tests.helpers.sweeps import QUICK, children, launch_by, parents, points, st
 
 
 class Fake(AsyncLauncher, BasicLauncher):
-    """Two workers, which take turns; what `fate` names happens to a job as it is run."""
+    """Two workers that take turns. `fate` names what happens to a job when it is run."""
 
     fate: ClassVar[dict[int, str]] = {}
     waiting: ClassVar[list[tuple[list[str], int]]] = []
@@ -54,7 +54,7 @@ class Fake(AsyncLauncher, BasicLauncher):
         Fake.most = max(Fake.most, len(self.waiting))
 
     def ended(self, timeout=0.2):
-        overrides, number = self.waiting.pop()  # The younger one is done first.
+        overrides, number = self.waiting.pop()  # The job that was submitted last ends first.
         what = self.fate.get(number)
         if what == "dies at once":
             return [EndedJob(number, _died(), "")]
@@ -85,7 +85,7 @@ def seeds(parent, status):
 
 class TestStream:
     @pytest.mark.slow
-    def test_as_many_points_as_workers_and_each_once(self, fate):
+    def test_one_point_runs_on_each_worker_and_each_runs_once(self, fate):
         assert sweep("seed=0,1,2,3,4") == 0
         (parent,) = parents()
         assert seeds(parent, "FINISHED") == [0, 1, 2, 3, 4]
@@ -94,7 +94,7 @@ class TestStream:
         assert [row["overrides"].split()[-1] for row in table] == [f"seed={i}" for i in range(5)]
 
     @pytest.mark.slow
-    def test_a_search_asks_again_as_soon_as_one_is_done(self, fate):
+    def test_a_search_draws_a_point_as_soon_as_one_is_done(self, fate):
         args = ["optimizer.lr=interval(0.01,1)", "sweep.sampler=tpe", "sweep.n_trials=6"]
         assert sweep(*args) == 0
         assert Fake.most == 2
@@ -103,7 +103,7 @@ class TestStream:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("retries", [1, 0])
-    def test_a_death_costs_a_retry(self, fate, retries):
+    def test_a_dead_worker_uses_a_retry(self, fate, retries):
         fate[1] = "dies at once"
         assert sweep("seed=0,1,2", f"sweep.retries={retries}") == (0 if retries else 1)
         (parent,) = parents()
@@ -112,7 +112,7 @@ class TestStream:
         assert status == ["done", "done" if retries else "failed", "done"]
 
     @pytest.mark.slow
-    def test_a_death_in_a_search(self, fate):
+    def test_a_dead_worker_in_a_search(self, fate):
         fate[2] = "dies at once"
         args = ["optimizer.lr=interval(0.01,1)", "sweep.sampler=tpe", "sweep.n_trials=4", "sweep.pruner=median"]
         assert sweep(*args) == 0
@@ -133,10 +133,10 @@ class TestStream:
         original = jobs.sweep_job
 
         def job(cfg):
-            told = original(cfg)
-            if cfg.seed == 1 and told["folder"].endswith("/1"):
-                client().update_run(told["run_id"], status="RUNNING")
-            return told
+            values = original(cfg)
+            if cfg.seed == 1 and values["folder"].endswith("/1"):
+                client().update_run(values["run_id"], status="RUNNING")
+            return values
 
         fate[1] = "its answer is lost"
         monkeypatch.setattr(jobs, "sweep_job", job)
@@ -148,7 +148,7 @@ class TestStream:
         assert killed.data.tags["backproof.superseded"] == "true"
 
     @pytest.mark.slow
-    def test_fail_fast_starts_no_other(self, fate, monkeypatch):
+    def test_fail_fast_starts_no_other_point(self, fate, monkeypatch):
         def job(cfg):
             raise ArithmeticError("planted")
 
@@ -179,7 +179,7 @@ class TestProgress:
         }
         return Progress(total, timeout, Objective("val/a", True), made)
 
-    def test_what_is_known_is_told(self):
+    def test_it_shows_what_is_known(self):
         assert (
             self.of(0.5, None, 0.75, total=9).text(2) == "2 of 9 done, 2 running, 1 failed, best run val/a 0.75"
         )
@@ -244,26 +244,26 @@ class TestWorker:
 
     @pytest.mark.slow
     def test_schemas_are_usable_where_they_arrive(self):
-        """cloudpickle alone gives a field without a default another object than dataclasses.MISSING."""
+        """With cloudpickle alone, a field without a default would have another object than dataclasses.MISSING."""
         made = dataclasses.make_dataclass("Made", [("value", int)])
         sent = Application.dumps(HydraContext(None, None), OmegaConf.create(), lambda _: made)
         code = "import dataclasses, pickle, sys; made = pickle.load(sys.stdin.buffer).task(None); "
         code += "assert dataclasses.fields(made)[0].default is dataclasses.MISSING"
         subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, check=True)
 
-    def test_a_job_that_had_begun_is_not_begun_again(self, setup):
+    def test_a_job_that_has_begun_is_not_started_again(self, setup):
         setup.marker(4).touch()
         job, _ = worker.run(setup, [], 4)
         assert type(job._return_value) is worker.WorkerDied
 
-    def test_a_stopped_sweep_begins_no_job(self, setup, monkeypatch):
+    def test_a_stopped_sweep_starts_no_job(self, setup, monkeypatch):
         monkeypatch.setattr(worker, "_stopped", set())
         worker.stop("abc")
         job, _ = worker.run(setup, [], 5)
         assert job.status == JobStatus.UNKNOWN
-        check_terminated()  # It was for the jobs of the sweep alone.
+        check_terminated()  # The request concerned only the jobs of the sweep.
 
-    def test_errors_that_cannot_travel(self):
+    def test_errors_that_cannot_be_pickled(self):
         class Odd(Exception):
             def __init__(self, a, b):
                 super().__init__(f"{a} and {b}")
@@ -293,7 +293,7 @@ class TestOptions:
             ("address=foo://here:1", "hydra.launcher.address: got 'foo://here:1', expected"),
         ],
     )
-    def test_bad_ones(self, workdir, capsys, given, said):
+    def test_bad_options(self, workdir, capsys, given, said):
         assert main(["train", "-m", *QUICK, "seed=0,1", "hydra/launcher=dask", f"hydra.launcher.{given}"]) == 2
         assert said in capsys.readouterr().err
         assert not Path("outputs/mlflow.db").exists()
@@ -338,7 +338,7 @@ def test_processes_are_ended_also_where_dask_does_not_come_to_an_end():
 
 
 class TestStacks:
-    """Points that are trained as a stack, where a job is lost with its worker."""
+    """Points trained as a stack, when their job is lost with its worker."""
 
     @pytest.mark.slow
     def test_a_stack_whose_worker_died_is_run_again(self, fate):

@@ -1,4 +1,4 @@
-"""Sweeps that finish: continued after any end, with every point once; failures, retries, the parent run."""
+"""Resuming sweeps so that every point is finished exactly once; failures, retries, the parent run."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ from tests.helpers.sweeps import GRID, QUICK, children, hashes, interrupt_at, la
 
 class TestResume:
     @pytest.mark.slow
-    def test_an_interrupted_sweep_goes_on_by_the_same_command(self, workdir, monkeypatch, capsys):
+    def test_an_interrupted_sweep_is_resumed_by_the_same_command(self, workdir, monkeypatch, capsys):
         with monkeypatch.context() as patch:
             interrupt_at(patch, 4, KeyboardInterrupt())
             assert sweep(*GRID) == 130
@@ -53,7 +53,7 @@ class TestResume:
         assert parent.data.metrics["best/val/accuracy"] == pytest.approx(max(means), rel=1e-12)
 
     @pytest.mark.slow
-    def test_a_complete_sweep_runs_anew_unless_it_is_named(self, workdir, capsys):
+    def test_a_complete_sweep_starts_again_unless_it_is_named(self, workdir, capsys):
         assert sweep("seed=0,1") == 0
         assert sweep("seed=0,1") == 0
         assert len(parents()) == 2
@@ -62,7 +62,7 @@ class TestResume:
         assert [len(children(parent)) for parent in parents()] == [2, 2]
 
     @pytest.mark.slow
-    def test_off_starts_afresh(self, workdir, monkeypatch):
+    def test_off_starts_a_new_sweep(self, workdir, monkeypatch):
         with monkeypatch.context() as patch:
             interrupt_at(patch, 2, KeyboardInterrupt())
             assert sweep("seed=0,1,2") == 130
@@ -76,7 +76,7 @@ class TestResume:
             assert sweep("seed=0,1,2") == 1
         (parent,) = parents()
         assert parent.data.tags["backproof.failed"] == "1"
-        # As a machine that loses its power leaves it.
+        # The state after a power cut.
         victim = children(parent)[-1]
         client().update_run(victim.info.run_id, status="RUNNING")
         client().update_run(parent.info.run_id, status="RUNNING")
@@ -105,7 +105,7 @@ class TestResume:
         assert "'437367e5'" in capsys.readouterr().err
 
     @pytest.mark.slow
-    def test_what_cannot_be_continued_is_said(self, workdir, capsys):
+    def test_sweeps_that_cannot_be_resumed(self, workdir, capsys):
         assert sweep("seed=0,1", "sweep.resume=last") == 2
         assert "sweep.resume: got 'last'" in capsys.readouterr().err
         assert sweep("seed=0,1") == 0
@@ -117,7 +117,7 @@ class TestResume:
         assert len(runs()) == 3
 
     @pytest.mark.slow
-    def test_a_sweep_at_work_is_left_alone(self, workdir, monkeypatch, capsys):
+    def test_a_running_sweep_is_not_resumed(self, workdir, monkeypatch, capsys):
         codes = []
         original = jobs.sweep_job
 
@@ -148,8 +148,8 @@ class TestResume:
         assert len({r.data.tags["backproof.folder"] for r in runs(**{"backproof.kind": "run"})}) == 8
 
     @pytest.mark.slow
-    def test_kill_9_at_any_moment_loses_at_most_what_ran(self, workdir):
-        """Killed again and again, until it gets through: every point is finished, and none is twice."""
+    def test_kill_9_loses_only_the_points_that_were_running(self, workdir):
+        """Kill the sweep repeatedly until it completes: every point is finished exactly once."""
         args = [*BACKPROOF, "train", "-m", *QUICK, "seed=range(24)", "train.epochs=60"]
         for patience in (0.0, 0.1, 0.25, None):
             process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -171,7 +171,7 @@ class TestResume:
         table = points(parent.data.tags["backproof.folder"])
         assert [row["status"] for row in table] == ["done"] * 24
 
-    def test_two_points_of_one_config_are_told_apart(self):
+    def test_two_points_with_the_same_config_are_distinguished(self):
         def child(run_id, point):
             tags = {"backproof.config_hash": "h", "backproof.point": point}
             return RunRecord(run_id, run_id, "FINISHED", 0.0, 1.0, {}, {}, tags)
@@ -186,7 +186,7 @@ class TestResume:
 
 class TestFailures:
     @pytest.mark.slow
-    def test_fail_fast_stops_at_the_first(self, workdir, monkeypatch, capsys):
+    def test_fail_fast_stops_at_the_first_failure(self, workdir, monkeypatch, capsys):
         interrupt_at(monkeypatch, 2, ArithmeticError("planted"))
         assert sweep("seed=0,1,2,3", "sweep.fail_fast=true") == 1
         shown = capsys.readouterr().out
@@ -202,10 +202,10 @@ class TestFailures:
         assert sweep(*args) == 1
         (failed,) = runs(**{"backproof.diverged": "true"})
         assert "Traceback" in Path(failed.data.tags["backproof.folder"], "error.txt").read_text()
-        assert "error.txt" in [each.path for each in client().list_artifacts(failed.info.run_id)]
+        assert "error.txt" in [artifact.path for artifact in client().list_artifacts(failed.info.run_id)]
 
     @pytest.mark.slow
-    def test_a_sweep_of_failures_is_failed(self, workdir, monkeypatch):
+    def test_a_sweep_without_a_finished_point_has_failed(self, workdir, monkeypatch):
         def job(cfg):
             raise ArithmeticError("planted")
 
@@ -223,8 +223,8 @@ class TestFailures:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("retries", [0, 1])
-    def test_jobs_of_dead_workers_are_started_again(self, workdir, monkeypatch, retries):
-        """As joblib's launcher does it: with one worker the whole call is lost."""
+    def test_jobs_of_dead_workers_are_retried(self, workdir, monkeypatch, retries):
+        """As with joblib's launcher: if one worker dies, the whole call is lost."""
         calls = []
 
         class TerminatedWorkerError(Exception):
@@ -262,7 +262,7 @@ class TestResult:
         ]
         return SweepResult([], runs, (Objective("val/a", True), Objective("val/b", False)))
 
-    def test_the_front_holds_what_nothing_beats(self):
+    def test_the_front_contains_the_points_that_are_not_dominated(self):
         found = self.result((1, 1), (2, 2), (2, 3), (0, 0), (float("nan"), -1), (2, 2))
         assert [point.overrides for point in found.front] == [["1"], ["5"], ["0"], ["3"]]
 
@@ -277,7 +277,7 @@ class TestResult:
 
 
 @pytest.mark.slow
-def test_the_parent_tells_of_the_sweep(workdir):
+def test_the_parent_run_describes_the_sweep(workdir):
     assert sweep("optimizer.lr=0.1,0.2", "seed=0,1") == 0
     (parent,) = parents()
     params, tags, metrics = parent.data.params, parent.data.tags, parent.data.metrics
@@ -289,7 +289,7 @@ def test_the_parent_tells_of_the_sweep(workdir):
     values = [r.data.metrics["val/accuracy"] for r in children(parent)]
     assert metrics["mean/val/accuracy"] == pytest.approx(sum(values) / 4)
     assert "backproof train -m" in tags["mlflow.note.content"]
-    found = [each.path for each in client().list_artifacts(parent.info.run_id)]
+    found = [artifact.path for artifact in client().list_artifacts(parent.info.run_id)]
     assert {"points.csv", "multirun.yaml", "report.html"} <= set(found)
     (first, *_) = children(parent)
     assert "sweep" not in first.data.tags["mlflow.note.content"]

@@ -1,4 +1,4 @@
-"""What is recorded of the environment: versions, and the commit."""
+"""The recorded environment: versions and the commit."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from backproof.tracking import (
 )
 from backproof.tracking.environment import git_state
 
-# What `Store.open` gives MLflow is also for the tests' own imports of it.
+# The settings that `Store.open` makes for MLflow also apply to the imports of these tests.
 pytestmark = pytest.mark.filterwarnings("ignore:Any type hint is inferred")
 
 
@@ -31,7 +31,7 @@ def test_the_environment_says_what_a_run_was_computed_with():
     json.dumps(found)
 
 
-def test_the_commit_and_whether_files_differ_from_it(tmp_path):
+def test_the_commit_and_whether_files_were_changed(tmp_path):
     def git(*args):
         identity = ["-c", "user.name=n", "-c", "user.email=e@x"]
         done = subprocess.run(

@@ -10,7 +10,7 @@ from backproof.contracts.errors import ModelFileError
 from tests.helpers.experiments import saved_model
 from tests.helpers.tracking import python, read
 
-# What `Store.open` gives MLflow is also for the tests' own imports of it.
+# The settings that `Store.open` makes for MLflow also apply to the imports of these tests.
 pytestmark = pytest.mark.filterwarnings("ignore:Any type hint is inferred")
 
 
@@ -47,14 +47,14 @@ def test_the_model_loads_in_a_fresh_process_from_another_directory(store, tmp_pa
         else:
             raise AssertionError("a missing column was taken")
     """
-    # The working directory is another one; the code is found by PYTHONPATH.
+    # The working directory is another one; PYTHONPATH leads to the code.
     done = python(code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert np.load(tmp_path / "found.npy").tobytes() == expected.tobytes()
 
 
 @pytest.mark.slow
-def test_requirements_of_the_model_are_given(store, outputs, tmp_path):
+def test_the_model_lists_its_requirements(store, outputs, tmp_path):
     folder, _, _ = saved_model(tmp_path)
     with store.start("requirements", {}, {}) as run:
         model_id = run.model(folder)

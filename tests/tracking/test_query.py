@@ -1,14 +1,14 @@
-"""Runs read back from a store, also from one that an earlier version has written."""
+"""Reading runs from a store, also from one that an earlier version wrote."""
 
 import pytest
 from backproof.report.build import build
 from backproof.tracking import Store, TrackingOptions, query
 from backproof.tracking.schema import SWEEP, Tag, is_check_metric
 
-# What `Store.open` gives MLflow is also for the tests' own imports of it.
+# The settings that `Store.open` makes for MLflow also apply to the imports of these tests.
 pytestmark = pytest.mark.filterwarnings("ignore:Any type hint is inferred")
 
-#: The check's metrics as versions before the one number of `verification/` wrote them.
+#: The metrics of the check under the names that earlier versions used.
 EARLIER = {
     "gradcheck/max_relative_error": 0.5,
     "gradcheck/W1/relative_error": 0.5,
@@ -19,7 +19,7 @@ EARLIER = {
 
 @pytest.fixture
 def earlier(tmp_path, monkeypatch):
-    """A store with a sweep of two runs under the earlier names, and the sweep's id."""
+    """Return a store with a sweep of two runs under the earlier names, and the id of the sweep."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     store = Store.open(TrackingOptions(), tmp_path)
     tags = {Tag.KIND: SWEEP, "backproof.objective": "val/accuracy", "backproof.direction": "maximize"}
@@ -37,7 +37,7 @@ def test_runs_of_an_earlier_version_are_read(earlier):
     found = query.runs(store, parent)
     assert {run.name: run.gradcheck for run in found} == {"seed0": "failed", "seed1": "failed"}
     assert all(EARLIER.items() <= run.metrics.items() for run in found)
-    # Nothing of the check is taken for a metric of the training.
+    # No value of the check is mistaken for a metric of the training.
     assert all(run.training_metrics.keys() == {"val/accuracy", "val/loss"} for run in found)
     assert {name for name in found[0].metrics if is_check_metric(name)} == EARLIER.keys()
 

@@ -1,4 +1,4 @@
-"""What a run records can be read back from MLflow, and every run ends with the right status."""
+"""Recorded runs can be read back from MLflow, and every run ends with the right status."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from backproof.tracking import (
 from tests.helpers.experiments import saved_model
 from tests.helpers.tracking import python, read
 
-# What `Store.open` gives MLflow is also for the tests' own imports of it.
+# The settings that `Store.open` makes for MLflow also apply to the imports of these tests.
 pytestmark = pytest.mark.filterwarnings("ignore:Any type hint is inferred")
 
 
@@ -40,7 +40,7 @@ def test_importing_the_room_does_not_import_mlflow():
     assert done.returncode == 0, done.stderr
 
 
-def test_params_tags_metrics_and_artifacts_are_there(store, outputs, tmp_path):
+def test_params_tags_metrics_and_artifacts_are_recorded(store, outputs, tmp_path):
     note = tmp_path / "note.txt"
     note.write_text("hello")
     picture = tmp_path / "curves.png"
@@ -80,7 +80,7 @@ def test_params_tags_metrics_and_artifacts_are_there(store, outputs, tmp_path):
     assert (folder / "config/note.txt").read_text() == "hello"
 
 
-def test_many_params_and_metrics_go_in_several_batches(store):
+def test_many_params_and_metrics_are_sent_in_several_batches(store):
     with store.start("many", {f"p{i}": i for i in range(250)}, {f"t{i}": "x" for i in range(120)}) as run:
         for epoch in range(300):
             run.metrics({f"m{i}": epoch + i for i in range(8)}, epoch)
@@ -91,7 +91,7 @@ def test_many_params_and_metrics_go_in_several_batches(store):
 
 
 def test_metrics_are_written_together(store, monkeypatch):
-    """Nothing before flush_seconds have passed, then all that waits, in one call."""
+    """Nothing is written before flush_seconds have passed, then everything that waits, in one call."""
     with store.start("buffered", {}, {}) as run:
         calls, original, now = [], run.client.log_batch, [run._next_flush - 0.5]
         monkeypatch.setattr(run.client, "log_batch", lambda *a, **k: calls.append(k) or original(*a, **k))
@@ -107,7 +107,7 @@ def test_metrics_are_written_together(store, monkeypatch):
 
 
 def test_numbers_that_are_not_finite(store):
-    """NaN is stored; an infinite one is left out, not written as 1.8e308."""
+    """NaN is stored; infinity is left out, not written as 1.8e308."""
     with store.start("odd", {}, {}) as run:
         run.metrics(
             {"nan": float("nan"), "inf": float("inf"), "minus": -float("inf"), "np": np.float32(0.5)}, 1
@@ -141,7 +141,7 @@ def test_how_a_run_ends(store, error, status):
     assert text == (f"{type(error).__name__}: {error}" if status == "FAILED" else None)
 
 
-def test_a_run_that_was_finished_stays_as_it_is(store):
+def test_a_finished_run_is_not_changed(store):
     with store.start("own status", {}, {}) as run:
         run.finish("FAILED")
     assert read(run).info.status == "FAILED"
@@ -156,7 +156,7 @@ def failing(monkeypatch, client, name):
     monkeypatch.setattr(client, name, fail)
 
 
-def test_an_error_of_the_training_is_told_before_one_of_the_store(store, monkeypatch):
+def test_an_error_in_training_takes_precedence_over_one_of_the_store(store, monkeypatch):
     with (  # noqa: PT012
         pytest.raises(ZeroDivisionError) as caught,
         monkeypatch.context() as patched,
@@ -182,7 +182,7 @@ def test_a_store_that_is_lost_at_the_end_is_an_error(store, monkeypatch):
     assert read(run).info.status == "FAILED", "what is not recorded has not been done"
 
 
-def test_a_store_that_is_away_for_a_while_loses_nothing(store, monkeypatch, caplog):
+def test_nothing_is_lost_while_the_store_is_unavailable(store, monkeypatch, caplog):
     now = [time.monotonic()]
     monkeypatch.setattr("backproof.tracking.run.time.monotonic", lambda: now[0])
     with store.start("away", {}, {}) as run, caplog.at_level(logging.WARNING, "backproof"):
@@ -192,7 +192,7 @@ def test_a_store_that_is_away_for_a_while_loses_nothing(store, monkeypatch, capl
             run.metrics({"loss": 1.0}, 1)
             now[0] += 2
             run.metrics({"loss": 2.0}, 2)
-        assert len(caplog.records) == 1  # It is not asked again at once, which would hold up the training.
+        assert len(caplog.records) == 1  # There is no immediate second attempt, which would delay the training.
         assert "the database has gone" in caplog.text
         now[0] += 60
         run.metrics({"loss": 3.0}, 3)
@@ -209,7 +209,7 @@ def test_the_active_run_and_address_of_the_user_are_not_touched(store, tmp_path)
     assert mlflow.get_tracking_uri() == before
 
 
-def test_a_run_is_what_start_gives(store):
+def test_start_returns_a_run(store):
     with store.start("typed", {}, {}) as run:
         assert isinstance(run, Run)
         assert run.id == run.info.run_id

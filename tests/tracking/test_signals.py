@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C end a run with what it measured, and never interrupt a write."""
+"""After SIGTERM or Ctrl-C a run keeps its measurements; signals never interrupt a write."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from backproof.tracking import (
 
 from tests.helpers.tracking import python, read
 
-# What `Store.open` gives MLflow is also for the tests' own imports of it.
+# The settings that `Store.open` makes for MLflow also apply to the imports of these tests.
 pytestmark = pytest.mark.filterwarnings("ignore:Any type hint is inferred")
 
 
@@ -25,7 +25,7 @@ def _environment(monkeypatch):
 
 @pytest.mark.slow
 def test_sigterm_ends_a_run_as_killed(outputs, store, tmp_path):
-    """What was measured until then is there, and a second SIGTERM does not break off the end."""
+    """The measurements until then are kept, and a second SIGTERM does not interrupt the end of the run."""
     code = f"""
         import os, signal, time
         from pathlib import Path
@@ -51,18 +51,18 @@ def test_sigterm_ends_a_run_as_killed(outputs, store, tmp_path):
     assert found.data.metrics == {"loss": 1.0}
 
 
-def test_the_handler_of_sigterm_is_put_back():
+def test_the_sigterm_handler_is_restored():
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Terminated), terminate_on_sigterm():
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
-    # Not in the main thread, where handlers cannot be set, it does nothing.
+    # Outside the main thread handlers cannot be set, and it does nothing.
     with ThreadPoolExecutor(1) as pool:
         pool.submit(lambda: terminate_on_sigterm().__enter__()).result()
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_ctrl_c_that_a_callback_loses_is_raised_again_and_the_second_one_is_at_once():
+def test_a_ctrl_c_lost_in_a_callback_is_raised_later_and_a_second_one_at_once():
     before = signal.getsignal(signal.SIGINT)
     with terminate_on_sigterm():
         with contextlib.suppress(KeyboardInterrupt):
@@ -72,14 +72,14 @@ def test_a_ctrl_c_that_a_callback_loses_is_raised_again_and_the_second_one_is_at
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.getsignal(signal.SIGINT) is before
     with terminate_on_sigterm():
-        check_terminated()  # Nothing has come since.
+        check_terminated()  # No signal has arrived since.
 
 
 @pytest.mark.parametrize(
     ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
 )
-def test_a_signal_does_not_break_off_what_is_being_written(store, monkeypatch, number, error):
-    """It would leave the database locked, and the run could not be ended."""
+def test_a_signal_does_not_interrupt_a_write(store, monkeypatch, number, error):
+    """An interrupted write would leave the database locked, and the run could not be ended."""
     seen = []
 
     def slow(*args, **kwargs):
@@ -96,7 +96,7 @@ def test_a_signal_does_not_break_off_what_is_being_written(store, monkeypatch, n
     assert read(run).info.status == "KILLED"
 
 
-def test_the_second_ctrl_c_is_not_held_back(store, monkeypatch):
+def test_the_second_ctrl_c_is_not_deferred(store, monkeypatch):
     seen = []
 
     def hangs(*args, **kwargs):
@@ -114,7 +114,7 @@ def test_the_second_ctrl_c_is_not_held_back(store, monkeypatch):
     assert seen == ["first"]
 
 
-def test_ctrl_c_that_is_ignored_stays_ignored():
+def test_an_ignored_ctrl_c_stays_ignored():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with terminate_on_sigterm():

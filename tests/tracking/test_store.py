@@ -18,7 +18,7 @@ from backproof.tracking.store import resolve_uri
 
 from tests.helpers.tracking import python, read
 
-# What `Store.open` gives MLflow is also for the tests' own imports of it.
+# The settings that `Store.open` makes for MLflow also apply to the imports of these tests.
 pytestmark = pytest.mark.filterwarnings("ignore:Any type hint is inferred")
 
 
@@ -28,7 +28,7 @@ def _environment(monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_processes_that_make_a_store_at_the_same_time(tmp_path):
+def test_two_processes_create_a_store_at_the_same_time(tmp_path):
     code = f"""
         from pathlib import Path
         from backproof.tracking import Store, TrackingOptions
@@ -37,10 +37,10 @@ def test_two_processes_that_make_a_store_at_the_same_time(tmp_path):
     """
     with ThreadPoolExecutor(3) as pool:
         done = list(pool.map(lambda _: python(code), range(3)))
-    for each in done:
-        assert each.returncode == 0, each.stderr
-        # Not a line about tables, nor a warning of MLflow's modules.
-        assert each.stdout + each.stderr == ""
+    for process in done:
+        assert process.returncode == 0, process.stderr
+        # No messages about tables, no warnings from MLflow's modules.
+        assert process.stdout + process.stderr == ""
     store = Store.open(TrackingOptions(), tmp_path)
     assert len(store.client.search_runs([store.experiment_id])) == 3
 
@@ -69,7 +69,7 @@ def test_where_runs_go(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_deleted_experiment_is_taken_back(tmp_path):
+def test_a_deleted_experiment_is_restored(tmp_path):
     store = Store.open(TrackingOptions(experiment="mine"), tmp_path)
     store.client.delete_experiment(store.experiment_id)
     again = Store.open(TrackingOptions(experiment="mine"), tmp_path)
@@ -85,7 +85,7 @@ def test_addresses_that_mlflow_cannot_use(uri, tmp_path):
         Store.open(TrackingOptions(uri=uri), tmp_path)
 
 
-def test_a_database_that_is_none(tmp_path):
+def test_a_file_that_is_not_a_database(tmp_path):
     (tmp_path / "mlflow.db").write_text("no database at all" * 100)
     with pytest.raises(TrackingError, match=r"cannot record in sqlite:///.*mlflow\.db"):
         Store.open(TrackingOptions(), tmp_path)
@@ -114,7 +114,7 @@ def test_a_server_that_refuses(tmp_path):
 
 
 def test_a_server_that_never_answers(tmp_path, monkeypatch):
-    """It accepts the connection and says nothing."""
+    """The server accepts the connection and never answers."""
     monkeypatch.setattr("backproof.tracking.store.PATIENCE", 0.3)
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         uri = f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -122,8 +122,8 @@ def test_a_server_that_never_answers(tmp_path, monkeypatch):
             Store.open(TrackingOptions(uri=uri), tmp_path)
 
 
-def test_something_else_that_answers(tmp_path, monkeypatch):
-    """A server that knows nothing of MLflow."""
+def test_another_server_answers(tmp_path, monkeypatch):
+    """The server is not MLflow."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
 
@@ -147,7 +147,7 @@ def test_something_else_that_answers(tmp_path, monkeypatch):
 
 
 def test_links_come_first_in_the_description(store):
-    """MLflow folds up the end of a long description."""
+    """MLflow collapses the end of a long description."""
     note = {"mlflow.note.content": "a network\n\n```\nbackproof train\n```"}
     with store.start("linked", {}, note, links={"gradient check": "gradcheck.html"}) as run:
         pass
@@ -157,7 +157,7 @@ def test_links_come_first_in_the_description(store):
     assert recorded(read(run)).command == "backproof train"
 
 
-def test_a_renamed_run_has_its_new_name_everywhere(store):
+def test_a_renamed_run_has_the_new_name_everywhere(store):
     with store.start("right", {}, {}) as run:
         run.rename("wrong-right")
         assert run.name == "wrong-right"

@@ -1,4 +1,4 @@
-"""Runs that another process writes: the same is recorded, whoever writes it and whoever dies."""
+"""Runs written by another process: the records are the same, also if one of the processes dies."""
 
 import contextlib
 import json
@@ -62,7 +62,7 @@ def record(starter, folder, parent):
 
 
 def content(store, run_id):
-    """What is there of a run."""
+    """Return everything that was recorded of a run."""
     found = store.client.get_run(run_id)
     tags = {key: value for key, value in found.data.tags.items() if key != "mlflow.log-model.history"}
     names = found.data.metrics
@@ -71,19 +71,19 @@ def content(store, run_id):
         "params": found.data.params,
         "tags": tags,
         "metrics": {
-            name: [(each.step, str(each.value)) for each in store.client.get_metric_history(run_id, name)]
+            name: [(metric.step, str(metric.value)) for metric in store.client.get_metric_history(run_id, name)]
             for name in names
         },
         "inputs": [
-            (each.dataset.name, each.dataset.digest, each.dataset.source)
-            for each in found.inputs.dataset_inputs
+            (entry.dataset.name, entry.dataset.digest, entry.dataset.source)
+            for entry in found.inputs.dataset_inputs
         ],
-        "artifacts": [each.path for each in store.client.list_artifacts(run_id)],
+        "artifacts": [artifact.path for artifact in store.client.list_artifacts(run_id)],
     }
 
 
 def until(condition, seconds=30):
-    """Wait for something to come true."""
+    """Wait until a condition holds."""
     for _ in range(int(seconds / 0.05)):
         if condition():
             return True
@@ -92,15 +92,15 @@ def until(condition, seconds=30):
 
 
 @pytest.mark.slow
-def test_the_same_is_recorded_as_by_this_process(store, writer, tmp_path):
+def test_the_record_is_the_same_as_by_this_process(store, writer, tmp_path):
     (tmp_path / "a.txt").write_text("a")
     parent = store.start("parent", {}, {})
-    own, other = (content(store, record(each, tmp_path, parent.id)) for each in (store, writer))
+    direct, by_process = (content(store, record(starter, tmp_path, parent.id)) for starter in (store, writer))
     parent.finish()
-    assert own == other
-    assert other["metrics"]["loss"] == [(1, "0.5"), (2, "0.25")]
-    assert set(other["metrics"]) == {"loss", "nan"}
-    assert other["artifacts"] == ["a.txt"]
+    assert direct == by_process
+    assert by_process["metrics"]["loss"] == [(1, "0.5"), (2, "0.25")]
+    assert set(by_process["metrics"]) == {"loss", "nan"}
+    assert by_process["artifacts"] == ["a.txt"]
 
 
 @pytest.mark.slow
@@ -119,7 +119,7 @@ def test_how_a_run_ends(store, writer, error, status):
     assert found.data.tags.get("backproof.error") == expected
 
 
-def test_a_model_is_logged_there(store, writer, tmp_path):
+def test_a_model_is_logged(store, writer, tmp_path):
     saved_model(tmp_path)
     with writer.start("model", {}, {}) as run:
         found = run.model(tmp_path / "network")
@@ -128,7 +128,7 @@ def test_a_model_is_logged_there(store, writer, tmp_path):
     assert logged.model_id == found
 
 
-def test_what_cannot_be_written_is_told_at_the_end_of_its_run_and_of_no_other(store, writer):
+def test_a_failed_write_is_reported_at_the_end_of_its_run_only(store, writer):
     one, other = (writer.start(name, {}, {}) for name in ("one", "other"))
     one.metrics({"no[name]": 1.0}, 1)
     for run in (one, other):
@@ -140,7 +140,7 @@ def test_what_cannot_be_written_is_told_at_the_end_of_its_run_and_of_no_other(st
     assert [store.client.get_run(run.id).info.status for run in (one, other)] == ["FAILED", "FINISHED"]
 
 
-def test_a_run_that_cannot_be_begun(store, writer):
+def test_a_run_that_cannot_be_started(store, writer):
     run = writer.start("bad", {"no[name]": 1}, {})
     run.metrics({"loss": 1.0}, 1)
     with pytest.raises(TrackingError, match="cannot record in"):
@@ -152,15 +152,15 @@ def test_a_run_that_cannot_be_begun(store, writer):
     assert found.info.status == "FAILED"
 
 
-def test_a_run_that_is_not_finished_is_not_waited_for(writer):
+def test_unfinished_runs_are_not_waited_for(writer):
     run = writer.start("going", {}, {})
     run.wait_until_written()
     run.finish()
     run.wait_until_written()
 
 
-def test_time_is_used_to_write_what_is_waiting(store, writer):
-    """Before the run ends, and although it is not yet time for it."""
+def test_waiting_metrics_are_written_when_idle(store, writer):
+    """They are written before the run ends, and before flush_seconds have passed."""
     run = writer.start("long", {}, {})
     for epoch in range(60):
         run.metrics({"loss": 1.0 / (epoch + 1)}, epoch)
@@ -172,7 +172,7 @@ def test_time_is_used_to_write_what_is_waiting(store, writer):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_are_for_the_owner(writer, number):
+def test_signals_are_ignored(writer, number):
     assert writer.start("before", {}, {}).id
     os.kill(writer._process.pid, number)
     run = writer.start("after", {}, {})
@@ -182,7 +182,7 @@ def test_signals_are_for_the_owner(writer, number):
 
 
 @pytest.mark.slow
-def test_the_lock_is_held_as_long_as_there_is_something_to_write(store, tmp_path):
+def test_the_lock_is_held_while_there_is_something_to_write(store, tmp_path):
     lock = tmp_path / "writer.lock"
     with Writer() as made:
         with made.at_work(store, lock):
@@ -198,38 +198,38 @@ def test_the_lock_is_held_as_long_as_there_is_something_to_write(store, tmp_path
 
 
 @pytest.mark.slow
-def test_without_its_owner_it_ends_the_runs_that_are_left(store, tmp_path):
+def test_if_its_parent_dies_it_ends_the_unfinished_runs(store, tmp_path):
     made = Writer()
     with pytest.raises(TrackingError), made.at_work(store, tmp_path / "writer.lock"):  # noqa: PT012
         runs = [made.start(f"orphan {i}", {}, {}) for i in range(2)]
         ids = [run.id for run in runs]
         runs[0].metrics({"loss": 1.0}, 1)
         runs[1].finish()
-        # As the system does for an owner that is killed.
+        # As the system does when the parent is killed.
         made._process.stdin.close()
         made._process.wait(30)
         made.send({})
-    found = [store.client.get_run(each) for each in ids]
+    found = [store.client.get_run(run_id) for run_id in ids]
     assert [run.info.status for run in found] == ["KILLED", "FINISHED"]
     assert found[0].data.metrics == {"loss": 1.0}
     assert not (tmp_path / "writer.lock").exists()
 
 
 @pytest.mark.slow
-def test_when_it_is_killed_its_owner_is_told(store, tmp_path):
+def test_its_death_is_an_error_in_the_parent(store, tmp_path):
     with Writer() as made, made.at_work(store, tmp_path / "writer.lock"):
         run = made.start("lost", {}, {})
         assert run.id
         made._process.kill()
         made._process.wait()
         with pytest.raises(TrackingError, match=r"has died .*sweep.writer=off"):  # noqa: PT012
-            for _ in range(100):  # A pipe takes some before it is found broken.
+            for _ in range(100):  # A pipe accepts some lines before it is reported broken.
                 run.metrics({"loss": 1.0}, 1)
             run.finish()
             run.wait_until_written()
 
 
-def test_a_sweep_that_is_begun_again_waits_for_what_is_still_being_written(tmp_path):
+def test_a_resumed_sweep_waits_for_runs_that_are_still_being_written(tmp_path):
     lock = FileLock(locks.writer_lock(tmp_path))
     lock.acquire()
     entered = []
@@ -250,7 +250,7 @@ def test_a_sweep_that_is_begun_again_waits_for_what_is_still_being_written(tmp_p
     assert not (tmp_path / locks.FOLDER).exists()
 
 
-def test_nor_does_it_wait_for_ever(tmp_path, monkeypatch):
+def test_it_does_not_wait_forever(tmp_path, monkeypatch):
     monkeypatch.setattr(locks, "PATIENCE", 0.1)
     with (
         FileLock(locks.writer_lock(tmp_path)),
@@ -260,12 +260,12 @@ def test_nor_does_it_wait_for_ever(tmp_path, monkeypatch):
         pass
 
 
-class TestWhenThereIsOne:
-    """The writer of a sweep, by its options and its points."""
+class TestSweepWriter:
+    """Whether a sweep uses a writer process, by its options and points."""
 
     @pytest.fixture
     def writers(self, monkeypatch):
-        """How many were made; for tests that take 3 points for many, and have 2 processors."""
+        """Collect the writers that are created. In these tests 3 points are many, and there are 2 processors."""
         made = []
 
         class Counted(Writer):
@@ -295,7 +295,9 @@ class TestWhenThereIsOne:
             (same,) = (r for r in without if r.data.params == run.data.params)
             assert same.data.metrics == run.data.metrics
             assert set(same.data.tags) == set(run.data.tags)
-            files = [{each.path for each in client().list_artifacts(r.info.run_id)} for r in (run, same)]
+            files = [
+                {artifact.path for artifact in client().list_artifacts(r.info.run_id)} for r in (run, same)
+            ]
             assert files[0] ^ files[1] <= {"plots"}, "those of the best"
 
     @pytest.mark.slow
@@ -320,20 +322,20 @@ class TestWhenThereIsOne:
         assert not writers
 
     @pytest.mark.slow
-    def test_also_for_points_alone_and_searches_if_it_is_asked_for(self, workdir, writers):
+    def test_for_single_points_and_searches_on_request(self, workdir, writers):
         args = ["sweep.sampler=tpe", "sweep.n_trials=3", "optimizer.lr=interval(0.01,1)", "sweep.pruner=median"]
         assert stacked(*args, "sweep.writer=on", "sweep.stack=off") == 0
         assert len(writers) == 1
         assert len(children(parents()[0], "FINISHED")) == 3
 
-    def test_other_words_are_refused(self):
+    def test_other_values_are_rejected(self):
         with pytest.raises(InvalidValue, match="one of auto, on, off"):
             SweepOptions(writer="yes")
 
 
 @pytest.mark.slow
 def test_points_whose_writer_dies_have_failed_and_are_run_again(workdir, monkeypatch, capfd):
-    """A run that is not recorded has not been done, whatever it came to."""
+    """A run that is not recorded counts as failed, whatever its result was."""
 
     class Dies(Writer):
         def start(self, *args, **kwargs):
@@ -357,18 +359,18 @@ def test_points_whose_writer_dies_have_failed_and_are_run_again(workdir, monkeyp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_sweep_that_is_ended_in_the_middle_is_resumed(workdir, number):
-    """None twice, none missing, and no run is left RUNNING once the writer has come to its end."""
+def test_an_interrupted_sweep_is_resumed(workdir, number):
+    """No run is duplicated or missing, and none is RUNNING after the writer has ended."""
     small = ["train", "-m", *SMALL, "seed=range(12)", "train.epochs=200"]
     args = [*BACKPROOF, *small, "sweep.stack_size=3", "sweep.writer=on"]
-    # Made before: what is read below while it is made would break it.
+    # Create the store first: reading it below while it is being created would break it.
     Store.open(TrackingOptions(), workdir / "outputs")
     first = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
     assert until(lambda: _finished() >= 2, 120)
-    # To the group, as the terminal sends Ctrl-C.
+    # To the process group, as a terminal sends Ctrl-C.
     os.killpg(first.pid, number)
-    _, said = first.communicate(timeout=60)
-    assert first.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[number], said
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[number], errors
     if number == signal.SIGKILL:
         folder = Path(parents()[0].data.tags["backproof.folder"])
         assert until(lambda: not (folder / ".running/writer.lock").exists())
