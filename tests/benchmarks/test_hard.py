@@ -12,8 +12,14 @@ from benchmarks.gradcheck.hard.trial import trial
 
 #: How far the differences may be from a gradient, of its largest entry. Those of rough functions know no more.
 ALLOWED = {"smooth": 1e-6, "kinked": 1e-4, "rough": 0.01, "step": 1e-5}
-#: What float16, with 11 bits, and a kink within 1e-13 leave of a difference.
-COARSE = {"loss cast to float16": 0.2, "next to a kink 1e-13": 0.02}
+#: What float16 with its 11 bits, a kink within 1e-13, and cancellation inside f leave of a difference.
+COARSE = {
+    "loss cast to float16": 0.2,
+    "next to a kink 1e-13": 0.02,
+    "log determinant of condition 1e10": 1e-4,
+    "one minus cosine": 1e-4,
+    "near the optimum 1e-05": 1e-4,
+}
 
 
 def nearest_difference(f, theta, i, expected):
@@ -47,7 +53,7 @@ def nearest_difference(f, theta, i, expected):
 
 
 def largest_error(kind: Kind, seed: int, entries: int) -> float:
-    """How far differences are from the gradient at some entries, the largest among them, of that entry."""
+    """How far differences are from the gradient at some entries, the largest among them, of the largest entry."""
     f, theta, gradient = drawn(kind, seed)
     free = np.ones(gradient.size, bool) if kind.at_kink is None else ~kind.at_kink(flat(theta))
     size = np.max(np.abs(gradient)) or 1
@@ -55,7 +61,7 @@ def largest_error(kind: Kind, seed: int, entries: int) -> float:
     errors = [0.0]
     for i in {int(np.argmax(np.abs(gradient) * free)), *map(int, chosen)}:
         near = nearest_difference(f, theta, i, gradient[i])
-        errors.append(abs(near - gradient[i]) / max(abs(gradient[i]), 1e-3 * size))
+        errors.append(abs(near - gradient[i]) / size)
     return max(errors)
 
 

@@ -12,7 +12,7 @@ def wrong():
 def test_a_table_names_the_worst_entry_the_oracle_and_what_to_do():
     lines = str(wrong()).splitlines()
     assert lines[0] == "gradient check: failed: b of 2 tensors"
-    assert lines[1].split() == "tensor shape status error allowed resolution oracle".split()
+    assert lines[1].split() == ["tensor", "shape", "status", "error", "allowed", "resolution", "oracle"]
     # What failed comes first.
     assert lines[2].split()[:3] == ["b", "2", "failed"]
     assert "complex step" in lines[2]

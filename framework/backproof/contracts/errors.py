@@ -14,6 +14,7 @@
     ├── LauncherError          a sweep cannot run on these workers                 also a ValueError
     ├── ClusterLostError       all workers of a sweep are gone                     also a RuntimeError
     ├── GradcheckFailedError   the gradient check failed (experiment.run)
+    ├── OutputFormError        outputs change their form (gradcheck.function)      also a ValueError
     └── DivergedError          the loss is no longer finite                        also an ArithmeticError
 
 The command prints `explain()` and exits with `exit_code`. Any other exception is a bug, and keeps its traceback.

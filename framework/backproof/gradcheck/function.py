@@ -11,10 +11,11 @@ from typing import Any, cast
 import numpy as np
 
 from backproof.contracts import Array
+from backproof.contracts.errors import BackproofError
 from backproof.gradcheck.trees import Tree, describe, numbers
 
 
-class OutputFormError(ValueError):
+class OutputFormError(BackproofError, ValueError):
     """The form of what a function returns depends on the values of its parameters."""
 
 
