@@ -10,8 +10,8 @@ import pytest
 from backproof.contracts import errors
 from backproof.contracts.errors import BackproofError, DivergedError, InvalidValue, PluginError
 
-#: Exceptions that steer a run and never reach the user.
-STEERING = {"Pruned", "Rejected", "Terminated", "WorkerDied"}
+#: Exceptions that steer a run and never reach the user, or carry the traceback of another one.
+STEERING = {"Pruned", "Rejected", "RemoteTraceback", "Terminated", "WorkerDied"}
 
 
 def exceptions():
