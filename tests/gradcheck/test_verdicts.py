@@ -270,3 +270,32 @@ class TestHessian:
             return np.sum(t**4) + 1e-6 * np.linalg.norm(t) ** 2, 4 * t**3 + 2e-6 * np.real(t)
 
         assert check_hessian(f, np.array([0.4, -1.2, 0.7]), grad=None).status == "passed"
+
+
+def bump(t):
+    return np.sin(t) + 1e-2 * np.exp(-(((t - 0.3) / 1e-5) ** 2))
+
+
+def slope_of_bump(t):
+    d = (np.real(t) - 0.3) / 1e-5
+    return np.cos(np.real(t)) - 2e3 * d * np.exp(-(d**2))
+
+
+@pytest.mark.parametrize(
+    ("f", "right", "wrong", "at"),
+    [
+        (lambda t: t**2 + abs(t - 1), lambda t: 2 * t + 1, lambda t: 2 * t, 1 + 1e-6),
+        (bump, slope_of_bump, np.cos, 0.3 + 5e-6),
+        (lambda t: np.log(np.abs(t - 1)), lambda t: 1 / (t - 1), lambda t: 0 * t, 1 + 1e-6),
+        (
+            lambda t: np.sin(t) + 1e-12 * np.sin(1e6 * t),
+            lambda t: np.cos(t) + 1e-6 * np.cos(1e6 * t),
+            np.cos,
+            0.3,
+        ),
+    ],
+    ids=["a kink nearby", "a narrow bump", "a pole nearby", "a fine ripple"],
+)
+def test_what_is_narrower_than_wide_steps_counts(f, right, wrong, at):
+    assert check(f, at, grad=lambda t: right(np.real(t))).passed
+    assert check(f, at, grad=lambda t: wrong(np.real(t))).failed

@@ -21,7 +21,7 @@ from backproof.gradcheck.report import FAILED, GradcheckReport, Section, TensorR
 from backproof.gradcheck.taylor import taylor_test
 
 #: Parameters up to which every entry is compared; calls of f that an entry needs when nothing is unusual.
-EVERY_ENTRY, PER_ENTRY = 3000, 9
+EVERY_ENTRY, PER_ENTRY = 3000, 13
 #: Calls for what is asked of all parameters together, and for a closer look at one entry.
 OVERHEAD, CLOSER = 110, 50
 #: Random directions and single entries of each tensor beyond.

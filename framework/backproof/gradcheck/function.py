@@ -19,6 +19,8 @@ class OutputFormError(BackproofError, ValueError):
     """The form of what a function returns depends on the values of its parameters."""
 
 
+#: Calls that are kept for the claimed gradient.
+RESERVED = 2
 #: Seconds after which a check says how far it is, and again after every such time.
 SILENT = 10.0
 
@@ -55,7 +57,7 @@ class Function:
     @property
     def exhausted(self) -> bool:
         """Whether `max_calls` has been reached."""
-        return self.max_calls is not None and self.calls >= self.max_calls
+        return self.max_calls is not None and self.calls >= self.max_calls - RESERVED
 
     def at_theta(self) -> tuple[float, Array]:
         """Return the loss and the claimed gradient (P,) at theta. Raises what f raises, and ValueError or TypeError

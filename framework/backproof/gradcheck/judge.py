@@ -10,6 +10,7 @@ import numpy as np
 from backproof.contracts import Array
 from backproof.gradcheck.exact import circle_slope, complex_slopes
 from backproof.gradcheck.ladder import FIRST, SAFETY, Ladder, Slopes
+from backproof.gradcheck.ladder import NARROW as NARROW_STEPS
 from backproof.gradcheck.lines import EPS, Lines
 from backproof.gradcheck.report import FAILED, NOTHING, PASSED, UNTESTED
 
@@ -150,10 +151,10 @@ class _Judge:
         kinked, low, high, bends = slopes.kinks()
         values, errors = slopes.best()
         contradicted = slopes.contradict(self.got[rows])
-        agreement = slopes.agreement(self.exact[rows])
+        agreement, confirmed_at = slopes.agreement(self.exact[rows], CONFIRMED)
         # Differences over many periods of an oscillation are near zero, far from a slope that narrow ones confirm.
         most = np.where(agreement <= CONFIRMED, 10 * CONFIRMED * np.abs(self.exact[rows]), np.inf)
-        exact_contradicted = slopes.contradict(self.exact[rows], most)
+        exact_contradicted = slopes.contradict(self.exact[rows], most, confirmed_at)
         means, spreads = slopes.spread()
         everywhere = slopes.off_at_wide_steps(self.got[rows], values)
         for i, row in enumerate(rows.tolist()):
@@ -197,8 +198,15 @@ class _Judge:
         )
         # Where f drops the imaginary part, differences that are as fine as this settle it alone.
         dropped = np.abs(exact - values) > DROPPED * size + 10 * errors
-        done = fine & agree & (~known | exact_agrees | dropped)
         both = known & exact_agrees
+        done = fine & agree & (both | ~known | dropped)
+        seen = np.flatnonzero(done)
+        if len(seen):
+            # A feature that is narrower than these steps would not show, and the complex step may drop it.
+            for k in NARROW_STEPS:
+                ladder.climb(rows[seen], slice(k, k + 1))
+            narrow = ladder.slopes(rows[seen])
+            done[seen] &= narrow.shown_at(NARROW_STEPS, values[seen], errors[seen])
         for i in np.flatnonzero(done):
             row = int(rows[i])
             self.settled.add(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -22,6 +23,10 @@ PERSISTENT = 0.1
 WINDOWS = ((0, 2, 4), (0, 2, 3), (0, 1, 3))
 #: Wide steps, and how closely, and at how many of them, a mistake shows as it does at narrow steps.
 WIDE, ALIKE, MOST_WIDE = slice(1, 6), 0.3, 4
+#: How often the slope at ever narrower steps takes the place of that at wider ones.
+REFINED = 3
+#: Narrow steps at which a slope that wide ones settle must show too.
+NARROW = (10, 13)
 #: A kink that is nearer than this, relative to the widest step, is at theta.
 AT_KINK = 2.0**-34
 #: A jump of the slope that stays within this as the step shrinks is a kink.
@@ -99,9 +104,29 @@ class Slopes:
         apart[:, :-1] = np.minimum(apart[:, :-1], np.where(np.isfinite(gap), gap, np.inf))
         errors = SAFETY * self.truncation + self.rounding + apart
         errors = np.where(np.isfinite(values) & np.isfinite(errors), errors, np.inf)
-        at = errors.argmin(1)
         each = np.arange(len(values))
+        for _ in range(REFINED):
+            at = errors.argmin(1)
+            narrower = self._narrower(values[each, at], at)
+            if not narrower.any():
+                break
+            # The derivative is what narrow steps come to: wide ones see another function there.
+            wide = cast("Array", np.arange(values.shape[1])[None] < narrower[:, None])
+            errors = np.where(wide, np.inf, errors)
+        at = errors.argmin(1)
         return values[each, at], errors[each, at]
+
+    def _narrower(self, value: Array, at: Array) -> Array:
+        """Return the first of three neighbouring steps, all narrower than `at`, at which the slope is off `value`
+        by the same amount and by more than rounding; 0 where there are none."""
+        off = self.values - value[:, None]
+        usable: Array = np.isfinite(off) & (np.abs(off) > SAFETY * self.rounding)
+        usable &= cast("Array", np.arange(off.shape[1])[None] > at[:, None])
+        last = off.shape[1] - 2
+        runs = np.stack([off[:, i : i + last] for i in range(3)])
+        same = runs.max(0) - runs.min(0) <= PERSISTENT * np.abs(runs).min(0)
+        same &= np.stack([usable[:, i : i + last] for i in range(3)]).all(0)
+        return np.where(same.any(1), same.argmax(1), 0)
 
     def spread(self) -> tuple[Array, Array]:
         """Return the mean of the four neighbouring slopes that agree best, and twice their spread."""
@@ -112,13 +137,23 @@ class Slopes:
         at, each = apart.argmin(1), np.arange(len(self.values))
         return runs.mean(0)[each, at], 2 * apart[each, at]
 
-    def contradict(self, slope: Array, most: Array | None = None) -> Array:
+    def shown_at(self, steps: tuple[int, ...], slope: Array, error: Array) -> Array:
+        """Return where a slope (S,) shows at these steps too, up to rounding."""
+        at = np.array(steps)
+        off, h = np.abs(self.plain[:, at] - slope[:, None]), self.h[:, at]
+        rounding = WEIGHT * self.noise / h + EPS * self.h[:, :1] / STEPS[0] / h * np.abs(slope)[:, None]
+        shown: Array = off <= SAFETY * rounding + error[:, None] + 1e-6 * np.abs(slope)[:, None]
+        shown |= ~np.isfinite(off)
+        return np.array(shown.all(axis=1))
+
+    def contradict(self, slope: Array, most: Array | None = None, after: Array | None = None) -> Array:
         """Return where a slope (S,) is off by the same amount at three steps that are far apart, and by more than
-        rounding, but by no more than `most` (S,)."""
+        rounding; at the steps up to `after` (S,) by no more than `most` (S,)."""
         off = self.values - slope[:, None]
-        usable = np.isfinite(off) & (np.abs(off) > SAFETY * self.rounding)
-        if most is not None:
-            usable &= np.abs(off) <= most[:, None]
+        usable: Array = np.isfinite(off) & (np.abs(off) > SAFETY * self.rounding)
+        if most is not None and after is not None:
+            narrow = cast("Array", np.arange(off.shape[1])[None] > after[:, None])
+            usable &= narrow | (np.abs(off) <= most[:, None])
         found = np.zeros(len(off), dtype=bool)
         K = off.shape[1]
         with np.errstate(all="ignore"):
@@ -135,12 +170,15 @@ class Slopes:
         off, error = self.values[:, WIDE] - slope[:, None], (value - slope)[:, None]
         return (np.abs(off - error) <= ALIKE * np.abs(error)).sum(axis=1) >= MOST_WIDE
 
-    def agreement(self, slope: Array) -> Array:
-        """Return how closely two neighbouring steps give the slope (S,), relative to it; infinity where it is 0."""
+    def agreement(self, slope: Array, within: float) -> tuple[Array, Array]:
+        """Return how closely two neighbouring steps give the slope (S,), relative to it, or infinity where it is 0;
+        and the narrowest step that gives it `within` a part of it."""
         with np.errstate(all="ignore"):
             off = np.fmin(np.abs(self.plain - slope[:, None]), np.abs(self.values - slope[:, None]))
             off = np.nan_to_num((off + self.rounding) / np.abs(slope)[:, None], nan=np.inf)
-        return np.maximum(off[:, 1:], off[:, :-1]).min(axis=1)
+        pairs = np.maximum(off[:, 1:], off[:, :-1])
+        narrowest = cast("Array", (pairs <= within) * np.arange(1, off.shape[1]))
+        return pairs.min(axis=1), np.max(narrowest, axis=1)
 
     def kinks(self) -> tuple[Array, Array, Array, Array]:
         """Return where a line has a kink at t = 0, the lowest and highest slope that a gradient may have there, and

@@ -45,10 +45,13 @@ def check_vjp(
     """
     named = Inputs(f, inputs, names)
     outputs = Outputs(f(*named.build(named.theta)))
-    settings, rng = Settings(oracle, tolerance, noise), np.random.default_rng(seed)
+    settings, rng = Settings(oracle, tolerance, noise), np.random.default_rng((seed, 0xBAC))
 
     def section(number: int) -> Section:
         weights = rng.standard_normal(outputs.size)
+        if number > 1:
+            # All kinks of a maximum then bend the same way, and a mistake at its ties shows.
+            weights = np.abs(weights)
 
         def loss(values: dict[str, Any]) -> complex:
             return outputs.weighted(f(*named.arguments(values)), weights)
@@ -81,7 +84,7 @@ def check_jvp(
     named = Inputs(f, inputs, names)
     tree = Tree(named.theta)
     outputs = Outputs(f(*named.build(named.theta)))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng((seed, 0xBAC))
     weights = rng.standard_normal(outputs.size)
     sizes = np.where(tree.theta == 0, 1.0, np.abs(tree.theta))
     tangents = {name: np.zeros((TANGENTS, len(tree.theta))) for name in tree.tensors}
@@ -254,7 +257,7 @@ class Outputs:
 
 def _rows(outputs: Outputs, seed: int) -> list[tuple[str, Array]]:
     """The weights of the outputs to check with: one at a time, and random sums where they are many."""
-    rng, size = np.random.default_rng(seed), outputs.size
+    rng, size = np.random.default_rng((seed, 0xBAC)), outputs.size
     chosen: Array = np.arange(size) if size <= MOST_ROWS else np.sort(rng.choice(size, SAMPLED, replace=False))
     rows: list[tuple[str, Array]] = []
     for i in chosen.tolist():
