@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from backproof.gradcheck.report import UNTESTED
 from backproof.netcheck.network import NetworkCheck
 from scipy.optimize import check_grad
 
+from benchmarks.gradcheck.package import Packaged
 from benchmarks.gradcheck.problems import Candidate
 
 #: Whether a claimed gradient is accepted; None where the checker says that it cannot tell.
@@ -25,21 +24,10 @@ Check = Callable[[Candidate], bool | None]
 
 
 @dataclass(frozen=True)
-class Checker:
-    """One checker, how it was called, and the package it is from."""
+class Checker(Packaged):
+    """One checker of networks' gradients."""
 
-    name: str
-    how: str
-    package: str
     make: Callable[[], Check]
-
-    @property
-    def installed(self) -> bool:
-        return importlib.util.find_spec(self.package) is not None
-
-    @property
-    def version(self) -> str:
-        return "" if self.package == "framework" else f"{self.package} {version(self.package)}"
 
 
 def ours() -> Check:
@@ -175,7 +163,7 @@ def _passes(check: Callable[[], object]) -> bool:
 
 
 CHECKERS = (
-    Checker("backproof", "NetworkCheck, CheckOptions()", "framework", ours),
+    Checker("backproof", "NetworkCheck, CheckOptions()", "backproof", ours),
     Checker(
         "torch gradcheck",
         "torch.autograd.gradcheck(f, (W1, b1, ...))",

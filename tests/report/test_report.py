@@ -14,8 +14,9 @@ from backproof.report.compare import PAIRED, WELCH, compare, compare_points, hol
 from backproof.report.effects import effect, explained
 from backproof.report.page import page
 from backproof.report.scales import CategoricalScale
+from backproof.sweeps.objective import Objective, greater_is_better
 from backproof.sweeps.recorded import command_words, objective_of, point_command
-from backproof.sweeps.result import Objective, Stat, greater_is_better
+from backproof.sweeps.result import Stat
 from backproof.sweeps.varying import brief, in_order, short, varying
 from scipy import stats
 

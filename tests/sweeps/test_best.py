@@ -14,8 +14,9 @@ from backproof.gradcheck.report import Section
 from backproof.netcheck.report import NetworkReport
 from backproof.report.build import build
 from backproof.sweeps.jobs import _values
+from backproof.sweeps.objective import Objective
 from backproof.sweeps.planned import PlannedRun
-from backproof.sweeps.result import DONE, FAILED, NOT_RUN, Objective, RunResult, SweepResult
+from backproof.sweeps.result import DONE, FAILED, NOT_RUN, RunResult, SweepResult
 from backproof.tracking import Store, TrackingOptions
 
 from tests.helpers import recorded

@@ -20,9 +20,10 @@ from backproof.contracts.errors import ClusterLostError, LauncherError
 from backproof.sweeps import jobs, worker
 from backproof.sweeps.engines.dask import DaskJobs
 from backproof.sweeps.engines.launcher import AsyncLauncher, EndedJob
+from backproof.sweeps.objective import Objective
 from backproof.sweeps.planned import PlannedRun
 from backproof.sweeps.progress import Progress
-from backproof.sweeps.result import Objective, RunResult
+from backproof.sweeps.result import RunResult
 from backproof.sweeps.worker import Application
 from backproof.sweeps.worker_check import SameCode, WritableStore, fingerprint
 from backproof.tracking import TrackingOptions

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from backproof.sweeps import jobs
+from backproof.sweeps.objective import Objective
 from backproof.sweeps.planned import PlannedRun
-from backproof.sweeps.result import Objective, RunResult, SweepResult
+from backproof.sweeps.result import RunResult, SweepResult
 from backproof.sweeps.resume import PreviousSweep
 from backproof.tracking.query import RunRecord
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher

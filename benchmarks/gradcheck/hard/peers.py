@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import signal
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from scipy.optimize import check_grad
 
 from benchmarks.gradcheck.hard.kind import Array, Function
 from benchmarks.gradcheck.hard.mistakes import flat, shaped, tensors
+from benchmarks.gradcheck.package import Packaged
 
 #: Seconds for one check.
 LIMIT = 20
@@ -31,21 +30,10 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Peer:
-    """One checker, how it was called, and the package it is from."""
+class Peer(Packaged):
+    """One checker of any function's gradient."""
 
-    name: str
-    how: str
-    package: str
     check: Callable[[Function, Any], Verdict]
-
-    @property
-    def installed(self) -> bool:
-        return importlib.util.find_spec(self.package) is not None
-
-    @property
-    def version(self) -> str:
-        return "" if self.package == "backproof" else f"{self.package} {version(self.package)}"
 
 
 def judged(peer: Peer, f: Function, theta: Any) -> Verdict:

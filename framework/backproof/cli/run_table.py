@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backproof.render.text import MISSING, duration, elide_middle, number, one_line, pad, shorten
+from backproof.sweeps.objective import Objective
 from backproof.sweeps.recorded import RecordedSweep, objective_of, state_of
-from backproof.sweeps.result import Objective
 from backproof.sweeps.varying import brief, short
 from backproof.tracking.query import RunRecord
 from backproof.tracking.schema import Metric

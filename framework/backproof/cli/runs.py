@@ -17,8 +17,9 @@ from typing import Any, cast
 from backproof.cli.run_table import columns_of, table
 from backproof.cli.store_options import location
 from backproof.render.console import print_error
+from backproof.sweeps.objective import Objective, greater_is_better
 from backproof.sweeps.recorded import command_words, objective_of, point_command, read, result_of, state_of
-from backproof.sweeps.result import Objective, Point, SweepResult, greater_is_better
+from backproof.sweeps.result import Point, SweepResult
 from backproof.sweeps.varying import varying
 from backproof.tracking import Store, TrackingError
 from backproof.tracking.query import RunRecord, find, members, runs

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from backproof.contracts import Array
+from backproof.gradcheck.claim import AUTO, CENTRAL, COMPLEX, Claim, Evidence, Settings
 from backproof.gradcheck.evidence import Sample, tensor_results
 from backproof.gradcheck.exact import complex_slopes
 from backproof.gradcheck.function import Function
-from backproof.gradcheck.judge import AUTO, CENTRAL, COMPLEX, Claim, Evidence, Settings, judge
+from backproof.gradcheck.judge import judge
 from backproof.gradcheck.ladder import FIRST, Ladder
 from backproof.gradcheck.lines import EPS, Lines, ParameterLines
 from backproof.gradcheck.noise import iterates, noise_along

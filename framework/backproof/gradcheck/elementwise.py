@@ -9,8 +9,9 @@ import numpy as np
 
 from backproof.contracts import Array
 from backproof.gradcheck.check import NARROW_ROUNDINGS, ROUNDINGS
+from backproof.gradcheck.claim import AUTO, Claim, Settings
 from backproof.gradcheck.evidence import Sample, tensor_results
-from backproof.gradcheck.judge import AUTO, Claim, Settings, judge
+from backproof.gradcheck.judge import judge
 from backproof.gradcheck.lines import EPS, ElementwiseLines, Lines
 from backproof.gradcheck.noise import iterates, noise_along
 from backproof.gradcheck.report import GradcheckReport, Section

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from backproof.contracts import Array
-from backproof.gradcheck.judge import Evidence
+from backproof.gradcheck.claim import Evidence
 from backproof.gradcheck.norms import ratio, rms
 from backproof.gradcheck.report import FAILED, NOTHING, PASSED, UNTESTED, Entry, TensorResult, combined
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from backproof.contracts import Array
+from backproof.gradcheck.claim import CENTRAL, COMPLEX, Claim, Evidence, Settings
 from backproof.gradcheck.exact import circle_slope, complex_slopes
 from backproof.gradcheck.ladder import FIRST, SAFETY, Ladder, Slopes
 from backproof.gradcheck.ladder import NARROW as NARROW_STEPS
 from backproof.gradcheck.lines import EPS, Lines
 from backproof.gradcheck.report import FAILED, NOTHING, PASSED, UNTESTED
 
-AUTO, COMPLEX, CENTRAL = "auto", "complex_step", "central_differences"
 NAMES = {COMPLEX: "complex step", CENTRAL: "central differences"}
 #: Relative error that a slope may have beyond rounding.
 TOLERANCE = 1e-12
@@ -48,48 +47,6 @@ ROUGHEST = 1e-6
 MOVES, ROUGH = 4, 10.0
 
 
-@dataclass(frozen=True)
-class Claim:
-    """Slopes (S,) that someone derived."""
-
-    slopes: Array
-    #: What rounding in the gradient's own dtype may do to them.
-    rounding: Array
-    #: The usual size of such slopes, for those that are nearly zero.
-    usual: Array
-    #: The lines and the slopes where theta has moved by its last bits.
-    moved: Callable[[np.random.Generator], tuple[Lines, Array]]
-    #: Whether f iterates until it is accurate enough.
-    iterates: Callable[[], bool]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a user asks for."""
-
-    oracle: str = AUTO
-    tolerance: float | None = None
-    noise: float | None = None
-
-
-@dataclass
-class Evidence:
-    """What is known of S slopes; arrays (S,)."""
-
-    got: Array
-    expected: Array
-    allowed: Array  # absolute
-    size: Array  # what errors are relative to
-    resolution: Array  # the relative error that would have shown
-    status: list[str]
-    oracle: list[str]
-    notes: list[str]
-    low: Array  # the slopes at a kink; NaN elsewhere
-    high: Array
-    bend: Array  # 1 where the slope jumps up at a kink, -1 where down, 0 elsewhere
-    why_not_complex: str = ""
-
-
 def judge(lines: Lines, claim: Claim, noise: Array, settings: Settings) -> Evidence:
     """Return the verdict on each line. `noise` (S,) is that of the values."""
     with np.errstate(all="ignore"):
@@ -119,7 +76,6 @@ class _Judge:
             np.full(S, np.nan),
             np.full(S, np.nan),
             np.zeros(S),
-            self.why,
         )
         self._iterative: bool | None = None
 
@@ -229,6 +185,7 @@ class _Judge:
         small = (errors > ENOUGH * size) & (ladder.sizes[rows] < SMALL * usual) & ~known
         coarse = (errors > COARSEST / 4 * size) & ~known
         poor = rows[small | coarse]
+        values, errors = values[small | coarse], errors[small | coarse]
         if not len(poor):
             return
         wider_sizes = ladder.sizes.copy()
@@ -237,7 +194,6 @@ class _Judge:
         wide = Ladder.of(self.lines, self.noise, wider_sizes)
         wide.climb(poor)
         wide_values, wider = wide.slopes(poor).best()
-        values, errors = ladder.slopes(poor).best()
         alike = ~np.isfinite(errors) | (np.abs(wide_values - values) <= errors / 2 + wider)
         better = poor[(wider < errors) & alike]
         for name in ("sizes", "h", "plus", "minus"):
@@ -266,6 +222,20 @@ class _Judge:
         found.status[row], found.notes[row], found.oracle[row] = status, note, NAMES[oracle]
         found.expected[row], found.allowed[row] = expected, allowed
         found.resolution[row] = (allowed + unseen) / found.size[row]
+
+    def _accept(
+        self, row: int, expected: float, allowed: float, oracle: str = CENTRAL, unseen: float = 0.0
+    ) -> None:
+        """Set `passed`, or `untested` where a mistake could be too large to be called right."""
+        error, size = allowed + unseen, self.found.size[row]
+        if error <= self._coarsest() * size:
+            self._set(row, PASSED, expected, allowed, "", oracle, unseen)
+            return
+        note = (
+            f"the differences of f know the slope to {error / size:.0e} of its size only; "
+            "if f is noisy, give noise= or tolerance="
+        )
+        self._set(row, UNTESTED, expected, allowed, note, oracle, unseen)
 
     def _constant(self, row: int, slopes: Slopes, i: int) -> bool:
         """Set the verdict where the claim is zero and the values stay the same bit for bit around theta: at every
@@ -336,14 +306,10 @@ class _Judge:
                 note = "the slope is below the rounding of f, where the complex step alone shows it"
                 self._set(row, PASSED, exact, allowed, note, COMPLEX)
                 return
-            fine = allowed + unseen <= self._coarsest() * size
-            note = "" if fine else self._coarse(allowed + unseen, size)
-            self._set(row, PASSED if fine else UNTESTED, exact, allowed, note, COMPLEX, unseen)
+            self._accept(row, exact, allowed, COMPLEX, unseen)
         elif self._undecided(line, allowed) and not (off > 2 * error and unseen <= error):
             # The differences cannot tell the two apart, and no circle bears the complex step out.
-            fine = line.error + allowed <= self._coarsest() * size
-            note = "" if fine else self._coarse(line.error, size)
-            self._set(row, PASSED if fine else UNTESTED, exact, line.error + allowed, note, COMPLEX)
+            self._accept(row, exact, line.error + allowed, COMPLEX)
         else:
             self._reject(line, exact, allowed, COMPLEX)
 
@@ -360,9 +326,8 @@ class _Judge:
         row = line.row
         if not self.lines.together or not self._near(line):
             return False
-        settled = [i for i, status in enumerate(self.found.status) if status == PASSED and i in self.settled]
-        by_complex = [i for i in settled if self.found.oracle[i] == NAMES[COMPLEX]]
-        right = len(by_complex) >= FEWEST_SETTLED and len(by_complex) == len(settled)
+        by_complex = sum(self.found.oracle[point] == NAMES[COMPLEX] for point in self.settled)
+        right = FEWEST_SETTLED <= by_complex == len(self.settled)
         return right and line.error * float(self.lines.sizes[row]) <= NEAR_ROUNDING * float(self.noise[row])
 
     def _by_differences(self, line: _Line) -> None:
@@ -374,9 +339,7 @@ class _Judge:
         if abs(got - line.value) > allowed:
             allowed += self._roughness(row, complex_step=False)
         if abs(got - line.value) <= allowed:
-            fine = allowed <= self._coarsest() * size
-            note = "" if fine else self._coarse(allowed, size)
-            self._set(row, PASSED if fine else UNTESTED, line.value, allowed, note)
+            self._accept(row, line.value, allowed)
             return
         if line.contradicted:
             self._reject(line, line.value, allowed, CENTRAL)
@@ -386,11 +349,7 @@ class _Judge:
             self._set(row, PASSED, mean, spread + extra)
         else:
             # The differences say neither that it is wrong nor how wrong they are: at least by this.
-            off = UNDECIDED * abs(got - line.value) + extra
-            fine = off <= self._coarsest() * size
-            self._set(
-                row, PASSED if fine else UNTESTED, line.value, off, "" if fine else self._coarse(off, size)
-            )
+            self._accept(row, line.value, UNDECIDED * abs(got - line.value) + extra)
 
     def _reject(self, line: _Line, expected: float, allowed: float, oracle: str) -> None:
         """Fail the claim, unless its error may be that of values which are accurate to so much only."""
@@ -399,7 +358,6 @@ class _Judge:
         error = abs(got - expected) / size
         if error <= (ITERATIVE if line.everywhere else COARSE_ITERATIVE) and self._is_iterative():
             note = f"f looks accurate to about {error:.0e}: its number of iterations depends on theta"
-            # Between jumps the slope may be off by as much everywhere, but then the jumps show the accuracy.
             if error <= ITERATIVE:
                 self._set(row, PASSED, expected, ITERATIVE * size, note, oracle)
             else:
@@ -448,12 +406,6 @@ class _Judge:
 
     def _coarsest(self) -> float:
         return max(COARSEST, 2 * (self.settings.tolerance or 0.0))
-
-    def _coarse(self, error: float, size: float) -> str:
-        return (
-            f"the differences of f know the slope to {error / size:.0e} of its size only; "
-            "if f is noisy, give noise= or tolerance="
-        )
 
 
 @dataclass(frozen=True)

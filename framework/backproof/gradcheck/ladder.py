@@ -122,10 +122,7 @@ class Slopes:
         off = self.values - value[:, None]
         usable: Array = np.isfinite(off) & (np.abs(off) > SAFETY * self.rounding)
         usable &= cast("Array", np.arange(off.shape[1])[None] > at[:, None])
-        last = off.shape[1] - 2
-        runs = np.stack([off[:, i : i + last] for i in range(3)])
-        same = runs.max(0) - runs.min(0) <= PERSISTENT * np.abs(runs).min(0)
-        same &= np.stack([usable[:, i : i + last] for i in range(3)]).all(0)
+        same = _persistent(off, usable, (0, 1, 2))
         return np.where(same.any(1), same.argmax(1), 0)
 
     def spread(self) -> tuple[Array, Array]:
@@ -154,16 +151,7 @@ class Slopes:
         if most is not None and after is not None:
             narrow = cast("Array", np.arange(off.shape[1])[None] > after[:, None])
             usable &= narrow | (np.abs(off) <= most[:, None])
-        found = np.zeros(len(off), dtype=bool)
-        K = off.shape[1]
-        with np.errstate(all="ignore"):
-            for window in WINDOWS:
-                last = K - window[-1]
-                runs = np.stack([off[:, i : i + last] for i in window])
-                same = runs.max(0) - runs.min(0) <= PERSISTENT * np.abs(runs).min(0)
-                every = np.stack([usable[:, i : i + last] for i in window]).all(0)
-                found |= (same & every).any(1)
-        return found
+        return np.any([_persistent(off, usable, window).any(1) for window in WINDOWS], axis=0)
 
     def off_at_wide_steps(self, slope: Array, value: Array) -> Array:
         """Return where a slope (S,) is off at most of the wide steps by as much as from the best value (S,)."""
@@ -218,3 +206,12 @@ class Slopes:
             if error < best[0]:
                 best = error, float(sides[:, -1].min()) - error, float(sides[:, -1].max()) + error
         return best[1], best[2]
+
+
+def _persistent(off: Array, usable: Array, window: tuple[int, int, int]) -> Array:
+    """Return at which triples of usable steps (S, n) slopes are off by the same amount."""
+    last = off.shape[1] - window[-1]
+    with np.errstate(all="ignore"):
+        runs = np.stack([off[:, i : i + last] for i in window])
+        same = runs.max(0) - runs.min(0) <= PERSISTENT * np.abs(runs).min(0)
+    return same & np.stack([usable[:, i : i + last] for i in window]).all(0)

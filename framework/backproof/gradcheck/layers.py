@@ -12,14 +12,14 @@ import numpy as np
 
 from backproof.contracts import Array
 from backproof.gradcheck.check import check_function
+from backproof.gradcheck.claim import AUTO, Settings
 from backproof.gradcheck.courses import REFERENCES
 from backproof.gradcheck.function import Function
-from backproof.gradcheck.judge import AUTO, Settings
 from backproof.gradcheck.layer_findings import layer_findings
 from backproof.gradcheck.layer_points import arrays
 from backproof.gradcheck.report import GradcheckReport, Section
 from backproof.gradcheck.trees import describe
-from backproof.gradcheck.vector import WEIGHTS, Inputs, Outputs
+from backproof.gradcheck.vector import Inputs, Outputs, douts
 
 WROTE = "backward writes into dout: let it work on a copy, since other branches of a network use the same array"
 #: Other names of options in forward's keyword arguments.
@@ -67,15 +67,11 @@ def check_layer(
     if layer is not None and layer not in REFERENCES:
         raise ValueError(f"layer must be one of {', '.join(REFERENCES)}, got {layer!r}")
     checked = Layer(forward, backward, inputs, dict(extra or {}), names)
-    settings, rng = Settings(oracle, tolerance, noise), np.random.default_rng((seed, 0xBAC))
+    settings = Settings(oracle, tolerance, noise)
     sections: list[Section] = []
-    for number in range(1, WEIGHTS + 1):
-        weights = rng.standard_normal(checked.outputs.size)
-        if number > 1:
-            # All kinks of a maximum then bend the same way, and a mistake at its ties shows.
-            weights = np.abs(weights)
+    for moment, weights in douts(checked.outputs.size, seed):
         function = Function(checked.loss(weights), checked.inputs.theta, checked.gradient(weights))
-        sections.append(check_function(function, settings, seed=seed, moment=f"dout {number}"))
+        sections.append(check_function(function, settings, seed=seed, moment=moment))
     if checked.wrote:
         sections = [dataclasses.replace(section, notes=(*section.notes, WROTE)) for section in sections]
     report = GradcheckReport(tuple(sections))

@@ -12,13 +12,11 @@ import numpy as np
 
 from backproof.contracts import Array
 from backproof.gradcheck.check import check_function
+from backproof.gradcheck.claim import AUTO, Settings
 from backproof.gradcheck.function import Function, OutputFormError
-from backproof.gradcheck.judge import AUTO, Settings
 from backproof.gradcheck.report import GradcheckReport, Section, TensorResult
 from backproof.gradcheck.trees import Tree, describe, numbers
 
-#: Random weights of the outputs that a product is checked with.
-WEIGHTS = 2
 #: Tangents of each input.
 TANGENTS = 4
 #: Rows of a Jacobian that are all checked; of a larger one, so many of them and as many random sums of rows.
@@ -45,14 +43,9 @@ def check_vjp(
     """
     named = Inputs(f, inputs, names)
     outputs = Outputs(f(*named.build(named.theta)))
-    settings, rng = Settings(oracle, tolerance, noise), np.random.default_rng((seed, 0xBAC))
+    settings = Settings(oracle, tolerance, noise)
 
-    def section(number: int) -> Section:
-        weights = rng.standard_normal(outputs.size)
-        if number > 1:
-            # All kinks of a maximum then bend the same way, and a mistake at its ties shows.
-            weights = np.abs(weights)
-
+    def section(moment: str, weights: Array) -> Section:
         def loss(values: dict[str, Any]) -> complex:
             return outputs.weighted(f(*named.arguments(values)), weights)
 
@@ -60,9 +53,9 @@ def check_vjp(
             return named.gradients(vjp(outputs.like(weights), *named.arguments(values)))
 
         function = Function(loss, named.theta, gradient)
-        return check_function(function, settings, nondet_tol, seed=seed, moment=f"dout {number}")
+        return check_function(function, settings, nondet_tol, seed=seed, moment=moment)
 
-    return GradcheckReport(tuple(section(number) for number in range(1, WEIGHTS + 1)))
+    return GradcheckReport(tuple(section(*dout) for dout in douts(outputs.size, seed)))
 
 
 def check_jvp(
@@ -84,7 +77,7 @@ def check_jvp(
     named = Inputs(f, inputs, names)
     tree = Tree(named.theta)
     outputs = Outputs(f(*named.build(named.theta)))
-    rng = np.random.default_rng((seed, 0xBAC))
+    rng = generator(seed)
     weights = rng.standard_normal(outputs.size)
     sizes = np.where(tree.theta == 0, 1.0, np.abs(tree.theta))
     tangents = {name: np.zeros((TANGENTS, len(tree.theta))) for name in tree.tensors}
@@ -157,6 +150,20 @@ def hessian_rows(function: Function, hessian: Callable[[Any], Any] | Any, seed: 
     rows = check_jacobian(gradient, matrix, plain.build(plain.theta), seed=seed).sections[0]
     renamed = [dataclasses.replace(result, part="hessian") for result in rows.results]
     return GradcheckReport((first, dataclasses.replace(rows, moment="hessian", results=tuple(renamed))))
+
+
+def generator(seed: int) -> np.random.Generator:
+    """Return the generator of weights and tangents: not default_rng(seed), of which the inputs may be made."""
+    return np.random.default_rng((seed, 0xBAC))
+
+
+def douts(size: int, seed: int) -> list[tuple[str, Array]]:
+    """Return the weights (size,) of the outputs that a backward pass is checked with, and their names.
+
+    The second ones are positive: all kinks of a maximum then bend the same way, and a mistake at its ties shows.
+    """
+    rng = generator(seed)
+    return [("dout 1", rng.standard_normal(size)), ("dout 2", np.abs(rng.standard_normal(size)))]
 
 
 class Inputs:
@@ -257,7 +264,7 @@ class Outputs:
 
 def _rows(outputs: Outputs, seed: int) -> list[tuple[str, Array]]:
     """The weights of the outputs to check with: one at a time, and random sums where they are many."""
-    rng, size = np.random.default_rng((seed, 0xBAC)), outputs.size
+    rng, size = generator(seed), outputs.size
     chosen: Array = np.arange(size) if size <= MOST_ROWS else np.sort(rng.choice(size, SAMPLED, replace=False))
     rows: list[tuple[str, Array]] = []
     for i in chosen.tolist():

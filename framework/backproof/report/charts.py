@@ -20,7 +20,8 @@ from backproof.render.text import number as format_number
 from backproof.render.text import shorten
 from backproof.report.effects import Effect
 from backproof.report.scales import CategoricalScale
-from backproof.sweeps.result import Objective, Stat
+from backproof.sweeps.objective import Objective
+from backproof.sweeps.result import Stat
 from backproof.sweeps.varying import number
 
 #: The colours of Okabe and Ito, which colour-blind people can distinguish too.

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from backproof.sweeps.result import Objective, Point
+from backproof.sweeps.objective import Objective
+from backproof.sweeps.result import Point
 
 #: From this p-value on, a difference may be due to the seeds.
 LEVEL = 0.05

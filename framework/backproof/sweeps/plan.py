@@ -23,8 +23,8 @@ from backproof.experiment.stackable import stacking_key
 from backproof.render.terminal import print_status
 from backproof.sweeps import resume, search
 from backproof.sweeps.compose import Composer
+from backproof.sweeps.objective import Objective, objectives
 from backproof.sweeps.planned import PlannedRun, digest, point_key
-from backproof.sweeps.result import Objective, objectives
 from backproof.sweeps.space import Space, conditional, parse
 from backproof.tracking.schema import Status
 

@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Any
 
 from backproof.render.terminal import console
-from backproof.sweeps.result import DONE, FAILED, PRUNED, Objective, RunResult
+from backproof.sweeps.objective import Objective
+from backproof.sweeps.result import DONE, FAILED, PRUNED, RunResult
 
 #: Seconds between two lines where the output is no terminal.
 PERIOD = 10.0

@@ -8,16 +8,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from backproof.sweeps.objective import Objective, greater_is_better, recorded_objectives
 from backproof.sweeps.planned import SEED
-from backproof.sweeps.result import (
-    Objective,
-    Point,
-    RunResult,
-    SweepResult,
-    greater_is_better,
-    recorded_objectives,
-    sort_records,
-)
+from backproof.sweeps.result import PRUNED, STATES, Point, RunResult, SweepResult, sort_records
 from backproof.sweeps.varying import varying
 from backproof.tracking import Store, query
 from backproof.tracking.query import RunRecord
@@ -25,7 +18,8 @@ from backproof.tracking.schema import Status, Tag
 
 #: Final metrics of each seed of a run.
 Members = Mapping[int, Mapping[str, float]]
-DONE, PRUNED, STOPPED, RUNNING, LOST = "done", "pruned", "stopped", "running", "lost"
+#: The state of a run that is still RUNNING though its sweep has ended.
+LOST = "lost"
 
 
 @dataclass(frozen=True)
@@ -123,7 +117,7 @@ def state_of(run: RunRecord, parent: RunRecord | None = None) -> str:
         return PRUNED
     if run.status == Status.RUNNING and parent is not None and parent.status != Status.RUNNING:
         return LOST
-    return {Status.FINISHED: DONE, Status.KILLED: STOPPED}.get(run.status, run.status.lower())
+    return STATES.get(run.status, run.status.lower())
 
 
 def command_words(run: RunRecord) -> list[str]:

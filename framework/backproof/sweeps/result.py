@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import math
 import statistics
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,11 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from backproof.app.sweep_options import MAXIMIZE, MINIMIZE, SweepOptions
-from backproof.contracts.errors import InvalidValue, PluginError, did_you_mean
-from backproof.discovery.registry import PluginWarning, registry
 from backproof.experiment.describe import counted
-from backproof.experiment.experiment import PreparedExperiment
+from backproof.sweeps.objective import Objective
 from backproof.sweeps.planned import SEED, PlannedRun, point_key
 from backproof.tracking.query import RunRecord
 from backproof.tracking.schema import Artifact, Metric, Status, Tag, Verdict
@@ -38,62 +34,8 @@ CHECKED: dict[str, bool | str] = {
     Verdict.PASSED: True,
     Verdict.NOTHING: Verdict.NOTHING,
 }
-_STATES = {Status.FINISHED: DONE, Status.FAILED: FAILED, Status.KILLED: STOPPED}
-
-
-@dataclass(frozen=True)
-class Objective:
-    """A metric that points are ranked by, and whether a greater value is better."""
-
-    name: str  # as val/accuracy
-    greater: bool
-
-    @property
-    def direction(self) -> str:
-        return MAXIMIZE if self.greater else MINIMIZE
-
-    @property
-    def description(self) -> str:
-        return f"{self.name} ({'greater' if self.greater else 'smaller'} is better)"
-
-    def cost(self, value: float) -> tuple[bool, float]:
-        """Return a sort key: the best first, a value that is not finite last."""
-        return (False, -value if self.greater else value) if math.isfinite(value) else (True, 0.0)
-
-
-def objectives(prepared: PreparedExperiment, options: SweepOptions) -> tuple[Objective, ...]:
-    """Return the objectives of a sweep over such experiments. Raise InvalidValue for a metric that they lack."""
-    known: dict[str, bool] = {}
-    for part in prepared.data.parts:
-        known |= {f"{part}/{metric.name}": metric.greater_is_better for metric in prepared.metrics}
-        known[f"{part}/loss"] = False
-    if prepared.experiment.run.repeats > 1:
-        known |= {f"{name}_std": False for name in known}
-    default, greater = prepared.objective
-    names = options.objectives or (default,)
-    for name in names:
-        if name not in known:
-            raise InvalidValue(
-                "sweep.objective", name, f"one of {', '.join(known)}{did_you_mean(name, list(known))}"
-            )
-    if options.directions:
-        return tuple(
-            Objective(name, direction == MAXIMIZE)
-            for name, direction in zip(names, options.directions, strict=True)
-        )
-    return tuple(Objective(name, greater if name == default else known[name]) for name in names)
-
-
-def greater_is_better(name: str) -> bool:
-    """Return whether a greater value of a metric such as `val/accuracy` is better, according to its plugin."""
-    last = name.rpartition("/")[2]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PluginWarning)
-        try:
-            return bool(getattr(registry().entry("metric", last).cls, "greater_is_better", True))
-        except PluginError:
-            # A loss, a time, a spread or an error; or a metric whose plugin is not installed here.
-            return not any(part in last for part in ("loss", "error", "seconds", "_std"))
+#: What MLflow's status of a run means here.
+STATES = {Status.FINISHED: DONE, Status.FAILED: FAILED, Status.KILLED: STOPPED}
 
 
 @dataclass(frozen=True)
@@ -165,7 +107,7 @@ class RunResult:
             "folder": record.tags.get(Tag.FOLDER, ""),
             "gradcheck": CHECKED.get(record.gradcheck),
         }
-        status = PRUNED if record.pruned else _STATES.get(record.status, RUNNING)
+        status = PRUNED if record.pruned else STATES.get(record.status, RUNNING)
         return cls(planned, status, values, record.error, record, members)
 
     @property
@@ -462,12 +404,3 @@ def _loss(point: Point) -> tuple[bool, float]:
 def sort_records(records: Iterable[RunRecord]) -> list[RunRecord]:
     """Return runs read from MLflow in the order of their sweep, those without a position by their start."""
     return sorted(records, key=lambda run: (int(run.tags.get(Tag.INDEX, "-1")), run.started, run.id))
-
-
-def recorded_objectives(parent: Mapping[str, str]) -> list[Objective]:
-    """Return the objectives in a parent run's tags."""
-    names = [name for name in parent.get(Tag.OBJECTIVE, "").split(",") if name]
-    directions = parent.get(Tag.DIRECTION, "").split(",")
-    if len(directions) != len(names):
-        return [Objective(name, greater_is_better(name)) for name in names]
-    return [Objective(name, text == MAXIMIZE) for name, text in zip(names, directions, strict=True)]
