@@ -45,3 +45,15 @@ def test_the_same_check_of_a_right_gradient_is_short():
     report = check(lambda t: (np.sum(t**2), 2 * t), np.ones(3))
     assert len(str(report)) < 250
     assert str(report) == repr(report)
+
+
+def test_one_entry_that_is_off_is_no_common_factor():
+    def f(t):
+        gradient = 2 * np.real(t)
+        gradient[5] *= 1.02
+        return np.sum(t**2), gradient
+
+    shown = str(check(f, np.linspace(1, 2, 400)))
+    assert "theta[5]" in shown
+    assert "times what is expected" not in shown
+    assert "every entry is 1.5 times" in str(check(lambda t: (np.sum(t**2), 3 * t), np.ones(3) * 2))

@@ -115,3 +115,8 @@ class TestJacobian:
     def test_a_wrong_shape_is_named(self):
         with pytest.raises(ValueError, match="3 × 4 numbers, got shape \\(3,\\)"):
             check_jacobian(linear_of_sine, np.ones(3), x)
+
+    def test_a_transposed_shape_is_refused(self):
+        M = np.random.default_rng(3).normal(size=(6, 4))
+        with pytest.raises(ValueError, match=r"6 × 4 numbers, got shape \(4, 6\), expected \(6, 4\)"):
+            check_jacobian(lambda x: M @ x, M.T, x)

@@ -120,12 +120,20 @@ def check_jacobian(
         assert check_jacobian(lambda x: A @ np.sin(x), lambda x: A * np.cos(x), x)
     """
     outputs = Outputs(f(copy.deepcopy(x)))
-    size = Tree(x).theta.size
+    tree = Tree(x)
+    size = tree.theta.size
+    shapes: list[tuple[int, ...]] = [(outputs.size, size)]
+    if len(outputs.shapes) == len(tree.tensors) == 1:
+        (index,) = tree.tensors.values()
+        shapes.append((*outputs.shapes[0], *index.shape))
 
     def matrix(at: Any) -> Array:
         found = numbers(jacobian(at) if callable(jacobian) else jacobian, "the Jacobian")
-        if found.size != outputs.size * size:
-            raise ValueError(f"the Jacobian must have {outputs.size} × {size} numbers, got shape {found.shape}")
+        if found.shape not in shapes:
+            raise ValueError(
+                f"the Jacobian must have {outputs.size} × {size} numbers, got shape {found.shape}, expected "
+                + " or ".join(map(str, dict.fromkeys(shapes)))
+            )
         return found.reshape(outputs.size, size)
 
     settings = Settings(oracle, tolerance, noise)
@@ -143,8 +151,10 @@ def hessian_rows(function: Function, hessian: Callable[[Any], Any] | Any, seed: 
     def gradient(at: Any) -> Array:
         return function.gradient(plain.flat(at, "theta")) / function.scale
 
-    def matrix(at: Any) -> Any:
-        return hessian(at) if callable(hessian) else hessian
+    def matrix(at: Any) -> Array:
+        found = numbers(hessian(at) if callable(hessian) else hessian, "the Hessian")
+        P = len(function.theta)
+        return found.reshape(P, P) if found.size == P * P else found
 
     first = check_function(function, Settings(), seed=seed, moment="gradient")
     rows = check_jacobian(gradient, matrix, plain.build(plain.theta), seed=seed).sections[0]
