@@ -15,7 +15,7 @@ from backproof.gradcheck.exact import complex_slopes
 from backproof.gradcheck.function import Function
 from backproof.gradcheck.judge import judge
 from backproof.gradcheck.ladder import FIRST, Ladder
-from backproof.gradcheck.lines import EPS, Lines, ParameterLines
+from backproof.gradcheck.lines import EPS, Lines, ParameterLines, on_line
 from backproof.gradcheck.noise import iterates, noise_along
 from backproof.gradcheck.preconditions import Precondition
 from backproof.gradcheck.report import FAILED, GradcheckReport, Section, TensorResult
@@ -215,7 +215,7 @@ class _Check:
         sizes = np.where(self.theta == 0, 1.0, np.abs(self.theta))
         v = np.random.default_rng(1).uniform(-1, 1, len(self.theta)) * sizes
         through = ParameterLines(self.function.value, self.theta, everything[:0], [(everything, v[None])])
-        return iterates(through.line(0), float(through.sizes[0]))
+        return iterates(on_line(through, 0), float(through.sizes[0]))
 
     def _across_kinks(self, found: Evidence, entries: Array, noise: Array) -> None:
         """Look along random directions over the entries that lie on kinks: at a tie of a maximum each entry may be

@@ -12,7 +12,7 @@ from backproof.gradcheck.check import NARROW_ROUNDINGS, ROUNDINGS
 from backproof.gradcheck.claim import AUTO, Claim, Settings
 from backproof.gradcheck.evidence import Sample, tensor_results
 from backproof.gradcheck.judge import judge
-from backproof.gradcheck.lines import EPS, ElementwiseLines, Lines
+from backproof.gradcheck.lines import EPS, ElementwiseLines, Lines, on_line
 from backproof.gradcheck.noise import iterates, noise_along
 from backproof.gradcheck.report import GradcheckReport, Section
 from backproof.gradcheck.trees import numbers
@@ -63,7 +63,7 @@ def check_elementwise(
         chain * eps * np.abs(got),
         np.zeros(len(flat)),
         moved,
-        lambda: iterates(lines.line(middle), float(lines.sizes[middle])),
+        lambda: iterates(on_line(lines, middle), float(lines.sizes[middle])),
     )
     found = judge(lines, claim, noise, Settings(oracle, tolerance))
     every = np.arange(len(flat))

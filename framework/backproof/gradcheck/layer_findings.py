@@ -166,7 +166,7 @@ def _generic(tensor: str, known: list[Point], rights: list[Gradients], within: f
     factor = _factor(got, right, within)
     if factor is not None:
         return f"d{tensor} is {_multiple(factor, known[0], tensor)}"
-    tries: dict[str, list[Array] | None] = {
+    tries: dict[str, list[Array]] = {
         f"d{tensor} is the right one transposed": [np.swapaxes(a, -1, -2) if a.ndim > 1 else a for a in right],
         **{
             f"d{tensor} is the right gradient of {other}": [gradients[other] for gradients in rights]
@@ -192,7 +192,7 @@ def _generic(tensor: str, known: list[Point], rights: list[Gradients], within: f
         },
     }
     for what, claims in tries.items():
-        if claims is not None and _explains(claims, got, right, within):
+        if _explains(claims, got, right, within):
             return what
     if _ignores_dout(known, rights, tensor):
         return f"d{tensor} ignores dout: it is the same for two different ones"

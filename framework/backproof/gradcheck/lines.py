@@ -96,10 +96,6 @@ class ParameterLines:
             out[i] = value if t.dtype.kind == "c" else np.real(value)
         return out
 
-    def line(self, row: int) -> Callable[[float], float]:
-        """Return the values on one line as a function of t."""
-        return lambda t: float(self.values(np.array([row]), np.array([t]))[0])
-
     def moved(self, rng: np.random.Generator) -> ParameterLines:
         """Return the lines through a point that differs from theta in its last bits."""
         sizes = np.where(self.theta == 0, self.usual, self.theta)
@@ -141,10 +137,6 @@ class ElementwiseLines:
                 single[i] = self._single(points[i : i + 1])
             return single
 
-    def line(self, row: int) -> Callable[[float], float]:
-        """Return the values on one line as a function of t."""
-        return lambda t: float(self.values(np.array([row]), np.array([t]))[0])
-
     def _single(self, point: Array) -> complex:
         try:
             value: Any = np.asarray(self.f(point))[0]
@@ -158,6 +150,11 @@ class ElementwiseLines:
         """Return the points moved by their last bits."""
         sizes = np.where(self.at == 0, self.usual, self.at)
         return ElementwiseLines(self.f, self.at + LAST_BITS * sizes * rng.uniform(-1, 1, len(self.at)))
+
+
+def on_line(lines: Lines, row: int) -> Callable[[float], float]:
+    """Return the values on one line as a function of t."""
+    return lambda t: float(lines.values(np.array([row]), np.array([t]))[0])
 
 
 def usual_size(theta: Array) -> float:
