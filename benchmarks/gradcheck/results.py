@@ -6,15 +6,14 @@ import datetime
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.gradcheck.checkers import Checker
 from benchmarks.gradcheck.heldout import HELD_OUT
+from benchmarks.gradcheck.markdown import percent, processor, share, table
 from benchmarks.gradcheck.mistakes import MISTAKES
 from benchmarks.gradcheck.naming import MISNAMED, SINCE, UNKNOWN, Naming, Share
 from benchmarks.gradcheck.problems import ACTIVATIONS, DTYPES, MOMENTS
@@ -68,23 +67,21 @@ def short(measured: Measured) -> str:
         if tally is None:
             rows.append([each.name, *["not installed"] * 3, ""])
             continue
-        low = (
-            f"{_percent(*_accepted(trial, tally, 'float32'))}, {_percent(*_rejected(trial, tally, 'float32'))}"
-        )
-        high = [_percent(*of(trial, tally, "float64")) for of in (_accepted, _rejected)]
+        low = f"{percent(*_accepted(trial, tally, 'float32'))}, {percent(*_rejected(trial, tally, 'float32'))}"
+        high = [percent(*of(trial, tally, "float64")) for of in (_accepted, _rejected)]
         rows.append([each.name, *high, low, f"{1e3 * measured.times[each.name]:.1f} ms"])
     pairs, singles = [naming.apart, naming.together], list(naming.singles.values())
     heldout = list(naming.heldout.values())
     everything = [*pairs, *singles, *heldout]
     wrongly = sum(each.verdicts[MISNAMED] for each in everything), sum(each.all for each in everything)
     return (
-        f"{_markdown(rows)}\n\n"
+        f"{table(rows)}\n\n"
         f"Of {trial.wrong.total():,} wrong gradients ({len(MISTAKES)} mistakes planted in small networks) and "
-        f"{trial.right.total():,} right ones. The diagnosis names {_percent(*_total(singles))} of the single "
-        f"mistakes, and both mistakes of {_percent(*_total(pairs))} of random pairs, with nothing else in either "
+        f"{trial.right.total():,} right ones. The diagnosis names {percent(*_total(singles))} of the single "
+        f"mistakes, and both mistakes of {percent(*_total(pairs))} of random pairs, with nothing else in either "
         f"case. Of {_total(heldout)[1]} cases of {len(HELD_OUT)} mistakes that were written after the diagnosis "
-        f"was finished it names {_total(heldout)[0]} ({_percent(*_total(heldout))}). It gives another name in "
-        f"{_percent(*wrongly)} of all these cases; what has no name is reported as `unknown`, with its place. "
+        f"was finished it names {_total(heldout)[0]} ({percent(*_total(heldout))}). It gives another name in "
+        f"{percent(*wrongly)} of all these cases; what has no name is reported as `unknown`, with its place. "
         "Details, including what it gets wrong: [RESULTS.md](../benchmarks/gradcheck/RESULTS.md)."
     )
 
@@ -94,8 +91,8 @@ def _how(checkers: Sequence[Checker], trial: Trial, seconds: float) -> str:
     versions = ", ".join([f"Python {platform.python_version()}", *peers])
     missing = [each.name for each in checkers if not each.installed]
     lines = [
-        f"`python benchmarks/gradcheck/run.py`, {datetime.date.today()}, {seconds / 60:.0f} minutes on {_cpu()}, "
-        f"{os.cpu_count()} CPUs, one BLAS thread{_load()}; {versions}.",
+        f"`python benchmarks/gradcheck/run.py`, {datetime.date.today()}, {seconds / 60:.0f} minutes on "
+        f"{processor()}, {os.cpu_count()} CPUs, one BLAS thread{_load()}; {versions}.",
         f"{trial.wrong.total():,} wrong gradients: {len(MISTAKES)} planted mistakes (mistakes.py) on networks with "
         "tanh, ReLU and gelu, 1 to 3 hidden layers, fresh and trained, float64 and float32, of random sizes, with "
         f"23 samples. {sum(trial.equivalent.values()):,} more were left out, because the mistake does not show in "
@@ -137,14 +134,14 @@ def _verdicts(checkers: Sequence[Checker], trial: Trial, naming: Naming, times: 
         cells = [each.name]
         for dtype in DTYPES:
             cells += [_accepts(trial, tally, dtype=dtype), _rejects(trial, tally, dtype=dtype)]
-        named = _share(*_total(naming.singles.values())) if each.name == OURS else "–"
+        named = share(*_total(naming.singles.values())) if each.name == OURS else "–"
         rows.append([*cells, named, f"{1e3 * times[each.name]:.1f} ms"])
     untested = [
         f"{name} left {tally.untested_right} right and {tally.untested_wrong} wrong gradients untested."
         for name, tally in trial.tallies.items()
         if tally.untested_right or tally.untested_wrong
     ]
-    return "\n\n".join([_markdown(rows), *untested])
+    return "\n\n".join([table(rows), *untested])
 
 
 def _where(checkers: Sequence[Checker], trial: Trial) -> str:
@@ -159,7 +156,7 @@ def _where(checkers: Sequence[Checker], trial: Trial) -> str:
             tally = trial.tallies[each.name]
             counts = [count for group in groups for count in _both(trial, tally, group)]
             rows.append([each.name, *counts])
-    return _markdown(rows)
+    return table(rows)
 
 
 def _both(trial: Trial, tally: Tally, group: dict[str, str]) -> list[str]:
@@ -181,7 +178,7 @@ def _naming(naming: Naming) -> str:
         ("of them: at one place", pairs[1:]),
     ):
         verdicts = [sum(each.verdicts[verdict] for each in shares) for verdict in (UNKNOWN, MISNAMED)]
-        rows.append([what, _share(*_total(shares)), *map(str, verdicts)])
+        rows.append([what, share(*_total(shares)), *map(str, verdicts)])
     text = (
         "Named: every mistake that was planted, and nothing else; what has the same numbers counts as the same. "
         "Not in full: `unknown` at some place, the right answer for what has no name, or one of two alone. "
@@ -195,7 +192,7 @@ def _naming(naming: Naming) -> str:
         miss for each in (*naming.singles.values(), *pairs, *naming.heldout.values()) for miss in each.misses
     ]
     listed = "\n\nNot named, and what was said instead:\n\n" + "\n".join(f"- {each}" for each in misses)
-    return f"{text}\n\n{_markdown(rows)}" + (listed if misses else "")
+    return f"{text}\n\n{table(rows)}" + (listed if misses else "")
 
 
 def _total(shares: Iterable[Share]) -> tuple[int, int]:
@@ -212,7 +209,7 @@ def _costs(costs: Sequence[Cost]) -> str:
         if each.target is not None:
             target = f"< {each.target} s: {'met' if each.seconds < each.target else 'MISSED'}"
         rows.append([each.what, seconds, target])
-    return _markdown(rows) + (
+    return table(rows) + (
         "\n\nOurs is the whole of it: the oracle, the rounding estimates and the Taylor remainders. torch's is of "
         "the same network as torch computes and differentiates it, without a claimed gradient to call."
     )
@@ -225,18 +222,18 @@ def _mistakes(checkers: Sequence[Checker], trial: Trial) -> str:
         cases = _of(trial.wrong, mistake=mistake, dtype="float64")
         accepted = [_of(trial.tallies[name].accepted, mistake=mistake, dtype="float64") for name in shown]
         rows.append([mistake, str(cases), *(str(each) for each in accepted)])
-    return _markdown(rows)
+    return table(rows)
 
 
 def _accepts(trial: Trial, tally: Tally, **group: str) -> str:
-    return _share(_of(tally.accepted, **group), _of(trial.wrong, **group))
+    return share(_of(tally.accepted, **group), _of(trial.wrong, **group))
 
 
 def _rejects(trial: Trial, tally: Tally, **group: str) -> str:
     def count(counts: Counter[Key]) -> int:
         return sum(n for key, n in counts.items() if _fits(key, group))
 
-    return _share(count(tally.rejected), count(trial.right))
+    return share(count(tally.rejected), count(trial.right))
 
 
 def _accepted(trial: Trial, tally: Tally, dtype: str) -> tuple[int, int]:
@@ -260,29 +257,6 @@ def _fits(key: Key, group: dict[str, str]) -> bool:
     return all(own[name] == value for name, value in group.items())
 
 
-def _share(count: int, of: int) -> str:
-    return f"{count:,} of {of:,} ({_percent(count, of)})" if of else "–"
-
-
-def _percent(count: int, of: int) -> str:
-    if not of:
-        return "–"
-    return "0 %" if count == 0 else "100 %" if count == of else f"{100 * count / of:.1f} %"
-
-
-def _markdown(rows: list[list[str]]) -> str:
-    head, *body = rows
-    align: Callable[[Any], str] = lambda row: "| " + " | ".join(row) + " |"  # noqa: E731
-    return "\n".join([align(head), align(["---"] + ["---:"] * (len(head) - 1)), *map(align, body)])
-
-
 def _load() -> str:
     """How busy the machine was besides: over one where others work on it too."""
     return f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())

@@ -25,14 +25,15 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.gradcheck import results, timing
 from benchmarks.gradcheck.checkers import CHECKERS, Checker
+from benchmarks.gradcheck.markdown import into
 from benchmarks.gradcheck.naming import Naming, share_named
 from benchmarks.gradcheck.problems import DEPTHS
 from benchmarks.gradcheck.trial import trial
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent.parent / "docs/benchmarks.md"
-#: The table of that page stands between these.
-BEGIN, END = "<!-- benchmarks/gradcheck/run.py --docs -->", "<!-- end -->"
+#: The table of that page stands between this and an end.
+BEGIN = "<!-- benchmarks/gradcheck/run.py --docs -->"
 #: Activations times depths times moments times dtypes.
 CELLS = 36
 
@@ -55,15 +56,6 @@ def named(depths: tuple[int, ...], pairs: int) -> Naming:
     """The share of mistakes that are named, on one thread."""
     with threadpool_limits(1):
         return share_named(depths, pairs, seed=2)
-
-
-def into(page: str, table: str) -> str:
-    """Return the page with another table. Raise ValueError if its comments are missing."""
-    head, begin, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page needs the lines {BEGIN} and {END}, between which the table goes")
-    return f"{head}{begin}\n{table}\n{end}{tail}"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -93,7 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
         out.write_text(text)
         print(f"written to {out}", file=sys.stderr)
     if given.docs:
-        PAGE.write_text(into(PAGE.read_text(), results.short(measured)))
+        PAGE.write_text(into(PAGE.read_text(), results.short(measured), BEGIN))
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ import pytest
 
 from benchmarks.gradcheck.checkers import CHECKERS
 from benchmarks.gradcheck.heldout import HELD_OUT, HELD_OUT_NAMES
+from benchmarks.gradcheck.markdown import END, into
 from benchmarks.gradcheck.mistakes import MISTAKES, Rule
 from benchmarks.gradcheck.naming import NAMES, SINCE, Naming, Share
 from benchmarks.gradcheck.problems import ACTIVATIONS, SAME, problem, problems
 from benchmarks.gradcheck.results import Measured, page, short
-from benchmarks.gradcheck.run import BEGIN, END, into
 from benchmarks.gradcheck.trial import trial
 
 OURS = [each for each in CHECKERS if each.name == "backproof"]
@@ -120,8 +120,8 @@ def test_the_page_says_what_is_not_installed_and_what_went_wrong(small_trial):
 
 
 def test_the_table_of_the_page_is_replaced_and_nothing_else():
-    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
-    assert into(page, "new") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
-    assert into(into(page, "new"), "old") == page
+    page = f"before\nbegin\nold\n{END}\nafter\n"
+    assert into(page, "new", "begin") == f"before\nbegin\nnew\n{END}\nafter\n"
+    assert into(into(page, "new", "begin"), "old", "begin") == page
     with pytest.raises(ValueError, match="needs the lines"):
-        into("before", "new")
+        into("before", "new", "begin")

@@ -1,13 +1,16 @@
 """The hard functions: their gradients are right by differences, and the planted mistakes are mistakes."""
 
+import json
+
 import numpy as np
 import pytest
 
 from benchmarks.gradcheck.hard.kind import Kind
 from benchmarks.gradcheck.hard.kinds import FAMILIES, KINDS
-from benchmarks.gradcheck.hard.mistakes import LOST, drawn, flat, lost, shaped, wrong
+from benchmarks.gradcheck.hard.mistakes import LOST, drawn, flat, lost, shaped, tensors, wrong
 from benchmarks.gradcheck.hard.peers import PEERS, Peer, Verdict, judged
-from benchmarks.gradcheck.hard.table import page
+from benchmarks.gradcheck.hard.run import read, run
+from benchmarks.gradcheck.hard.table import page, short
 from benchmarks.gradcheck.hard.trial import trial
 
 #: How far the differences may be from a gradient, of its largest entry. Those of rough functions know no more.
@@ -65,7 +68,7 @@ def largest_error(kind: Kind, seed: int, entries: int) -> float:
     return max(errors)
 
 
-#: Those that iterate take up to a minute.
+#: Those that iterate take seconds.
 QUICK = [name for name, kind in KINDS.items() if kind.family != "iterative"]
 
 
@@ -77,10 +80,9 @@ def test_gradients_agree_with_differences(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
-def test_gradients_of_more_seeds_agree_with_differences(name):
+def test_gradients_of_another_seed_agree_with_differences(name):
     kind = KINDS[name]
-    for seed in range(3):
-        assert largest_error(kind, seed, entries=4) < COARSE.get(name, ALLOWED[kind.expect]), seed
+    assert largest_error(kind, seed=1, entries=2) < COARSE.get(name, ALLOWED[kind.expect])
 
 
 def test_a_mistake_disagrees_with_differences():
@@ -123,11 +125,37 @@ def test_every_wrong_gradient_differs_from_the_right_one():
             assert planted.error >= LOST
 
 
+def accepting(resolution: float) -> Peer:
+    return Peer(
+        "all", "", "numpy", lambda f, theta: Verdict("accepted", dict.fromkeys(tensors(theta), resolution))
+    )
+
+
 def test_a_trial_counts_verdicts_and_what_is_accepted_beyond_the_resolution():
-    fine = trial(Peer("all", "", "numpy", lambda f, theta: Verdict("accepted", 1e-9)), KINDS["maximum"], 2)
+    fine = trial(accepting(1e-9), KINDS["maximum"], 2)
     assert (fine.right, fine.wrong, fine.beyond, fine.coarse) == ({"accepted": 2}, {"accepted": 8}, 8, 0)
-    coarse = trial(Peer("all", "", "numpy", lambda f, theta: Verdict("accepted", 5.0)), KINDS["maximum"], 2)
+    coarse = trial(accepting(5.0), KINDS["maximum"], 2)
     assert (coarse.beyond, coarse.coarse, coarse.resolution) == (0, 10, 5.0)
+
+
+def test_every_tensor_has_a_resolution_of_its_own():
+    kind = KINDS["mixed scales in a dict"]
+    planted = wrong(kind, 0)[0]
+    name = max(planted.errors, key=planted.errors.get)
+    assert [error for error in planted.errors.values() if error] == [planted.error]
+    blind = {tensor: 1.0 if tensor == name else 1e-9 for tensor in planted.errors}
+    others = {tensor: 1e-9 if tensor == name else 1.0 for tensor in planted.errors}
+    for resolutions, beyond in ((blind, 0), (others, 1)):
+        peer = Peer("one", "", "numpy", lambda f, theta, given=resolutions: Verdict("accepted", given))
+        assert trial(peer, kind, 1, every=False).beyond - 1 == beyond  # the lost term is in every tensor
+
+
+def test_mistakes_take_turns_and_time_is_limited():
+    tally = trial(accepting(1e-9), KINDS["maximum"], 5, every=False)
+    assert tally.wrong == {"accepted": 5}
+    planted = [fault.split(": ")[1] for fault in tally.faults]
+    assert planted == [mistake.mistake for mistake in wrong(KINDS["maximum"], 0) * 2][:5]
+    assert trial(accepting(1e-9), KINDS["maximum"], 5, limit=-1).right == {}
 
 
 def test_what_a_checker_raises_is_an_outcome():
@@ -147,11 +175,33 @@ def test_every_checker_tells_right_from_wrong_where_that_is_easy(peer):
     assert tally.wrong["rejected"] >= 3
 
 
-def test_the_table_has_totals_and_every_kind():
-    peers = [peer for peer in PEERS if peer.name in ("backproof", "scipy check_grad")]
-    tallies = {
-        name: {peer.name: trial(peer, KINDS[name], 1) for peer in peers} for name in ("maximum", "math log")
-    }
-    text = page(tallies, minutes=1)
-    assert "| maximum | kinks | 1 | 0 | 0 | 4 | 0 | 0 | 0 | 0 |" in text
-    assert "## Totals" in text
+@pytest.fixture
+def results(tmp_path):
+    path = tmp_path / "results.jsonl"
+    run(["maximum", "quantiser 256"], ["backproof", "scipy check_grad"], 1, path, every=True, faults=False)
+    return path
+
+
+def test_a_run_goes_on_where_it_stopped(results, capsys):
+    lines = results.read_text().splitlines(keepends=True)
+    results.write_text("".join(lines[:-1]))
+    capsys.readouterr()
+    run(["maximum", "quantiser 256"], ["backproof", "scipy check_grad"], 1, results, every=True, faults=False)
+    assert capsys.readouterr().err.count("\n") == 1
+    assert [line | {"seconds": 0} for line in read(results)] == [
+        json.loads(line) | {"seconds": 0} for line in lines
+    ]
+
+
+def test_the_page_has_totals_and_every_kind_with_a_fault(results):
+    lines = read(results)
+    text = page(lines)
+    assert "| backproof | 2 | 1 of 2 (50.0 %) | 1 | 0 |" in text
+    assert "| quantiser 256 | step | 0 of 1 (0 %) | 1 | 0 |" in text
+    assert "| maximum | kinked" not in text
+    networks = (
+        "## What each accepts and rejects\n\n| scipy check_grad | 11 of 1,241 | 0 of 504 | more |\n\n## Costs\n"
+    )
+    table = short(lines, networks)
+    assert "| scipy check_grad | 11 of 1,241 | 0 of 504 | 2 of 2 (100 %) | 0 | " in table
+    assert "| backproof | – | – | 1 of 2 (50.0 %) | 0 | " in table

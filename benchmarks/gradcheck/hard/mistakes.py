@@ -12,16 +12,22 @@ from benchmarks.gradcheck.hard.kind import Array, Function, Kind
 
 #: Relative size of the term that is lost.
 LOST = 1e-6
+LOST_TERM = "a term of 1e-6 lost"
 
 
 @dataclass(frozen=True)
 class Wrong:
-    """A function with a wrong gradient. `error` is relative, by the norm of a tensor, as in backproof's reports."""
+    """A function with a wrong gradient. `errors` are those of its tensors, relative by norm, as in reports."""
 
     mistake: str
     f: Function
     theta: Any
-    error: float
+    errors: dict[str, float]
+
+    @property
+    def error(self) -> float:
+        """The largest of the tensors' errors."""
+        return max(self.errors.values())
 
 
 def tensors(theta: Any) -> dict[str, Array]:
@@ -64,7 +70,7 @@ def wrong(kind: Kind, seed: int) -> list[Wrong]:
             entries[i] = alter(entries[i])
             return loss, shaped(entries, theta)
 
-        return Wrong(mistake, claimed, theta, _error(changed, gradient, theta))
+        return Wrong(mistake, claimed, theta, _errors(changed, gradient, theta))
 
     if size == 0:
         return [
@@ -80,16 +86,15 @@ def wrong(kind: Kind, seed: int) -> list[Wrong]:
     return [*mistakes, lost(kind, seed)] if kind.expect == "smooth" else mistakes
 
 
-def _error(changed: Array, gradient: Array, theta: Any) -> float:
-    """The largest relative error of a tensor, ‖changed − right‖ / max(‖changed‖, ‖right‖)."""
-    errors = []
-    for got, right in zip(
-        tensors(shaped(changed, theta)).values(), tensors(shaped(gradient, theta)).values(), strict=True
-    ):
+def _errors(changed: Array, gradient: Array, theta: Any) -> dict[str, float]:
+    """The relative error of every tensor, ‖changed − right‖ / max(‖changed‖, ‖right‖)."""
+    claimed, errors = tensors(shaped(changed, theta)), {}
+    for name, right in tensors(shaped(gradient, theta)).items():
+        got = claimed[name]
         size = max(np.max(np.abs(got)), np.max(np.abs(right))) or 1
         norms = np.linalg.norm(got / size), np.linalg.norm(right / size)
-        errors.append(float(np.linalg.norm(got / size - right / size) / (max(norms) or 1)))
-    return max(errors)
+        errors[name] = float(np.linalg.norm(got / size - right / size) / (max(norms) or 1))
+    return errors
 
 
 def lost(kind: Kind, seed: int) -> Wrong:
@@ -114,7 +119,7 @@ def lost(kind: Kind, seed: int) -> Wrong:
             loss = loss + (weight / 2 * np.sum(np.abs(value) ** 2) if ridge else np.sum(weight * value))
         return loss, slope
 
-    return Wrong("a term of 1e-6 lost", longer, theta, LOST)
+    return Wrong(LOST_TERM, longer, theta, dict.fromkeys(weights, LOST))
 
 
 def drawn(kind: Kind, seed: int) -> tuple[Function, Any, Array]:
