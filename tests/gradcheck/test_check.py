@@ -12,12 +12,12 @@ from backproof.gradcheck import (
     GradcheckReport,
     Part,
     check_parts,
-    compare_dtypes,
     taylor_test,
 )
 from backproof.gradcheck.differences import differences
 from backproof.gradcheck.directions import MOST_ROWS, Axes, Concatenated, Dense
 from backproof.gradcheck.oracles import central_differences, complex_step
+from backproof.gradcheck.precision import compare_dtypes
 from hypothesis import given
 from hypothesis import strategies as st
 

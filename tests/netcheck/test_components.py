@@ -10,7 +10,7 @@ from backproof import check_elementwise, check_hessian
 from backproof.cli.main import main
 from backproof.contracts import Derivation
 from backproof.discovery.registry import registry
-from backproof.gradcheck import hessian_vector_product
+from backproof.gradcheck.hessian import hessian_vector_product
 from backproof.netcheck.components import COMPONENTS
 from backproof.netcheck.points import CHOICES, check_alone
 from backproof.nn.mlp import Pass

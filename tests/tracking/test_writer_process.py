@@ -14,7 +14,8 @@ import pytest
 from backproof.app.sweep_options import SweepOptions
 from backproof.contracts.errors import InvalidValue, TrackingError
 from backproof.sweeps import locks, sweeper
-from backproof.tracking import Store, Terminated, TrackingOptions, Writer
+from backproof.tracking import Store, Terminated, TrackingOptions
+from backproof.tracking.writer_process import Writer
 from filelock import FileLock, Timeout
 
 from tests.helpers.command import BACKPROOF, client

@@ -17,12 +17,10 @@ from backproof.app import config
 from backproof.app.session import Session, set_session
 from backproof.app.single_run import Rejected, run_single
 from backproof.app.ui_command import ui_command
-from backproof.cli.errors import translated
 from backproof.cli.hydra_options import arrange
 from backproof.discovery.registry import PluginWarning, registry
 from backproof.render.console import print_error, warnings_as_lines
 from backproof.render.terminal import console
-from backproof.sweeps import jobs
 from backproof.tracking import Terminated, check_terminated, terminate_on_sigterm
 
 #: Exit codes of a process that was stopped by a signal, as shells have them.
@@ -62,6 +60,8 @@ def new_session() -> Generator[Session, None, None]:
                 except Exception as error:
                     # What a signal raises in the middle of an import comes out as an ImportError.
                     check_terminated()
+                    from backproof.cli.errors import translated
+
                     explained = translated(error, session.plugins)
                     if explained is None:
                         raise
@@ -81,7 +81,7 @@ class Task:
 
     def __call__(self, cfg: Any) -> Any:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            return jobs.sweep_job(cfg)
+            return _sweep_job()(cfg)
         try:
             run_single(self.session, cfg)
         except Exception as error:  # noqa: BLE001
@@ -95,7 +95,9 @@ class Task:
 
 
 def _sweep_job() -> Callable[[Any], Any]:
-    return jobs.sweep_job
+    from backproof.sweeps.jobs import sweep_job
+
+    return sweep_job
 
 
 def _run_hydra(args: list[str], task: Callable[[Any], Any]) -> None:

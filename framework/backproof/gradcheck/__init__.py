@@ -1,13 +1,11 @@
 """The gradient checker. It sees functions of theta only: values, and a gradient that someone derived.
 
 These are the names that other rooms use. The functions for users, `check` and the others, are imported from
-`backproof`: a run that checks its own network does not need their modules.
+`backproof`: a run that checks its own network does not need their modules, nor `hessian` and `precision`.
 """
 
 from backproof.gradcheck.compare import Part, check_parts
-from backproof.gradcheck.hessian import Product, check_products, hessian_vector_product
 from backproof.gradcheck.options import CheckOptions
-from backproof.gradcheck.precision import compare_dtypes
 from backproof.gradcheck.preconditions import Precondition
 from backproof.gradcheck.report import (
     ALONE,
@@ -28,14 +26,10 @@ __all__ = [
     "GradcheckReport",
     "Part",
     "Precondition",
-    "Product",
     "Section",
     "TaylorTest",
     "TensorResult",
     "UntestedWarning",
     "check_parts",
-    "check_products",
-    "compare_dtypes",
-    "hessian_vector_product",
     "taylor_test",
 ]

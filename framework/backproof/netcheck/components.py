@@ -10,7 +10,8 @@ import numpy as np
 
 from backproof.contracts import Array, Penalty
 from backproof.data import with_ones
-from backproof.gradcheck import ALONE, CheckOptions, Part, Section, TensorResult, check_parts, check_products
+from backproof.gradcheck import ALONE, CheckOptions, Part, Section, TensorResult, check_parts
+from backproof.gradcheck.hessian import check_products
 from backproof.gradcheck.report import PASSED, UNTESTED
 from backproof.netcheck.kinks import describe_slope, one_sided_slopes, samples_on_kinks
 from backproof.netcheck.samples import draw_rows

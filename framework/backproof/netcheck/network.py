@@ -16,7 +16,6 @@ from backproof.gradcheck import (
     TaylorTest,
     TensorResult,
     check_parts,
-    compare_dtypes,
     taylor_test,
 )
 from backproof.gradcheck.differences import FIRST
@@ -140,6 +139,8 @@ class NetworkCheck:
 
     def _compare_dtypes(self, X: Array, y: Array, theta: Array, section: Section) -> list[TensorResult]:
         """Compare the gradient in theta's dtype with the float64 gradient at the same parameters and samples."""
+        from backproof.gradcheck.precision import compare_dtypes
+
         stack = theta.astype(np.float64)
         low = DataLoss(self.net, X, y, theta.dtype).gradient(theta)[0]
         wide = self._gradient(DataLoss(self.net, X, y), stack)

@@ -12,7 +12,6 @@ import numpy as np
 from backproof.contracts import Array, Derivation, Trace
 from backproof.contracts.errors import DerivationError
 from backproof.data import with_ones
-from backproof.formulas.errors import FormulaError
 from backproof.nn import functions
 from backproof.nn.functions import stacked_targets
 from backproof.nn.mlp import MLP, Pass
@@ -97,9 +96,11 @@ class DerivationRule:
         """Return what the derivation returns. Raise DerivationError, with the line of its file, where it raises."""
         try:
             return self.derivation.gradients(trace)
-        except FormulaError:
-            raise  # It already points into the formula.
         except Exception as error:
+            from backproof.formulas.errors import FormulaError
+
+            if isinstance(error, FormulaError):
+                raise  # It already points into the formula.
             raise DerivationError(_error_text(self.derivation, error)) from error
 
     def _write(self, r: int, returned: object) -> None:

@@ -23,9 +23,10 @@ from backproof.sweeps.execute import SweepExecution
 from backproof.sweeps.locks import sweeping, writer_lock
 from backproof.sweeps.plan import Plan, Planner
 from backproof.sweeps.worker_check import SameCode, WritableStore
-from backproof.tracking import Run, Store, Writer
+from backproof.tracking import Run, Store
 from backproof.tracking.recorder import command
 from backproof.tracking.schema import SWEEP, Tag
+from backproof.tracking.writer_process import Writer
 
 NAME = "backproof"
 #: The fewest stacked points for which starting a separate writer process saves time.

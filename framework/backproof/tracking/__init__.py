@@ -7,7 +7,6 @@ from backproof.tracking.run import Run
 from backproof.tracking.run_writer import RunWriter, Starter
 from backproof.tracking.signals import Terminated, check_terminated, terminate_on_sigterm
 from backproof.tracking.store import Store
-from backproof.tracking.writer_process import Writer
 
 __all__ = [
     "Run",
@@ -17,7 +16,6 @@ __all__ = [
     "Terminated",
     "TrackingError",
     "TrackingOptions",
-    "Writer",
     "check_terminated",
     "environment",
     "terminate_on_sigterm",
