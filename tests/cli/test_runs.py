@@ -206,6 +206,15 @@ class TestWhichRun:
             assert output_of("runs", reference) == output_of("runs", "first")
         assert output_of("runs", "last") == output_of("runs", "stacks")
 
+    @pytest.mark.parametrize("options", [["--best"], ["--format", "json"]])
+    def test_last_says_that_a_single_run_is_newer(self, workdir, capsys, options):
+        assert main(["runs", "last", *options]) == 0
+        sweep = find(runs(store()), "last")
+        note = f"last is the sweep stacks ({sweep.id[:8]}); the single run alone is newer\n"
+        assert capsys.readouterr().err == note
+        assert main(["runs", "stacks", *options]) == 0
+        assert capsys.readouterr().err == ""
+
     @pytest.mark.parametrize(
         ("given", "words"),
         [

@@ -74,6 +74,12 @@ def test_everything_names_the_same_best_point(workdir, capsys, case):
         return json.loads(capsys.readouterr().out)
 
     best = printed("--best")
+    tie = "3 points tie" if case == "ties" else ""
+    assert best["tied_points"] == (3 if case == "ties" else 1)
+    assert ("points tie" in terminal) == bool(tie)
+    assert main(["runs", "last", "--best", "--format", "table"]) == 0
+    assert tie in capsys.readouterr().out
+    assert tie in tags["mlflow.note.content"]
     assert best["params"] == choices
     assert best["value"] == pytest.approx(value)
     assert best["best_run"] == nearest
@@ -99,6 +105,7 @@ def test_everything_names_the_same_best_point(workdir, capsys, case):
     page = build(Store.find(TrackingOptions(), Path("outputs")), parent.info.run_id)
     logged_page = Path(client().download_artifacts(parent.info.run_id, "report.html", str(workdir))).read_text()
     for text in (page, logged_page):
+        assert tie in text
         assert f"<pre>{best['command']}</pre>" in text.replace("&#39;", "'")
         row = re.search(r'<tr data-p="0" class="best">.*?</tr>', text).group(0)
         assert all(f'data-v="{text}"' in row for text in choices.values())
@@ -131,6 +138,18 @@ class TestRanking:
 
     def test_ties_by_the_validation_loss_then_by_order(self):
         assert names(result([(0.5, 2.0)], [(0.5, 1.0)], [(0.5, 2.0)])) == ["x=1", "x=0", "x=2"]
+
+    def test_ties_are_counted_and_said(self):
+        found = result([(0.5, 2.0)], [(0.5, 1.0)], [0.4], [0.5, FAILED], [(0.5, 3.0)])
+        assert [found.tie_text(point) for point in found.ranked] == ["3 points tie"] * 3 + [""] * 2
+        assert found.describe(found.best) == "val/a 0.5  3 points tie  x=1"
+        assert "; 3 points tie; see" in found.markdown()
+        alone = result([0.5], [0.4])
+        assert alone.tie_text(alone.best) == ""
+        assert result([float("nan")], [float("nan")]).tied == []
+        two = (Objective("val/a", True), Objective("val/loss", False))
+        both = result([(0.5, 1.0)], [(0.5, 1.0)], [(0.5, 2.0)], objectives=two)
+        assert both.tie_text(both.best) == "2 points tie"
 
     def test_incomplete_points_come_after_complete_ones(self):
         found = result([0.9, FAILED, NOT_RUN], [0.5, 0.5, 0.5], [FAILED, FAILED, FAILED])

@@ -22,7 +22,7 @@ from backproof.sweeps.recorded import command_words, objective_of, point_command
 from backproof.sweeps.result import Point, SweepResult
 from backproof.sweeps.varying import varying
 from backproof.tracking import Store, TrackingError
-from backproof.tracking.query import RunRecord, find, members, runs
+from backproof.tracking.query import LAST, RunRecord, find, members, runs
 from backproof.tracking.schema import Metric, is_check_metric
 
 TABLE, TSV, CSV, JSON = "table", "tsv", "csv", "json"
@@ -67,8 +67,15 @@ def report(sweep: str, *, out: str | None, **where: str | None) -> int:
 
 def find_sweep(store: Store, name: str) -> RunRecord:
     """Return the parent run of a sweep, by its id, name, or `last`. Raise TrackingError for another run."""
-    run = find(runs(store), name)
+    recorded = runs(store)
+    run = find(recorded, name)
     if run.is_sweep:
+        newest = recorded[0]
+        if name == LAST and not newest.is_sweep and not newest.parent:
+            print(
+                f"last is the sweep {run.name} ({run.id[:8]}); the single run {newest.name} is newer",
+                file=sys.stderr,
+            )
         return run
     hint = f"it is a point of the sweep {run.parent[:8]}" if run.parent else "it was trained alone"
     raise TrackingError(f"{name!r} is the run {run.name} ({run.id[:8]}), not a sweep: {hint}")
@@ -122,15 +129,12 @@ def print_best(store: Store, sweep: str | None, form: str, sort: str | None = No
     points = result.front or [result.best]
     if form == TABLE:
         for point in points:
-            values = "  ".join(
-                f"{objective.name} {point.stat(objective.name)}" for objective in result.objectives
-            )
-            print(" ".join(filter(None, [values, point.seed_text])) + f"  {point_command(point)}")
+            print(f"{result.figures(point)}  {point_command(point)}")
         return True
-    records = [_point_as_dict(point, result.objective) for point in points]
+    records = [_point_as_dict(point, result) for point in points]
     if form == JSON:
         front = {"front": records} if result.front else {}
-        _write(_point_as_dict(result.best, result.objective) | front, form)
+        _write(_point_as_dict(result.best, result) | front, form)
     else:
         _write(records, form)
     return True
@@ -173,7 +177,8 @@ def _run_as_dict(run: RunRecord, keys: Sequence[str], parent: RunRecord | None) 
     }
 
 
-def _point_as_dict(point: Point, objective: Objective) -> dict[str, Any]:
+def _point_as_dict(point: Point, result: SweepResult) -> dict[str, Any]:
+    objective = result.objective
     stat = point.stat(objective.name)
     names = dict.fromkeys(name for run in point.done for name in run.metrics if not name.endswith("_std"))
     return {
@@ -182,6 +187,7 @@ def _point_as_dict(point: Point, objective: Objective) -> dict[str, Any]:
         "std": _finite(stat.std),
         "seeds": sorted({seed for run in point.done for seed in run.planned.all_seeds}),
         "planned_seeds": point.planned_seeds,
+        "tied_points": len(result.tied) if point in result.tied else 1,
         "params": point.choices,
         "metrics": {name: _finite(point.stat(name).mean) for name in names},
         "gradcheck": point.gradcheck,

@@ -18,7 +18,7 @@ from backproof.report.compare import LEVEL, PAIRED, Comparison, compare_points
 from backproof.report.effects import effect
 from backproof.sweeps.planned import SEED
 from backproof.sweeps.recorded import LOST, RecordedSweep, point_command, state_of
-from backproof.sweeps.result import RUNNING, STOPPED, Point, Stat
+from backproof.sweeps.result import RUNNING, STOPPED, Point, Stat, SweepResult
 from backproof.sweeps.varying import brief, short
 from backproof.tracking.query import RunRecord
 from backproof.tracking.schema import Metric, Status, Tag, Verdict
@@ -91,10 +91,16 @@ def _head(sweep: RecordedSweep) -> dict[str, Any]:
     return {
         "facts": facts,
         "total": total,
-        "best_label": label(sweep.best) if sweep.best else "",
+        "best_label": _best_label(sweep.result),
         "best_command": point_command(sweep.best) if sweep.best else "",
         "unfinished_counts": ", ".join(f"{count} {state}" for state, count in states.items()),
     }
+
+
+def _best_label(result: SweepResult) -> str:
+    if result.best is None:
+        return ""
+    return ", ".join(filter(None, [label(result.best), result.tie_text(result.best)]))
 
 
 def _leaderboard(sweep: RecordedSweep) -> dict[str, Any]:
