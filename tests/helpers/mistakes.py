@@ -16,7 +16,7 @@ from backproof.nn.mlp import MLP
 REG = registry()
 
 
-#: No two axes of one network have the same size.
+#: Sizes by depth. All sizes of a network differ.
 NETWORKS = {1: (5, 3), 2: (5, 4, 3), 3: (5, 6, 4, 3)}
 
 
@@ -62,7 +62,7 @@ def backward(
     biases=lambda t, d, m: d.sum(0),
     end=lambda t, g: g,
 ):
-    """Return a backward pass, written independently of the framework's, with the given steps replaced."""
+    """Return a backward pass, written independently of the framework's, with some steps replaced."""
 
     def rule(t):
         gradients, delta = {}, dz(t)
@@ -79,7 +79,7 @@ def only(tensor, change):
     return lambda t, g: {**g, tensor: change(t, g[tensor])}
 
 
-def each(change):
+def every_tensor(change):
     return lambda t, g: {name: change(t, name, value) for name, value in g.items()}
 
 
@@ -103,13 +103,13 @@ def entry(t, g):
     return g
 
 
-def own_tensor(t, name):
+def parameter(t, name):
     return (t.W if name[0] == "W" else t.b)[int(name[1:])]
 
 
-def by_norm(g, most):
+def clip_by_norm(g, limit):
     norm = np.sqrt(sum((value**2).sum() for value in g.values()))
-    return {name: value * min(1, most / norm) for name, value in g.items()}
+    return {name: value * min(1, limit / norm) for name, value in g.items()}
 
 
 def drop_last(t):
@@ -157,15 +157,15 @@ PLANTED = {
     "reshaped": backward(weights=lambda t, d, m: (t.h[m - 1].T @ d).reshape(d.shape[1], -1)),
     "only_first_sample": backward(biases=lambda t, d, m: d[0]),
     "no_gradient": backward(biases=lambda t, d, m: 0 * d[0]),
-    "regulariser": backward(end=each(lambda t, name, g: g + 0.03 * own_tensor(t, name))),
-    "sign_regulariser": backward(end=each(lambda t, name, g: g + 0.03 * np.sign(own_tensor(t, name)))),
-    "constant_factor": backward(end=each(lambda t, name, g: 1.0005 * g)),
+    "regulariser": backward(end=every_tensor(lambda t, name, g: g + 0.03 * parameter(t, name))),
+    "sign_regulariser": backward(end=every_tensor(lambda t, name, g: g + 0.03 * np.sign(parameter(t, name)))),
+    "constant_factor": backward(end=every_tensor(lambda t, name, g: 1.0005 * g)),
     "one_entry": backward(end=only("W1", entry)),
     "labels_smoothed": backward(dz=lambda t: (t.p - 0.9 * t.y - 0.1 / 3) / t.N),
     "leaky_slope": backward(slope=lambda t, m: t.dphi(t.a[m]) + 0.01 * (t.a[m] <= 0)),
     "power_of_N": backward(dz=lambda t: (t.p - t.y) / np.sqrt(t.N)),
-    "clipped": backward(end=each(lambda t, name, g: np.clip(g, -0.03, 0.04))),
-    "clipped_by_norm": backward(end=lambda t, g: by_norm(g, 0.4)),
+    "clipped": backward(end=every_tensor(lambda t, name, g: np.clip(g, -0.03, 0.04))),
+    "clipped_by_norm": backward(end=lambda t, g: clip_by_norm(g, 0.4)),
     "slope_raised": backward(slope=lambda t, m: t.dphi(t.a[m]) + 0.1),
     "weights_squared": backward(back=lambda t, d, m: d @ t.W[m] ** 2),
     "one_added_to_input": backward(weights=lambda t, d, m: d.T @ (t.h[m - 1] + 1)),
@@ -184,10 +184,10 @@ def points(depth, activation, loss="softmax_cross_entropy"):
 
 
 def cases(depth, activation, mistakes):
-    """Return cases with these mistakes of the ledger, None if one of them cannot be made there."""
+    """Return cases with these mistakes of the ledger; None if one of them cannot be made."""
     results = []
     for trace, right in points(depth, activation):
-        penalty = {name: 0.1 * own_tensor(trace, name) * (name[0] == "W") for name in right}
+        penalty = {name: 0.1 * parameter(trace, name) * (name[0] == "W") for name in right}
         backward_pass = Backward(Case(trace, right, right, penalty))
         faults = [fault for fault in ledger(trace, penalty=True) if fault in mistakes]
         wrong = {

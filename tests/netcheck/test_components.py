@@ -1,4 +1,4 @@
-"""The pieces of a network, each checked by itself: right ones pass, a mistake in one is found in it alone."""
+"""Components checked one by one: right ones pass, and a mistake fails only the component it is in."""
 
 import json
 from dataclasses import dataclass
@@ -30,17 +30,17 @@ LOSSES = {
 }
 
 
-def checked(*parts, **given):
-    given.setdefault("train", {"batch_size": 8})
-    return check_alone(experiment(**{"hidden": (5,), **given}).prepare(REG), parts)
+def check(*parts, **options):
+    options.setdefault("train", {"batch_size": 8})
+    return check_alone(experiment(**{"hidden": (5,), **options}).prepare(REG), parts)
 
 
-def failed(report):
+def failed_parts(report):
     return {result.part for _, result in report.failures}
 
 
-def damaged(monkeypatch, kind, name, method, change):
-    """A plugin whose method's result is changed in place: `change(arguments)` after the call."""
+def damage(monkeypatch, kind, name, method, change):
+    """Make a plugin's method wrong: call `change(*arguments)` after it, to change its result in place."""
     cls = REG.get(kind, name)
     right = getattr(cls, method)
 
@@ -51,25 +51,25 @@ def damaged(monkeypatch, kind, name, method, change):
     monkeypatch.setattr(cls, method, wrong)
 
 
-def test_every_loss_of_the_registry_is_here():
+def test_every_registered_loss_is_tested():
     assert set(LOSSES) == set(REG.names("loss"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("activation", REG.names("activation"))
 def test_right_activations_pass(activation):
-    report = checked("activation", "inputs", "hessian", activation=activation)
+    report = check("activation", "inputs", "hessian", activation=activation)
     assert report.passed, report.failure_message()
     results = report.sections[0].results
     assert {result.part for result in results} == {"activation", "inputs", "hessian"}
-    # All shipped backward passes take complex numbers.
+    # All built-in backward passes accept complex numbers.
     assert {result.oracle for result in results} == {"complex step", "complex step of the gradient"}
     assert all(result.status == "passed" for result in results if result.part == "hessian")
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_right_losses_pass(loss):
-    report = checked("loss", "inputs", "hessian", loss=loss, dataset=LOSSES[loss], activation="tanh")
+    report = check("loss", "inputs", "hessian", loss=loss, dataset=LOSSES[loss], activation="tanh")
     assert report.passed, report.failure_message()
     assert {result.oracle for result in report.sections[0].results} == {
         "complex step",
@@ -78,74 +78,74 @@ def test_right_losses_pass(loss):
 
 
 @pytest.mark.parametrize("penalty", [name for name in REG.names("penalty") if name != "none"])
-def test_penalties_alone(penalty, monkeypatch):
-    given = {"penalty": (penalty, {"strength": 0.1})}
-    report = checked("penalty", **given)
+def test_penalties(penalty, monkeypatch):
+    options = {"penalty": (penalty, {"strength": 0.1})}
+    report = check("penalty", **options)
     assert report.passed
     assert {result.part for result in report.sections[0].results} == {"penalty"}
-    damaged(monkeypatch, "penalty", penalty, "gradient", lambda theta, mask, grad, work: grad.__imul__(1.001))
-    assert failed(checked("penalty", **given)) == {"penalty"}
+    damage(monkeypatch, "penalty", penalty, "gradient", lambda theta, mask, grad, work: grad.__imul__(1.001))
+    assert failed_parts(check("penalty", **options)) == {"penalty"}
 
 
-def test_without_a_penalty_there_is_none_to_check():
-    assert "no penalty to check" in checked("penalty", "loss").sections[0].notes[0]
+def test_no_penalty_is_noted():
+    assert "no penalty to check" in check("penalty", "loss").sections[0].notes[0]
 
 
 def test_a_wrong_slope_fails_as_an_activation(monkeypatch):
-    damaged(monkeypatch, "activation", "tanh", "backward", lambda a, h, grad, work: grad.__imul__(1 + 1e-9))
-    report = checked(*COMPONENTS, activation="tanh")
-    assert failed(report) == {"activation", "inputs", "hessian"}
+    damage(monkeypatch, "activation", "tanh", "backward", lambda a, h, grad, work: grad.__imul__(1 + 1e-9))
+    report = check(*COMPONENTS, activation="tanh")
+    assert failed_parts(report) == {"activation", "inputs", "hessian"}
     assert "activation, φ'(a): it has a relative error of 1.00e-09" in report.failure_message()
 
 
-def test_a_wrong_convention_at_a_kink_fails_as_an_activation(monkeypatch):
-    damaged(
+def test_a_wrong_slope_at_a_kink_fails_as_an_activation(monkeypatch):
+    damage(
         monkeypatch, "activation", "relu", "backward", lambda a, h, grad, work: np.copyto(grad, 2, where=a == 0)
     )
-    report = checked("activation", activation="relu")
+    report = check("activation", activation="relu")
     assert {result.tensor for _, result in report.failures} == {"φ'(a) on kinks"}
     assert report.sections[0].notes == ("φ'(0) = 2, not between the slopes on its two sides, 0 and 1",)
 
 
-def test_another_subgradient_is_right(monkeypatch):
-    damaged(
+def test_every_subgradient_is_accepted(monkeypatch):
+    damage(
         monkeypatch, "activation", "relu", "backward", lambda a, h, grad, work: np.copyto(grad, 1, where=a == 0)
     )
-    report = checked("activation", activation="relu")
+    report = check("activation", activation="relu")
     assert report.passed
     assert report.sections[0].notes == ("φ'(0) = 1, between the slopes on its two sides, 0 and 1",)
 
 
 def test_a_wrong_loss_gradient_fails_as_a_loss(monkeypatch):
-    damaged(
+    damage(
         monkeypatch,
         "loss",
         "softmax_cross_entropy",
         "gradient",
         lambda z, y, grad: grad[..., :1].__imul__(1.01),
     )
-    assert "loss" in failed(checked("loss", "activation"))
-    assert failed(checked("activation")) == set()
+    assert "loss" in failed_parts(check("loss", "activation"))
+    assert failed_parts(check("activation")) == set()
 
 
-def test_a_wrong_input_gradient_fails_alone(monkeypatch):
+def test_a_wrong_input_gradient_fails_only_inputs(monkeypatch):
     right = Pass.input_gradient
     monkeypatch.setattr(Pass, "input_gradient", lambda self: right(self) * 1.001)
-    assert failed(checked(*COMPONENTS)) == {"inputs"}
+    assert failed_parts(check(*COMPONENTS)) == {"inputs"}
 
 
 def test_input_gradients_by_hand():
-    """∂Err/∂x = W1ᵀ (φ'(a) W2ᵀ (p − y)) / N, of every member of a stack."""
+    """∂Err/∂x = W1ᵀ (φ'(a) W2ᵀ (p − y)) / N for every member of a stack."""
     prepared = experiment(activation="tanh", repeats=3).prepare(REG)
     net, X, y = prepared.net, prepared.data.train.X[:9], prepared.y[:9]
-    got = DataLoss(net, X, y).input_gradient(prepared.theta)
-    assert got.shape == (3, 9, 4)
-    for theta, own in zip(prepared.theta, got, strict=True):
+    gradients = DataLoss(net, X, y).input_gradient(prepared.theta)
+    assert gradients.shape == (3, 9, 4)
+    for theta, gradient in zip(prepared.theta, gradients, strict=True):
         t = net.layout.tensors(theta)
         h = np.tanh(X @ t["W1"].T + t["b1"])
         z = h @ t["W2"].T + t["b2"]
         p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
-        np.testing.assert_allclose(own, ((p - y) / 9 @ t["W2"] * (1 - h**2)) @ t["W1"], atol=1e-15)
+        np.testing.assert_allclose(gradient, ((p - y) / 9 @ t["W2"] * (1 - h**2)) @ t["W1"], atol=1e-15)
 
 
 class TestHessian:
@@ -159,7 +159,7 @@ class TestHessian:
 
         return Planted()
 
-    def test_a_derivation_is_differentiated_itself(self):
+    def test_the_derivation_is_differentiated(self):
         def homework(trace, factor=1.0):
             delta2 = (trace.p - trace.y) / trace.N
             delta1 = delta2 @ trace.W[2] * trace.dphi(trace.a[1])
@@ -170,46 +170,46 @@ class TestHessian:
                 "b1": delta1.sum(0),
             }
 
-        report = checked("hessian", activation="gelu", derivation=self.planted(homework))
+        report = check("hessian", activation="gelu", derivation=self.planted(homework))
         assert report.passed
         assert {r.oracle for r in report.sections[0].results} == {"complex step of the gradient"}
-        report = checked(
+        report = check(
             "hessian", activation="gelu", derivation=self.planted(lambda trace: homework(trace, 1.001))
         )
         assert {r.tensor for _, r in report.failures} == {"W2", "w·Hu = u·Hw"}
 
-    @pytest.mark.parametrize("what", ["raises", "drops the imaginary part"])
-    def test_where_backward_is_for_real_numbers_differences_are_taken_and_said(self, what, monkeypatch):
+    @pytest.mark.parametrize("behavior", ["raises", "drops the imaginary part"])
+    def test_differences_are_used_and_reported_if_backward_is_real(self, behavior, monkeypatch):
         cls = REG.get("activation", "tanh")
         right = cls.backward
 
         def real(self, a, h, grad, work):
             if np.iscomplexobj(a):
-                if what == "raises":
+                if behavior == "raises":
                     raise TypeError("real numbers only")
                 a, h = a.real + 0j, h.real + 0j
             right(self, a, h, grad, work)
 
         monkeypatch.setattr(cls, "backward", real)
-        report = checked("hessian", activation="tanh")
+        report = check("hessian", activation="tanh")
         assert report.passed, report.failure_message()
         results = report.sections[0].results
         assert {result.oracle for result in results} == {"differences of the gradient"}
-        why = "does not accept complex numbers" if what == "raises" else "gives a different derivative"
-        assert all(why in result.note for result in results)
+        reason = "does not accept complex numbers" if behavior == "raises" else "gives a different derivative"
+        assert all(reason in result.note for result in results)
         assert max(result.tolerance for result in results) < 1e-6
 
-    def test_of_a_function(self):
+    def test_a_function(self):
         assert check_hessian(rosenbrock, THETA).passed
         wrong = check_hessian(lambda t: (rosenbrock(t)[0], 1.0001 * rosenbrock(t)[1]), THETA)
         assert [result.tensor for _, result in wrong.failures] == ["theta"]
 
-    def test_a_field_that_is_no_gradient_is_not_symmetric(self):
+    def test_a_vector_field_that_is_not_a_gradient_is_not_symmetric(self):
         A = np.random.default_rng(0).standard_normal((12, 12))
         report = check_hessian(lambda t: (t @ A @ t / 2, A @ t), THETA)
         assert {result.tensor for _, result in report.failures} == {"theta", "w·Hu = u·Hw"}
 
-    def test_the_product_itself(self):
+    def test_the_product(self):
         A = np.random.default_rng(0).standard_normal((12, 12))
         u = np.arange(12.0)
         product = hessian_vector_product(lambda t: t * (A @ t**2), THETA, u)
@@ -218,7 +218,7 @@ class TestHessian:
         assert product.oracle == "complex step of the gradient"
 
 
-def test_functions_element_by_element():
+def test_elementwise_functions():
     at = np.linspace(-3, 3, 61)
     check_elementwise(np.tanh, lambda a: 1 - np.tanh(a) ** 2, at).raise_if_failed()
     report = check_elementwise(np.tanh, lambda a: np.where(a > 2.95, 0, 1 - np.tanh(a) ** 2), at)
@@ -229,7 +229,7 @@ class TestCommand:
     ARGS = ("dataset=iris", "model.hidden=[5]")
 
     @pytest.mark.slow
-    def test_parts_on_the_terminal_as_json_and_as_a_page(self, tmp_path, capsys):
+    def test_parts_in_the_terminal_as_json_and_as_a_page(self, tmp_path, capsys):
         page = tmp_path / "check.html"
         assert main(["check", "--parts", "activation,inputs", f"--report={page}", *self.ARGS]) == 0
         output = capsys.readouterr().out
@@ -239,11 +239,11 @@ class TestCommand:
         assert "∂Err/∂x" in page.read_text()
         assert main(["check", "--parts=all", "--json", *self.ARGS]) == 0
         stored = json.loads(capsys.readouterr().out)
-        (alone,) = [each for each in stored["sections"] if each["moment"] == "by itself"]
+        (alone,) = [section for section in stored["sections"] if section["moment"] == "by itself"]
         assert {result["part"] for result in alone["results"]} == set(COMPONENTS) - {"penalty"}
         assert len(stored["sections"]) == 6
 
-    def test_one_that_is_wrong_ends_with_1(self, monkeypatch, capsys):
+    def test_a_failure_exits_with_1(self, monkeypatch, capsys):
         right = Pass.input_gradient
         monkeypatch.setattr(Pass, "input_gradient", lambda self: right(self) * 2)
         assert main(["check", "--parts", "inputs", *self.ARGS]) == 1
@@ -261,7 +261,7 @@ class TestCommand:
             (["--report", "--json"], "--report --json: expected a file in a folder that exists"),
         ],
     )
-    def test_bad_input(self, args, message, capsys):
+    def test_invalid_options(self, args, message, capsys):
         assert main(["check", *args]) == 2
         assert message in capsys.readouterr().err
 

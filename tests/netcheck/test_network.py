@@ -14,7 +14,7 @@ from tests.helpers.netcheck import REG, missing_mean, planted
 
 
 def scaled(grads, trace):
-    return {name: 1.001 * each for name, each in grads.items()}
+    return {name: 1.001 * grad for name, grad in grads.items()}
 
 
 def one_coordinate(grads, trace):
@@ -38,13 +38,13 @@ def transposed_layer(grads, trace):
 
 
 def one_class_only(grads, trace):
-    """The homework as it was written: without the sum over k."""
+    """Omit the sum over k, as the homework did."""
     delta = (trace.p - trace.y)[:, :1] @ trace.W[2][:1] * trace.dphi(trace.a[1]) / trace.N
     return {**grads, "W1": delta.T @ trace.x, "b1": delta.sum(0)}
 
 
 def slope_of_one_summand(grads, trace):
-    """The homework as it was written: φ' at W_hd x_d + b_h instead of the whole a_h."""
+    """Take φ' at W_hd x_d + b_h instead of the whole a_h, as the homework did."""
     back = (trace.p - trace.y) @ trace.W[2] / trace.N
     single = trace.W[1][None] * trace.x[:, None, :] + trace.b[1][None, :, None]
     return {**grads, "W1": np.einsum("nh,nhd,nd->hd", back, trace.dphi(single), trace.x)}
@@ -63,7 +63,7 @@ PLANTED = {
 
 
 def plant_in_backprop(monkeypatch, mistake):
-    """The same mistake in the network's own backward pass."""
+    """Plant a mistake in the network's own backward pass."""
     right = Pass.backprop
 
     def wrong(self, x, y, z):
@@ -77,14 +77,14 @@ def plant_in_backprop(monkeypatch, mistake):
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("large", [False, True], ids=["all", "sampled"])
-@pytest.mark.parametrize("mistake", PLANTED, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("mistake", PLANTED, ids=lambda mistake: mistake.__name__)
 def test_planted_mistakes_are_caught_and_the_tensors_named(mistake, large, dtype):
     options = {"all_coordinates_up_to": 0, "coordinates": 2} if large else {}
     watcher = Watcher()
-    given = experiment(derivation=planted(mistake), gradcheck=options, train={"dtype": dtype})
+    prepared = experiment(derivation=planted(mistake), gradcheck=options, train={"dtype": dtype}).prepare(REG)
     with pytest.raises(GradcheckFailedError) as caught:
-        run_prepared(given.prepare(REG), watcher)
-    assert not watcher.epochs, "nothing may be trained"
+        run_prepared(prepared, watcher)
+    assert not watcher.epochs, "training must not start"
     results = [result for _, result in caught.value.report.failures if result.part == "loss"]
     assert {result.tensor for result in results} == PLANTED[mistake]
     for result in results:
@@ -112,7 +112,7 @@ def test_mistakes_in_the_network_itself_are_caught(monkeypatch, name, dtype):
         run(hidden=(5, 4), train={"dtype": dtype}, repeats=2)
 
 
-def test_a_mistake_in_float32_arithmetic_alone_is_caught(monkeypatch):
+def test_a_mistake_only_in_float32_arithmetic_is_caught(monkeypatch):
     right = Pass.backprop
 
     def wrong(self, x, y, z):
@@ -130,8 +130,8 @@ def test_a_mistake_in_float32_arithmetic_alone_is_caught(monkeypatch):
     assert run(train={"dtype": "float64"}).report.passed
 
 
-@pytest.mark.parametrize("penalty", [each for each in REG.names("penalty") if each != "none"])
-def test_penalties_are_checked_apart(penalty, monkeypatch):
+@pytest.mark.parametrize("penalty", [name for name in REG.names("penalty") if name != "none"])
+def test_penalties_are_checked_separately(penalty, monkeypatch):
     cls = REG.get("penalty", penalty)
     result = run(penalty=(penalty, {"strength": 0.1}))
     assert {r.part for r in result.report.sections[0].results} == {"loss", "penalty"}
@@ -162,7 +162,7 @@ def test_right_gradients_pass_fresh_and_trained(activation, dtype):
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_right_gradients_pass_after_long_training(seed, dtype):
-    """Where p is nearly y, the gradient is as small as the rounding of its terms."""
+    """Where p is close to y, the gradient is as small as the rounding errors of its terms."""
     report = run(
         dataset="iris", seed=seed, optimizer=("adam", {"lr": 0.05}), train={"epochs": 400, "dtype": dtype}
     ).report
@@ -175,21 +175,21 @@ def test_large_networks_are_sampled():
     assert (result.directions, result.checked) == (8, 12)
 
 
-def test_on_failure_warn_trains_on():
+def test_on_failure_warn_continues_training():
     watcher = Watcher()
-    given = experiment(derivation=planted(sign), gradcheck={"on_failure": "warn"})
-    result = run_prepared(given.prepare(REG), watcher)
+    prepared = experiment(derivation=planted(sign), gradcheck={"on_failure": "warn"}).prepare(REG)
+    result = run_prepared(prepared, watcher)
     assert len(watcher.epochs) == 3
     assert not result.report.passed
 
 
-def test_off_checks_nothing():
+def test_a_disabled_check_checks_nothing():
     result = run(gradcheck={"enabled": False}, derivation=planted(sign))
     assert result.report is None
 
 
 def test_a_derivation_trains_like_backprop():
-    """The identity of a hand-derived rule with backprop, through training, to rounding."""
+    """Training with a hand-derived rule and with backprop agrees up to rounding."""
 
     @dataclass(frozen=True)
     class Homework(Derivation):
@@ -205,12 +205,12 @@ def test_a_derivation_trains_like_backprop():
                 "b1": delta1.sum(0),
             }
 
-    ours, own = run(derivation=Homework(), repeats=2), run(repeats=2)
-    np.testing.assert_allclose(ours.theta, own.theta, rtol=1e-9, atol=1e-12)
+    derived, backprop = run(derivation=Homework(), repeats=2), run(repeats=2)
+    np.testing.assert_allclose(derived.theta, backprop.theta, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("returned", "message"),
+    ("rule", "message"),
     [
         (lambda t: None, "must return a dict of gradients by tensor name, got NoneType"),
         (lambda t: {"W1": 0}, "must return the gradients of W1, b1, W2, b2, got W1"),
@@ -220,13 +220,13 @@ def test_a_derivation_trains_like_backprop():
         ),
     ],
 )
-def test_what_is_no_gradient_is_named(returned, message):
+def test_an_invalid_gradient_is_rejected(rule, message):
     @dataclass(frozen=True)
     class Wrong(Derivation):
         name: ClassVar[str] = "wrong"
 
         def gradients(self, trace):
-            return returned(trace)
+            return rule(trace)
 
     with pytest.raises(ValueError, match=message):
         run(derivation=Wrong())
@@ -234,8 +234,8 @@ def test_what_is_no_gradient_is_named(returned, message):
 
 def test_a_derivation_cannot_change_the_network():
     @dataclass(frozen=True)
-    class Spoiler(Derivation):
-        name: ClassVar[str] = "spoiler"
+    class Overwriting(Derivation):
+        name: ClassVar[str] = "overwriting"
 
         def gradients(self, trace):
             trace.W[1][...] = 0
@@ -244,10 +244,10 @@ def test_a_derivation_cannot_change_the_network():
     with pytest.raises(
         ValueError, match=r"(?s)read-only\n    tests/netcheck/test_network.py, line \d+, in gradients:\n"
     ):
-        run(derivation=Spoiler())
+        run(derivation=Overwriting())
 
 
-def test_a_derivation_that_raises_is_shown_with_its_line():
+def test_the_line_of_an_error_in_a_derivation_is_shown():
     @dataclass(frozen=True)
     class Raises(Derivation):
         name: ClassVar[str] = "raises"

@@ -20,19 +20,19 @@ from backproof.nn.functions import dphi, features_first, phi, stacked_targets
 from backproof.nn.mlp import MLP, Pass
 from backproof.nn.objective import DataLoss, PenaltyTerm
 
-#: Usual pre-activations, an odd number of them; large ones; and offsets from a kink.
-USUAL, LARGE = np.linspace(-6.01, 6.02, 101), np.array([-31.7, -15.3, -9.1, 9.3, 15.1, 31.9])
+#: Typical and large pre-activations, and offsets from a kink.
+TYPICAL, LARGE = np.linspace(-6.01, 6.02, 101), np.array([-31.7, -15.3, -9.1, 9.3, 15.1, 31.9])
 KINK_OFFSETS = (-1e-3, -1e-6, 1e-6, 1e-3)
 #: Standard deviations of the logits at which a loss is checked.
 LOGIT_SCALES = (0.1, 1.0, 10.0)
-#: The slopes of φ at its kinks as one tensor, and what the slopes on the two sides are off by.
+#: The name of the tensor of slopes of φ at its kinks, and the error of the slopes on the two sides.
 ON_KINKS, SIDE_ERROR = "φ'(a) on kinks", 1e-5
 
 
 class ComponentChecks:
     """Checks of the components of a network in float64, on samples X (N, D), y (N, K).
 
-    Of theta (R, P) and the penalty, the first member counts.
+    Only the first member of theta (R, P) and of the penalty is checked.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class ComponentChecks:
         return _merged([check(self) for name, check in COMPONENTS.items() if name in names])
 
     def check_activation(self) -> Section:
-        """Check φ' of `backward` at usual and at large pre-activations, near kinks and on them."""
+        """Check φ' from `backward` at typical and large pre-activations, near kinks and on them."""
         activation = self.net.activation
         with np.errstate(all="ignore"):
             large = LARGE[np.abs(phi(activation, LARGE)) < 1e12]
         kinks = np.array(activation.kinks)
         points = {
-            "φ'(a)": np.concatenate([_without_kinks(USUAL, kinks), large]),
-            "φ'(a) beside kinks": np.ravel(kinks[:, None] + np.array(KINK_OFFSETS)),
+            "φ'(a)": np.concatenate([_without_kinks(TYPICAL, kinks), large]),
+            "φ'(a) near kinks": np.ravel(kinks[:, None] + np.array(KINK_OFFSETS)),
             ON_KINKS: kinks,
         }
         points = {name: values for name, values in points.items() if len(values)}
@@ -77,7 +77,7 @@ class ComponentChecks:
             describe_slope(kink, slope, *side, between=inside)
             for kink, slope, side, inside in zip(kinks, slopes, sides, between, strict=True)
         )
-        # A slope of zero has no size to compare with, but the slopes on the two sides of its kink bound it.
+        # A slope of zero has no size to compare with; the slopes on the two sides of the kink bound it instead.
         results = tuple(
             dataclasses.replace(result, status=PASSED, note="between the slopes on the two sides")
             if result.tensor == ON_KINKS and result.status == UNTESTED and all(between)
@@ -116,7 +116,7 @@ class ComponentChecks:
         return self._check(part, self.theta, self.net.layout.indices)
 
     def check_inputs(self) -> Section:
-        """Check ∂Err/∂x of the network's own backward pass, on samples that lie on no kink."""
+        """Check ∂Err/∂x of the network's own backward pass on samples that do not lie on a kink."""
         X, y, notes = self._samples_off_kinks()
         if not len(X):
             return Section(ALONE, (), notes=notes)
@@ -132,7 +132,7 @@ class ComponentChecks:
         return dataclasses.replace(section, notes=notes)
 
     def check_hessian(self) -> Section:
-        """Check Hessian-vector products of the gradient, a derivation's if there is one."""
+        """Check Hessian-vector products of the gradient; that of the derivation if there is one."""
         X, y, notes = self._samples_off_kinks()
         if not len(X):
             return Section(ALONE, (), notes=notes)
@@ -154,10 +154,10 @@ class ComponentChecks:
         return self.net.activation.complex_step and self.net.loss.complex_step
 
     def _samples_off_kinks(self) -> tuple[Array, Array, tuple[str, ...]]:
-        """Return the samples that lie on no kink, and a note about the others."""
+        """Return the samples that do not lie on a kink, and a note about the others."""
         on_kink = samples_on_kinks(self.net, self.X, self.y, self.theta)
         count = f"{on_kink.sum()} of {len(on_kink)} samples"
-        note = f"{count} lie on a kink of φ and are left out of inputs and hessian"
+        note = f"{count} lie on a kink of φ and are excluded from inputs and hessian"
         return self.X[~on_kink], self.y[~on_kink], (note,) if on_kink.any() else ()
 
     def _check_function(
@@ -168,7 +168,7 @@ class ComponentChecks:
         points: dict[str, Array],
         complex_step: bool,
     ) -> Section:
-        """Check a function of real numbers, given as named arrays."""
+        """Check an elementwise function at named arrays of points."""
         tensors: dict[str, Array] = {}
         start = 0
         for tensor, values in points.items():
@@ -183,7 +183,7 @@ class ComponentChecks:
         return check_parts([part], theta, tensors, self.options, moment=ALONE, seed=self.seed)
 
 
-#: The check of each component, by the name that a user gives.
+#: The check of each component, by its name on the command line.
 COMPONENTS: dict[str, Callable[[ComponentChecks], Section]] = {
     "activation": ComponentChecks.check_activation,
     "loss": ComponentChecks.check_loss,
@@ -194,7 +194,7 @@ COMPONENTS: dict[str, Callable[[ComponentChecks], Section]] = {
 
 
 class _InputBuffers(NamedTuple):
-    """Memory for S sets of inputs of one dtype."""
+    """Buffers for S sets of inputs of one dtype."""
 
     S: int
     network_pass: Pass
@@ -227,7 +227,7 @@ class _LossOfInputs:
 
 
 def _merged(sections: Iterable[Section]) -> Section:
-    """Return one section with all results, each note once, and all preconditions."""
+    """Merge sections: all results, each note once, and all preconditions."""
     sections = list(sections)
     return Section(
         ALONE,

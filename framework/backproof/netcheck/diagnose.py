@@ -1,4 +1,4 @@
-"""The points at which a network's wrong gradient is compared with the right one, for its diagnosis."""
+"""Diagnosis of a network's wrong gradient: the points at which it is compared with the right one."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from backproof.nn.derivation import trace_and_gradients
 from backproof.nn.mlp import MLP
 from backproof.nn.objective import DataLoss, PenaltyTerm
 
-#: The number of samples of each point: none is a size of the network, so that no two axes have the same length.
+#: The number of samples at each point. It is raised if it is a size of the network: no two axes have one length.
 SAMPLES = (23, 7, 3, 1)
 #: The number of single samples that are compared to locate a mistake.
 PROBES = 6
-#: A network with more parameters is diagnosed on a smaller one of the same depth, if its derivation takes that.
+#: A network with more parameters is diagnosed on a smaller one of the same depth, if its derivation allows that.
 MOST_PARAMETERS = 6000
 SMALL_SIZES = (13, 11, 9, 8, 6, 5)
-#: How far a gradient may be from the oracle along a direction, relative to its norm.
+#: The largest error along a direction of a gradient that counts as right, relative to its norm.
 EXACT, DIFFERENCES = 1e-9, 1e-5
 
 
@@ -38,8 +38,8 @@ def diagnose_network(
 ) -> Diagnosis:
     """Diagnose the gradient of a network whose check failed, in float64.
 
-    X (N, D) scaled features, y (N, K) encoded targets, theta (R, P) where the check failed, of which the first
-    member counts. The points are theta moved by N(0, 0.1²), on some of the samples, and random ones.
+    X (N, D) scaled features, y (N, K) encoded targets, theta (R, P) where the check failed, of which only
+    the first member is used. The points are theta moved by N(0, 0.1²), on some of the samples, and random points.
     """
     points = _Points(net, X, y, penalty, theta, seed)
     if net.layout.P > MOST_PARAMETERS:
@@ -80,23 +80,23 @@ class _Points:
         diagnosis = Diagnosis(tuple(findings), points=1)
         if not findings:
             diagnosis = diagnose(cases, evaluate, self._probes())
-        of_penalty = penalty_findings(cases[0].penalty, self._expected_penalty(self._first_theta))
+        penalty = penalty_findings(cases[0].penalty, self._expected_penalty(self._first_theta))
         wrong = {tensor for finding in diagnosis.findings for tensor in finding.tensors}
         formulas: Mapping[str, str] = getattr(self.net.derivation, "formulas", {})
         written = {tensor: formula for tensor, formula in formulas.items() if tensor in wrong}
-        return dataclasses.replace(diagnosis, findings=(*diagnosis.findings, *of_penalty), written=written)
+        return dataclasses.replace(diagnosis, findings=(*diagnosis.findings, *penalty), written=written)
 
     def diagnosis_if_usable(self, evaluate: Evaluate) -> Diagnosis | None:
-        """Return the diagnosis, or None if the derivation works for the sizes of its own network only."""
+        """Return the diagnosis, or None if the derivation only works for the sizes of its own network."""
         try:
             return self.diagnosis(evaluate)
-        except Exception:  # noqa: BLE001 - a person's code may fail in any way; the caller uses the network itself.
+        except Exception:  # noqa: BLE001 - user code may fail in any way; the caller then uses the network itself.
             return None
 
     def evaluate(
         self, params: dict[str, Array], x: Array, y: Array
     ) -> tuple[Trace, Mapping[str, Array]] | None:
-        """Return trace and gradients of the network at other sizes, or None if the derivation fails there."""
+        """Return trace and gradients of the network at other sizes, or None if the derivation fails."""
         depth = self.net.layout.depth
         sizes = (x.shape[1], *(len(params[f"b{layer}"]) for layer in range(1, depth + 1)))
         net = dataclasses.replace(self.net, sizes=sizes)
@@ -115,9 +115,9 @@ class _Points:
         return [self._case(count, at_data=i == 0) for i, count in enumerate(counts)]
 
     def _probes(self) -> list[Case]:
-        """Return single samples that differ in their targets only, as many as the data has, up to PROBES."""
+        """Return single samples that differ in their targets only, one for each distinct target, up to PROBES."""
         theta, x = self._random_theta(), self.rng.normal(0, 1, (1, self.net.sizes[0]))
-        # More rows than a batch has: all of a few classes are then among them.
+        # Enough rows to include every class if there are only a few.
         targets = np.unique(self._targets(self.rng.integers(0, len(self.y), 40)), axis=0)
         return [self._compare(theta, x, y[None]) for y in targets[:PROBES]]
 
@@ -148,7 +148,7 @@ class _Points:
         return theta
 
     def _targets(self, rows: Array) -> Array:
-        """Return the targets of these rows, reduced to the network's outputs if it has fewer."""
+        """Return the targets of these rows, reduced to the number of the network's outputs if that is smaller."""
         K, y = self.net.sizes[-1], self.y
         if y.shape[1] == K:
             return y[rows]
@@ -158,15 +158,15 @@ class _Points:
     def _expected(self, trace: Trace, theta: Array, X: Array, y: Array) -> dict[str, Array]:
         """Return the right gradient.
 
-        It is the network's own, or that of a plain backward pass, if one agrees with the oracle along random
-        directions; else the oracle's.
+        That is the gradient of the network's own backward pass, or of a plain one, if it agrees with the oracle
+        along random directions; otherwise the oracle's.
         """
         net = self.net
         loss = DataLoss(net, X, y)
         exact = net.activation.complex_step and net.loss.complex_step
         oracle = complex_step if exact else central_differences
         v = np.random.default_rng(0).normal(size=(4, len(theta)))
-        along, _ = oracle(loss.value, theta, Dense(np.arange(len(theta)), v))
+        slopes, _ = oracle(loss.value, theta, Dense(np.arange(len(theta)), v))
         candidates: tuple[Callable[[], dict[str, Array]], ...] = (
             trace.backprop,
             lambda: plain_gradients(trace),
@@ -174,7 +174,7 @@ class _Points:
         for candidate in candidates:
             gradients = candidate()
             flat = net.layout.pack(gradients)
-            error = np.abs(v @ flat - along).max()
+            error = np.abs(v @ flat - slopes).max()
             if error <= (EXACT if exact else DIFFERENCES) * max(1e-12, float(np.linalg.norm(flat))):
                 return gradients
         derivatives, _ = oracle(loss.value, theta, Axes(np.arange(len(theta))))

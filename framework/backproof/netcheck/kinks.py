@@ -19,7 +19,7 @@ ON_KINK = 1e-12
 #: The distance from a kink, relative to the kink and to 1, at which the one-sided slopes are taken.
 OFFSET = 1e-6
 DIRECTIONS, SWEEPS = 16, 30
-#: How well a slope at the kink must explain the gradient along the directions: by complex step, by differences.
+#: The largest error that a slope at the kink may leave along the directions, by complex step and by differences.
 EXACT, DIFFERENCES = 1e-10, 1e-6
 
 
@@ -33,7 +33,7 @@ def samples_on_kinks(net: MLP, X: Array, y: Array, theta: Array) -> Array:
 
 
 def samples_near_kinks(net: MLP, X: Array, y: Array, theta: Array, step: float) -> Array:
-    """Return which samples (N,) reach a kink when one weight or bias of a unit moves by `step` of its own size."""
+    """Return which samples (N,) reach a kink when one weight or bias of a unit changes by the relative `step`."""
     near_kink, below = np.zeros(len(X), dtype=bool), np.abs(X.T)
     for a, block in zip(_preactivations(net, X, y, theta), net.layout.blocks(theta), strict=False):
         terms = np.abs(block[:, :-1])[..., None] * below
@@ -58,7 +58,7 @@ def one_sided_slopes(activation: Activation, kink: float) -> tuple[float, float]
 def describe_slope(
     kink: float, slope: float, low: float, high: float, *, between: bool, where: str = ""
 ) -> str:
-    """Return `φ'(0) = 0, between the slopes on its two sides, 0 and 1`."""
+    """Return for example `φ'(0) = 0, between the slopes on its two sides, 0 and 1`."""
     relation = "between" if between else "not between"
     return (
         f"φ'({kink:g}) = {slope:.6g}{where}, {relation} the slopes on its two sides, {low:.6g} and {high:.6g}"
@@ -107,7 +107,7 @@ class KinkLinearisation:
     def groups(self) -> list[KinkGroup]:
         """Return the groups of units exactly on a kink.
 
-        A unit on a kink only up to rounding lies on one side of it, and every derivation sees which.
+        A unit that is on a kink only up to rounding lies on one side of it, the same one for every derivation.
         """
         kinks = self.net.activation.kinks
         groups = [KinkGroup(i, kink, a == kink) for i, a in enumerate(self.preactivations) for kink in kinks]
@@ -140,7 +140,7 @@ class KinkLinearisation:
         return net.loss.value(z.swapaxes(1, 2), self.y[None])
 
     def convention(self, gradient: Array) -> Convention:
-        """Return the slope that a gradient (P,) of this loss takes at the kinks, fitted to its numbers."""
+        """Return the slope that a gradient (P,) of this loss takes at the kinks, fitted to its entries."""
         exact = self.net.activation.complex_step and self.net.loss.complex_step
         oracle, tolerance = (complex_step, EXACT) if exact else (central_differences, DIFFERENCES)
         v = np.random.default_rng(0).standard_normal((DIRECTIONS, len(self.theta)))
@@ -160,10 +160,10 @@ class KinkLinearisation:
 
 
 class _SlopeFit:
-    """Fit the slope of each group, so that the predicted directional derivatives are those of the gradient.
+    """Fit the slope of each group so that the predicted directional derivatives match those of the gradient.
 
     The prediction is affine in each slope, since a path through the network has one unit in each layer. Each slope
-    in turn is set to its best value, and finally all of them together (Gauss-Newton).
+    in turn is set to its best value, and finally all of them together by Gauss-Newton.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class _SlopeFit:
                 break
         if not self._error() <= self.allowed:
             return False
-        # If the start explains the target it stays as it is, so that no slope is rounded.
+        # A start that explains the target is not refined, so that no slope is rounded.
         if not np.array_equal(self.slopes, self.start) and self.matters.any():
             self._refine()
         return True
@@ -227,7 +227,7 @@ class Convention:
 
     @property
     def nearest_subgradient(self) -> Array:
-        """Return each slope if it is a subgradient, else the nearest one that is."""
+        """Return each slope, or the nearest subgradient if it is not one."""
         low, high = np.array(self.limits).reshape(-1, 2).T
         return np.where(self._is_subgradient(), self.slopes, np.clip(self.slopes, low, high))
 
@@ -238,7 +238,7 @@ class Convention:
 
     def __str__(self) -> str:
         if not self.groups:
-            return "up to rounding they lie on one side of it"
+            return "only up to rounding; exactly, they lie on one side of it"
         if not self.known:
             return "no single slope there explains the gradient"
         if not self.matters.any():

@@ -29,11 +29,11 @@ ON_KINKS = "kinks"
 
 
 def preconditions(net: MLP, N: int, theta: Array) -> tuple[Precondition, ...]:
-    """Return what could hide a mistake in the sizes, the N samples and the point theta (P,)."""
+    """Return the conditions on the sizes, the N samples and theta (P,) under which no mistake is hidden."""
     D, K = net.sizes[0], net.sizes[-1]
     enough_outputs = K >= 3 or (K == 2 and net.loss.prediction != "value")
     return (
-        Precondition("N ≥ 2 samples", N >= 2, f"N = {N}" if N >= 2 else "N = 1: a sum is a mean"),
+        Precondition("N ≥ 2 samples", N >= 2, f"N = {N}" if N >= 2 else "N = 1: a sum equals a mean"),
         Precondition("a batch of one sample too", N == 1),
         Precondition(
             "K ≥ 3 outputs, 2 for two classes",
@@ -54,7 +54,7 @@ def _distinct_sizes(net: MLP, N: int) -> Precondition:
     distinct = len({N, *net.sizes}) == 1 + len(net.sizes)
     sizes = f"N = {N}, {'-'.join(map(str, net.sizes))}"
     detail = sizes if distinct else f"{sizes}: a transposed tensor has the same shape"
-    return Precondition("no size is another's", distinct, detail)
+    return Precondition("all sizes differ", distinct, detail)
 
 
 def _nonzero_biases(net: MLP, theta: Array) -> Precondition:
@@ -67,8 +67,8 @@ def _nonzero_biases(net: MLP, theta: Array) -> Precondition:
 def odd_sizes(net: MLP, y: Array, seed: int) -> tuple[MLP, Array, Array, Array]:
     """Return a network of the same plugins and depth with other sizes, and random X (N, D), y (N, K), theta (1, P).
 
-    The sizes and N are odd and all differ, so that a transposed tensor fits nowhere; K stays. y is drawn from the
-    targets given.
+    The sizes and N are odd and all differ, so that no transposed tensor fits; K is unchanged. y is drawn from the
+    original targets.
     """
     K, rng = net.sizes[-1], np.random.default_rng((seed, 5))
     *inner, N = [size for size in range(5, 2 * len(net.sizes) + 9, 2) if size != K][: len(net.sizes)]
@@ -84,7 +84,7 @@ class NetworkCheck:
     """Compare the hand-derived gradients of a network with its loss, on some samples of the training part.
 
     X (N, D) scaled features, y (N, K) encoded targets. The samples are drawn once, so that a check after
-    training uses those of the check before.
+    training uses the same samples as the check before it.
     """
 
     def __init__(
@@ -95,14 +95,16 @@ class NetworkCheck:
         self.X, self.y = X[rows], y[rows]
 
     def section(self, theta: Array, moment: str, samples: slice = slice(None)) -> Section:
-        """Check at theta (R, P). The first member's gradient, from a pass of the whole stack, is compared; the
-        other members run the same code on other numbers.
+        """Check at theta (R, P).
+
+        Only the first member's gradient, from a pass of the whole stack, is compared: the other members run the
+        same code on other numbers.
 
         A float32 network is checked in float64 at the same parameters and samples, and its float32 gradient is
         compared with the float64 one.
 
-        A sample that puts a pre-activation on a kink of φ is checked separately: there any slope between the
-        one-sided slopes is right, and the one that the gradient takes is determined and reported.
+        A sample that puts a pre-activation on a kink of φ is checked separately: any slope between the one-sided
+        slopes is right there, and the one that the gradient takes is determined and reported.
         """
         dtype = theta.dtype
         X, y, stack = (
@@ -129,9 +131,9 @@ class NetworkCheck:
         )
         if dtype == np.float64:
             return section
-        used = ~on_kink | on_kink.all()
-        compared = self._compare_dtypes(X[used], y[used], theta, section)
-        return dataclasses.replace(section, results=(*section.results, *compared))
+        rows = ~on_kink | on_kink.all()
+        results = self._compare_dtypes(X[rows], y[rows], theta, section)
+        return dataclasses.replace(section, results=(*section.results, *results))
 
     @property
     def _complex_step(self) -> bool:
@@ -178,13 +180,13 @@ class NetworkCheck:
         return Part(ON_KINKS, value, gradient, self._complex_step), convention
 
     def _note_near_kinks(self, X: Array, y: Array, theta: Array) -> tuple[str, ...]:
-        """Return a note on samples that central differences, whose first step is relative, move across a kink."""
+        """Return a note on samples that the first, relative step of central differences moves across a kink."""
         near = samples_near_kinks(self.net, X, y, theta, FIRST)
         if not near.any():
             return ()
         return (
-            f"{near.sum()} of {len(X)} samples lie within the differences' first step of a kink of φ: smaller "
-            "steps are taken there",
+            f"{near.sum()} of {len(X)} samples lie within the first step of the central differences from a kink "
+            "of φ: smaller steps are used there",
         )
 
     def _taylor(self, part: Part, theta: Array) -> TaylorTest:

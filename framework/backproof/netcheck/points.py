@@ -19,12 +19,12 @@ from backproof.netcheck.setup import CheckSetup
 PARAMETERS = "parameters"
 #: What can be checked.
 CHOICES = (PARAMETERS, *COMPONENTS)
-#: Epochs of training before the check "burned in".
+#: The number of epochs of training before the check "burned in".
 BURN_IN_EPOCHS = 3
 
 
 class Checkable(Protocol):
-    """A prepared experiment, as far as its gradient check is concerned."""
+    """What a gradient check needs of a prepared experiment."""
 
     @property
     def check_setup(self) -> CheckSetup: ...
@@ -35,10 +35,10 @@ class Checkable(Protocol):
 
 
 def check_alone(prepared: Checkable, parts: Sequence[str] = (PARAMETERS,)) -> NetworkReport:
-    """Check these parts, out of `CHOICES`, without a run.
+    """Check these parts, names from `CHOICES`, without a run.
 
-    The gradients with respect to the parameters are checked at five points; the components of the network where
-    every parameter is moved by N(0, 0.1²).
+    The gradients with respect to the parameters are checked at five points; the components of the network at
+    parameters moved by N(0, 0.1²).
     """
     setup = prepared.check_setup
     report = _check_points(prepared) if PARAMETERS in parts else NetworkReport(())
@@ -53,9 +53,9 @@ def check_alone(prepared: Checkable, parts: Sequence[str] = (PARAMETERS,)) -> Ne
 def _check_points(prepared: Checkable) -> NetworkReport:
     """Check the gradients with respect to the parameters at five points.
 
-    Fresh parameters; parameters moved by N(0, 0.1²), so that biases, which start at zero, are not zero; these on
-    one sample; after three epochs of training; and a network of the same depth and plugins with odd sizes that all
-    differ.
+    The points are fresh parameters; parameters moved by N(0, 0.1²), so that biases are not zero; the same on one
+    sample; parameters after three epochs of training; and a network of the same depth and plugins with odd sizes
+    that all differ.
     """
     setup = prepared.check_setup
     moved = _moved(setup)
@@ -79,6 +79,6 @@ def _check_odd_sizes(setup: CheckSetup, report: NetworkReport) -> NetworkReport:
         return report.with_section(check.section(theta.astype(setup.theta.dtype), "odd sizes"))
     except DerivationError as error:
         *before, last = report.sections
-        note = f"a network with odd sizes that all differ could not be checked: {error}"
+        note = f"a network with other sizes, odd and all different, could not be checked: {error}"
         section = dataclasses.replace(last, notes=(*last.notes, note))
         return dataclasses.replace(report, sections=(*before, section))

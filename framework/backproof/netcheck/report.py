@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class NetworkReport(GradcheckReport):
-    """A gradient check of a network, with the diagnosis of what is wrong if one was made."""
+    """A gradient check of a network, with a diagnosis if it failed."""
 
     diagnosis: Diagnosis | None = None
 
@@ -23,7 +23,7 @@ class NetworkReport(GradcheckReport):
         return dataclasses.replace(self, sections=(*self.sections, section))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON stores it, with the diagnosis before the sections."""
+        """Return the report as plain values for JSON, with the diagnosis before the sections."""
         fields = super().to_dict()
         sections = fields.pop("sections")
         diagnosis = None if self.diagnosis is None else self.diagnosis.to_dict()

@@ -1,4 +1,4 @@
-"""The samples that a gradient check looks at."""
+"""The samples used by a gradient check."""
 
 from __future__ import annotations
 

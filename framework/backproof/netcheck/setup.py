@@ -1,4 +1,4 @@
-"""A network with all that its gradient check needs, and the check at one point."""
+"""A network with everything its gradient check needs, and the check at one point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The backward pass with mistakes in it, and whether these explain a gradient."""
+"""The backward pass with mistakes in it, and whether these mistakes explain a gradient."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Backward:
         if delta is None:
             return None
         kind = "weights" if tensor[0] == "W" else "biases"
-        # The mistakes in this tensor alone, by what is wrong: "" the product, samples, sign, mean, ...
+        # The mistakes in this tensor alone, by the rest of their kind: "" (the product), samples, sign, mean, ...
         in_tensor = {
             mistake.kind.removeprefix(kind).removeprefix("_"): mistake
             for mistake in mistakes
@@ -82,7 +82,7 @@ class Backward:
         return self._add_penalty(tensor, gradient, mistakes, context)
 
     def _product(self, tensor: str, context: Context, mistake: Fault | None) -> Array:
-        """Return δ hᵀ, or the sum of δ over the samples, or what a mistake makes of it."""
+        """Return δ hᵀ for weights or the sum of δ over the samples for biases, or what a mistake makes of it."""
         if mistake is not None:
             return np.asarray(mistake.apply(context))
         if tensor[0] == "b":
@@ -93,17 +93,17 @@ class Backward:
         return context.delta.T @ below
 
     def _postprocess(self, gradient: Array, in_tensor: dict[str, Fault], context: Context) -> Array:
-        """Return the gradient with the mistakes that are made in the finished product."""
-        for part in ("sign", "mean", "size", "factor"):
-            if part in in_tensor:
-                gradient = gradient * np.asarray(in_tensor[part].apply(context))
-        for part in ("units", "end"):
-            if part in in_tensor:
-                gradient = np.asarray(in_tensor[part].apply(self._context(context.layer, gradient)))
+        """Apply the mistakes that change the finished product."""
+        for kind in ("sign", "mean", "size", "factor"):
+            if kind in in_tensor:
+                gradient = gradient * np.asarray(in_tensor[kind].apply(context))
+        for kind in ("units", "end"):
+            if kind in in_tensor:
+                gradient = np.asarray(in_tensor[kind].apply(self._context(context.layer, gradient)))
         if "added" in in_tensor:
             gradient = gradient + np.asarray(in_tensor["added"].apply(context))
         if "entry" in in_tensor:
-            # Numbers where an entry is replaced, NaN elsewhere.
+            # NaN except where an entry is replaced.
             entry = np.asarray(in_tensor["entry"].apply(context))
             gradient = np.where(np.isnan(entry), gradient, entry)
         return gradient
@@ -135,9 +135,9 @@ class Backward:
         delta = self._start(in_layer) if layer == self.depth else self._back(layer, mistakes, in_layer)
         if delta is None:
             return None
-        for part in ("sign", "mean", "size", "factor"):
-            if part in in_layer:
-                delta = delta * np.asarray(in_layer[part].apply(self._context(layer, delta)))
+        for kind in ("sign", "mean", "size", "factor"):
+            if kind in in_layer:
+                delta = delta * np.asarray(in_layer[kind].apply(self._context(layer, delta)))
         return delta
 
     def _start(self, in_layer: dict[str, Fault]) -> Array | None:
@@ -145,9 +145,9 @@ class Backward:
         delta = np.asarray(in_layer["seed"].apply(context)) if "seed" in in_layer else self._seed
         if not np.isfinite(delta).all():
             return None
-        for part in ("classes", "samples"):
-            if part in in_layer:
-                delta = delta * np.asarray(in_layer[part].apply(context))
+        for kind in ("classes", "samples"):
+            if kind in in_layer:
+                delta = delta * np.asarray(in_layer[kind].apply(context))
         return delta
 
     def _back(self, layer: int, mistakes: Mistakes, in_layer: dict[str, Fault]) -> Array | None:
@@ -163,7 +163,7 @@ class Backward:
 
     def slope(self, layer: int, mistakes: Mistakes) -> Array | None:
         """Return φ'(a) of a hidden layer, (N, H), or (N, H, D) if it differs by input."""
-        return self._slope(layer, next((m for m in mistakes if m.place == ("slope", layer)), None))
+        return self._slope(layer, next((m for m in mistakes if m.step == ("slope", layer)), None))
 
     def _slope(self, layer: int, mistake: Fault | None) -> Array | None:
         key = layer, NONE if mistake is None else frozenset((mistake,))
@@ -182,7 +182,7 @@ _DELTA_KINDS = {"seed", "classes", "samples", "back", "slope", "sign", "mean", "
 
 
 def plain_gradients(trace: Trace) -> dict[str, Array]:
-    """Return the gradients of a plain backward pass, from the plugins' own ∂Err/∂z and φ', not the network's."""
+    """Return the gradients of a plain backward pass, computed from the plugins' ∂Err/∂z and φ'."""
     shapes = {f"W{layer}": np.zeros_like(W) for layer, W in trace.W.items()}
     shapes |= {f"b{layer}": np.zeros_like(b) for layer, b in trace.b.items()}
     backward = Backward(Case(trace, shapes, shapes))
@@ -190,10 +190,10 @@ def plain_gradients(trace: Trace) -> dict[str, Array]:
 
 
 class Evaluator:
-    """Decides whether mistakes give the numbers of a tensor in every case."""
+    """Decides whether mistakes give the gradient of a tensor in every case."""
 
     def __init__(self, cases: Iterable[Case]) -> None:
-        # The smallest case with a sum over samples goes first, since it rules out most mistakes.
+        # The smallest case with a sum over samples goes first: it rules out most mistakes.
         ordered = sorted(cases, key=lambda case: (case.trace.N < 3, case.trace.N))
         self.passes = [Backward(case) for case in ordered]
         self._explains: dict[tuple[str, Mistakes], bool] = {}
@@ -215,7 +215,7 @@ class Evaluator:
         return gradient is not None and backward.case.explained(tensor, gradient)
 
     def harmless(self, tensor: str, mistakes: Mistakes) -> bool:
-        """Return whether the tensor's gradient is right with these mistakes, as with φ' at h for ReLU."""
+        """Return whether these mistakes leave the tensor's gradient right, as φ' at h does for ReLU."""
         for backward in self.passes:
             gradient = backward.gradient(tensor, mistakes)
             if gradient is None or not np.allclose(gradient, backward.case.expected[tensor], 1e-9, 1e-13):
@@ -227,7 +227,7 @@ class Evaluator:
         return self.passes[0].gradient(tensor, mistakes)
 
     def numbers(self, tensor: str, mistakes: Mistakes) -> list[Array] | None:
-        """Return the tensor's gradient with these mistakes in each case; None if they cannot be made in one."""
+        """Return the tensor's gradient with these mistakes in each case; None if one of them cannot be made."""
         gradients: list[Array] = []
         for backward in self.passes:
             gradient = backward.gradient(tensor, mistakes)

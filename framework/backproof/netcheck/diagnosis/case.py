@@ -13,7 +13,7 @@ from backproof.contracts import Array, Trace
 SAME = 1e-9
 #: ... and a mistake explains a wrong gradient if it leaves no more than this fraction of the error.
 UNEXPLAINED = 1e-4
-#: The rounding that cancelling terms leave, as a fraction of the right gradient's norm.
+#: The rounding error left where terms cancel, as a fraction of the right gradient's norm.
 CANCELLATION = 1e-14
 
 
@@ -21,13 +21,13 @@ CANCELLATION = 1e-14
 class Case:
     """Gradients by tensor name (W1, b1, ...) at one point, in float64.
 
-    given     what the derivation returned
-    expected  the right gradient: from the complex step, or from a backward pass that agrees with it numerically
-    penalty   the gradient of the penalty, if there is one; `given` and `expected` do not include it
+    gradients  what the derivation returned
+    expected   the right gradient: from the complex step, or from a backward pass that agrees with it numerically
+    penalty    the gradient of the penalty, if there is one; `gradients` and `expected` do not include it
     """
 
     trace: Trace
-    given: Mapping[str, Array]
+    gradients: Mapping[str, Array]
     expected: Mapping[str, Array]
     penalty: Mapping[str, Array] = field(default_factory=dict[str, Array])
 
@@ -38,41 +38,40 @@ class Case:
 
     def right(self, tensor: str) -> bool:
         """Return whether the tensor's gradient is as expected."""
-        return same(self.given[tensor], self.expected[tensor])
+        return same(self.gradients[tensor], self.expected[tensor])
 
-    def left(self, tensor: str, explanation: Array) -> float:
-        """Return ‖given − explanation‖ of the tensor's gradient, relative to the largest norm of all three."""
-        given, expected = self.given[tensor], self.expected[tensor]
-        size = max(float(np.linalg.norm(gradient)) for gradient in (given, expected, explanation))
-        return float(np.linalg.norm(given - explanation)) / size if size else 0.0
+    def unexplained(self, tensor: str, explanation: Array) -> float:
+        """Return ‖gradient − explanation‖ for a tensor, relative to the largest norm of the three."""
+        gradient, expected = self.gradients[tensor], self.expected[tensor]
+        size = max(float(np.linalg.norm(array)) for array in (gradient, expected, explanation))
+        return float(np.linalg.norm(gradient - explanation)) / size if size else 0.0
 
     def explained(self, tensor: str, explanation: Array) -> bool:
-        """Return whether `explanation` equals the tensor's gradient and leaves nothing of its error."""
-        given = self.given[tensor]
-        if explanation.shape != given.shape:
+        """Return whether `explanation` equals the tensor's gradient and accounts for all of its error."""
+        gradient, expected = self.gradients[tensor], self.expected[tensor]
+        if explanation.shape != gradient.shape:
             return False
-        # Cancelling terms leave rounding instead of zero.
-        if float(np.linalg.norm(given - explanation)) <= CANCELLATION * float(
-            np.linalg.norm(self.expected[tensor])
-        ):
+        remainder = float(np.linalg.norm(gradient - explanation))
+        # Terms that cancel leave rounding errors instead of zero.
+        if remainder <= CANCELLATION * float(np.linalg.norm(expected)):
             return True
-        if not same(given, explanation):
+        if not same(gradient, explanation):
             return False
-        error = float(np.linalg.norm(given - self.expected[tensor]))
-        size = max(float(np.linalg.norm(given)), float(np.linalg.norm(explanation)))
+        error = float(np.linalg.norm(gradient - expected))
+        size = max(float(np.linalg.norm(gradient)), float(np.linalg.norm(explanation)))
         # A right gradient has no error to explain except rounding.
-        return error <= SAME * size or float(np.linalg.norm(given - explanation)) <= UNEXPLAINED * error
+        return error <= SAME * size or remainder <= UNEXPLAINED * error
 
 
-def same(one: Array, other: Array) -> bool:
+def same(array: Array, other: Array) -> bool:
     """Return whether two arrays are equal up to rounding, by norm."""
-    size = max(float(np.linalg.norm(one)), float(np.linalg.norm(other)))
-    gap = float(np.linalg.norm(one - other))
+    size = max(float(np.linalg.norm(array)), float(np.linalg.norm(other)))
+    gap = float(np.linalg.norm(array - other))
     # With NaN this is False.
     return gap <= SAME * size
 
 
-def residual(one: Array, other: Array) -> float:
-    """Return ‖one − other‖ / max(‖one‖, ‖other‖), and 0 for 0 / 0."""
-    size = max(float(np.linalg.norm(one)), float(np.linalg.norm(other)))
-    return float(np.linalg.norm(one - other)) / size if size else 0.0
+def residual(array: Array, other: Array) -> float:
+    """Return ‖array − other‖ / max(‖array‖, ‖other‖), and 0 for 0 / 0."""
+    size = max(float(np.linalg.norm(array)), float(np.linalg.norm(other)))
+    return float(np.linalg.norm(array - other)) / size if size else 0.0

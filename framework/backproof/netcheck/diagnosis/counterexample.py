@@ -14,19 +14,19 @@ from backproof.contracts import Array, Trace
 from backproof.netcheck.diagnosis.backward import NONE, Backward, Mistakes, plain_gradients
 from backproof.netcheck.diagnosis.case import Case
 
-#: Returns the trace and the derivation's gradients of a network of any sizes at parameters W1 (H, D), b1 (H,), ...,
-#: x (N, D) and y (N, K); None if the derivation cannot be evaluated there.
+#: Return the trace and the derivation's gradients of a network of any size, from its parameters W1 (H, D), b1 (H,),
+#: ..., x (N, D) and y (N, K); None if the derivation cannot be evaluated.
 Evaluate = Callable[[dict[str, Array], Array, Array], "tuple[Trace, Mapping[str, Array]] | None"]
 
 #: For each size, integers are drawn up to DRAWS times, until CANDIDATES points show a mistake.
 DRAWS, CANDIDATES = 30, 6
-#: The least difference between a right and a given entry.
+#: The smallest difference between a right and a wrong entry.
 LEAST_ERROR = 1e-3
 
 
 @dataclass(frozen=True)
 class Counterexample:
-    """One entry of a gradient, with everything it is computed from. Units and samples are counted from 0."""
+    """One entry of a gradient, with all that it is computed from. Units and samples are counted from 0."""
 
     tensor: str
     index: tuple[int, ...]
@@ -88,31 +88,31 @@ class _Point:
 
 
 def counterexample(
-    evaluate: Evaluate, cases: Sequence[Case], tensors: Sequence[str], made: Mapping[str, Mistakes]
+    evaluate: Evaluate, cases: Sequence[Case], tensors: Sequence[str], mistakes: Mapping[str, Mistakes]
 ) -> Counterexample | None:
     """Return the smallest network found on which one of these tensors is wrong, preferring the first ones.
 
-    made    the mistakes that were found in each tensor; if possible, the example shows each of them
+    mistakes  those found in each tensor; if possible, the example shows each of them
     """
-    # A replaced entry has numbers for the cases only.
-    made = {
-        name: frozenset(fault for fault in mistakes if not fault.kind.endswith("_entry"))
-        for name, mistakes in made.items()
+    # The value of a replaced entry is known for the cases only.
+    mistakes = {
+        tensor: frozenset(fault for fault in faults if not fault.kind.endswith("_entry"))
+        for tensor, faults in mistakes.items()
     }
-    visibility = _Visibility(evaluate, tensors, made)
-    if max(len(made.get(tensor, ())) for tensor in tensors) > 1:
+    visibility = _Visibility(evaluate, tensors, mistakes)
+    if max(len(mistakes.get(tensor, ())) for tensor in tensors) > 1:
         example = _smallest(visibility, cases)
         if example is not None:
             return example
-    return _smallest(_Visibility(evaluate, tensors, {}), cases, made)
+    return _smallest(_Visibility(evaluate, tensors, {}), cases, mistakes)
 
 
 def _smallest(
-    visibility: _Visibility, cases: Sequence[Case], made: Mapping[str, Mistakes] | None = None
+    visibility: _Visibility, cases: Sequence[Case], mistakes: Mapping[str, Mistakes] | None = None
 ) -> Counterexample | None:
     rng = np.random.default_rng(0)
     for sizes, N in _sizes(cases):
-        found: list[tuple[_Point, str]] = []
+        candidates: list[tuple[_Point, str]] = []
         for _ in range(DRAWS):
             point = _draw(rng, sizes, N, cases)
             wrong = visibility(point)
@@ -120,13 +120,13 @@ def _smallest(
                 break
             if wrong:
                 tensor = wrong[0]
-                found.append((_shrink(visibility, point, tensor), tensor))
-            if len(found) == CANDIDATES:
+                candidates.append((_shrink(visibility, point, tensor), tensor))
+            if len(candidates) == CANDIDATES:
                 break
-        if found:
-            point, tensor = min(found, key=lambda pair: (visibility.tensors.index(pair[1]), pair[0].size))
-            mistakes = (visibility.made if made is None else made).get(tensor, NONE)
-            return _work_through(visibility, point, tensor, sizes, mistakes)
+        if candidates:
+            point, tensor = min(candidates, key=lambda pair: (visibility.tensors.index(pair[1]), pair[0].size))
+            faults = (visibility.mistakes if mistakes is None else mistakes).get(tensor, NONE)
+            return _work_through(visibility, point, tensor, sizes, faults)
     return None
 
 
@@ -149,7 +149,7 @@ def _draw(rng: np.random.Generator, sizes: tuple[int, ...], N: int, cases: Seque
 
 
 def _targets(rng: np.random.Generator, N: int, K: int, cases: Sequence[Case]) -> Array:
-    """Return targets of the kind that the cases have: one class, 0 or 1 for each output, or numbers."""
+    """Return targets of the same kind as those of the cases: one class, 0 or 1 for each output, or numbers."""
     y = np.concatenate([case.trace.y for case in cases])
     if ((y >= 0) & (y <= 1)).all():
         if y.shape[1] > 1 and np.allclose(y.sum(1), 1):
@@ -159,50 +159,49 @@ def _targets(rng: np.random.Generator, N: int, K: int, cases: Sequence[Case]) ->
 
 
 class _Visibility:
-    """Decides whether a mistake shows at a point, in which tensor and in which entry."""
+    """Decides whether a mistake is visible at a point, and in which tensor and entry."""
 
-    def __init__(self, evaluate: Evaluate, tensors: Sequence[str], made: Mapping[str, Mistakes]) -> None:
-        self.evaluate, self.made = evaluate, made
-        most = max((len(mistakes) for mistakes in made.values()), default=0)
-        self.tensors = [tensor for tensor in tensors if len(made.get(tensor, ())) == most or not made]
+    def __init__(self, evaluate: Evaluate, tensors: Sequence[str], mistakes: Mapping[str, Mistakes]) -> None:
+        self.evaluate, self.mistakes = evaluate, mistakes
+        most = max((len(faults) for faults in mistakes.values()), default=0)
+        self.tensors = [tensor for tensor in tensors if len(mistakes.get(tensor, ())) == most or not mistakes]
 
     def gradients(self, point: _Point) -> tuple[Backward, Mapping[str, Array]] | None:
-        """Return the right backward pass and the derivation's gradients; None if it cannot be evaluated there."""
+        """Return the right backward pass and the derivation's gradients; None if it cannot be evaluated."""
         evaluated = self.evaluate(dict(point.params), point.x, point.y)
         if evaluated is None:
             return None
-        trace, given = evaluated
-        right = plain_gradients(trace)
-        return Backward(Case(trace, given, right)), given
+        trace, gradients = evaluated
+        return Backward(Case(trace, gradients, plain_gradients(trace))), gradients
 
     def __call__(self, point: _Point) -> tuple[str, tuple[int, ...]] | tuple[()] | None:
         """Return the first wrong tensor and its entry; () if none is wrong, None if it cannot be evaluated."""
         computed = self.gradients(point)
         if computed is None:
             return None
-        backward, given = computed
+        backward, gradients = computed
         # Most kinks are at 0, where either slope is right.
         if any((backward.trace.a[layer] == 0).any() for layer in range(1, backward.depth)):
             return ()
         for tensor in self.tensors:
-            gap = self._gap(backward, tensor, given[tensor])
+            gap = self._gap(backward, tensor, gradients[tensor])
             if gap.max() > LEAST_ERROR:
                 index = np.unravel_index(int(np.argmax(gap)), gap.shape)
                 return tensor, tuple(int(i) for i in index)
         return ()
 
-    def _gap(self, backward: Backward, tensor: str, given: Array) -> Array:
-        """Return the error of each entry, or its change without one of its mistakes if that is smaller."""
-        gap = np.abs(np.nan_to_num(given) - backward.case.expected[tensor])
-        mistakes = self.made.get(tensor, NONE)
+    def _gap(self, backward: Backward, tensor: str, gradient: Array) -> Array:
+        """Return the error of each entry, or its change without one of the mistakes if that is smaller."""
+        gap = np.abs(np.nan_to_num(gradient) - backward.case.expected[tensor])
+        mistakes = self.mistakes.get(tensor, NONE)
         for mistake in mistakes if len(mistakes) > 1 else ():
             without = backward.gradient(tensor, mistakes - {mistake})
-            gap = gap * 0 if without is None else np.minimum(gap, np.abs(np.nan_to_num(without - given)))
+            gap = gap * 0 if without is None else np.minimum(gap, np.abs(np.nan_to_num(without - gradient)))
         return gap
 
 
 def _shrink(visibility: _Visibility, point: _Point, tensor: str) -> _Point:
-    """Return the point with each integer as near to 0 as possible with the mistake still visible."""
+    """Move each integer of the point as close to 0 as the mistake remains visible."""
     for i in range(len(point.numbers())):
         for index in np.ndindex(point.numbers()[i].shape):
             value = float(point.numbers()[i][index])
@@ -227,26 +226,26 @@ def _with_entry(point: _Point, i: int, index: tuple[int, ...], value: float) -> 
 def _work_through(
     visibility: _Visibility, point: _Point, tensor: str, sizes: tuple[int, ...], mistakes: Mistakes
 ) -> Counterexample | None:
-    """Return the example with all intermediate arrays, or None if it does not show when evaluated again."""
+    """Return the example with all intermediate arrays, or None if a second evaluation does not show the mistake."""
     computed, wrong = visibility.gradients(point), visibility(point)
     if computed is None or not wrong:
         return None
-    backward, given = computed
+    backward, gradients = computed
     index = wrong[1]
     # A derivation that keeps state between calls may be right the second time.
-    if abs(backward.case.expected[tensor][index] - np.nan_to_num(given[tensor][index])) <= LEAST_ERROR:
+    if abs(backward.case.expected[tensor][index] - np.nan_to_num(gradients[tensor][index])) <= LEAST_ERROR:
         return None
-    # The mistakes also give the derivation's steps, if they give its result.
+    # If the mistakes give the derivation's result, they also give its steps.
     explained = backward.gradient(tensor, mistakes)
-    if explained is None or not np.allclose(explained, given[tensor], 1e-9, 1e-12):
+    if explained is None or not np.allclose(explained, gradients[tensor], 1e-9, 1e-12):
         mistakes = NONE
     values = {name: array.tolist() for name, array in _steps(backward, point, mistakes).items()}
-    right, wrong_value = float(backward.case.expected[tensor][index]), float(given[tensor][index])
+    right, wrong_value = float(backward.case.expected[tensor][index]), float(gradients[tensor][index])
     return Counterexample(tensor, index, right, wrong_value, sizes, len(point.x), values)
 
 
 def _steps(backward: Backward, point: _Point, mistakes: Mistakes) -> dict[str, Array]:
-    """Return every array from x to the last ∂Err/∂a, and those that the mistakes change again, as `given`."""
+    """Return every array from x to the last ∂Err/∂a, and as `given ...` those that the mistakes change."""
     trace, depth = backward.trace, backward.depth
     values: dict[str, Array] = {"x": point.x, "y": point.y}
     for layer in range(1, depth + 1):
@@ -263,7 +262,7 @@ def _steps(backward: Backward, point: _Point, mistakes: Mistakes) -> dict[str, A
     return values
 
 
-def _if_different(name: str, given: Array | None, right: Array) -> dict[str, Array]:
-    if given is None or (given.shape == right.shape and np.allclose(given, right, 1e-9, 1e-12)):
+def _if_different(name: str, array: Array | None, right: Array) -> dict[str, Array]:
+    if array is None or (array.shape == right.shape and np.allclose(array, right, 1e-9, 1e-12)):
         return {}
-    return {f"given {name}": given}
+    return {f"given {name}": array}

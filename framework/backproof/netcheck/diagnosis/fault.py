@@ -1,6 +1,6 @@
-"""Faults: every mistake that can be named, as a function that computes the numbers it would give.
+"""Faults: every mistake that can be named, as a function that computes the gradient it would give.
 
-A backward pass is a sequence of places, each of which is right or holds one mistake:
+A backward pass is a sequence of steps. Each is right or contains one mistake:
 
     seed     ∂Err/∂z                                  back     Σ_k δ_k W_kh, the gradient with respect to h
     classes  which outputs count in ∂Err/∂z           slope    φ'(a)
@@ -10,7 +10,7 @@ A backward pass is a sequence of places, each of which is right or holds one mis
                 and weights_end, which change the finished gradient
     biases      Σ_n δ_n, the gradient of b; then biases_samples and so on
 
-Some have a fitted number instead: an unknown factor, an added term, a single entry (fitted.py). Mistakes that
+Some have a fitted number: an unknown factor, an added term, a single entry (fitted.py). Mistakes that
 depend on an earlier call, such as momentum mixed into the gradient, are in stateful.py.
 """
 
@@ -24,27 +24,27 @@ from backproof.contracts import Array, Trace
 
 @dataclass(frozen=True)
 class Context:
-    """What a mistake is computed from: one layer l of one case."""
+    """The data that a mistake is computed from: layer l of one case."""
 
     trace: Trace
     layer: int
     #: δ of layer l for `weights` and `biases`; of layer l + 1 for `back`.
     delta: Array
-    #: δ of the layer above that one, if there is one.
+    #: δ of the layer above that, if there is one.
     above: Array | None
     expected: Mapping[str, Array]
     penalty: Mapping[str, Array]
 
 
-#: Computes the wrong numbers; None if the mistake cannot be made here, for example because shapes do not fit.
+#: Computes the wrong numbers; None if the mistake cannot be made, for example because shapes do not fit.
 Apply = Callable[[Context], "Array | float | None"]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One mistake at one place of the backward pass."""
+    """One mistake in one step of the backward pass."""
 
-    kind: str  # of the place
+    kind: str  # of the step: seed, back, slope, weights, ...
     layer: int
     name: str
     sentence: str = field(compare=False)
@@ -53,44 +53,44 @@ class Fault:
     form: str = field(default="", compare=False)
     #: The one unit (layer, index) that replaces a sum over units.
     unit: tuple[int, int | str] | None = field(default=None, compare=False)
-    #: The only tensor it can be made in, if that is not all tensors below.
+    #: The only tensor it affects, if that is not every tensor below.
     only: str = field(default="", compare=False)
     #: The fitted number, if there is one.
     number: str = ""
-    #: The place in words, if it is not that of its kind.
+    #: The wrong quantity in words, if it does not follow from `kind`.
     at: str = field(default="", compare=False)
 
     @property
-    def place(self) -> tuple[str, int]:
-        """Return the place, which holds at most one mistake."""
+    def step(self) -> tuple[str, int]:
+        """Return the step, which contains at most one mistake."""
         return self.kind, self.layer
 
     @property
     def order(self) -> tuple[int, str, str, str]:
         """Return a sort key, from the loss down, that is the same in every run."""
-        places = ("seed", "classes", "samples", "sign", "mean", "size", "factor", "back", "slope")
-        place = str(places.index(self.kind)) if self.kind in places else self.kind
-        return -self.layer, place, self.name, self.number
+        kinds = ("seed", "classes", "samples", "sign", "mean", "size", "factor", "back", "slope")
+        position = str(kinds.index(self.kind)) if self.kind in kinds else self.kind
+        return -self.layer, position, self.name, self.number
 
     @property
     def group(self) -> object:
-        """The same for what counts as one mistake: made in a loop over the layers, or with one strength."""
+        """Return a key shared by faults that count as one mistake, for example made in a loop over layers."""
         return (self.name, self.number) if self.kind.endswith("_added") else (self.kind, self.name, self.number)
 
     def scope(self, depth: int) -> tuple[str, ...]:
-        """The tensors whose gradients pass this place, if the rest of the pass builds on it."""
+        """Return the tensors whose gradients depend on this step, if the rest of the pass builds on it."""
         if self.only:
             return (self.only,)
         if self.kind.startswith("weights"):
             return (f"W{self.layer}",)
         if self.kind.startswith("biases"):
             return (f"b{self.layer}",)
-        upto = depth if self.kind == "penalty" else self.layer
-        return tuple(f"{letter}{layer}" for layer in range(1, upto + 1) for letter in "Wb")
+        top = depth if self.kind == "penalty" else self.layer
+        return tuple(f"{letter}{layer}" for layer in range(1, top + 1) for letter in "Wb")
 
     @property
     def where(self) -> str:
-        """Return the place in words, as a derivative."""
+        """Return the wrong quantity, as a derivative or a tensor."""
         if self.at:
             return self.at
         names = {"seed": "∂Err/∂z", "classes": "∂Err/∂z", "samples": "∂Err/∂z", "back": f"∂Err/∂h{self.layer}"}

@@ -17,7 +17,7 @@ def if_shape(array: Array, shape: tuple[int, ...]) -> Array | None:
 
 
 def back_faults(trace: Trace, layer: int, depth: int) -> list[Fault]:
-    """Return all faults in ∂Err/∂h of a hidden layer: Σ_k δ_k (W)_kh with δ and W of the layer above."""
+    """Return all faults in ∂Err/∂h of a hidden layer, Σ_k δ_k W_kh with δ and W of the layer above."""
     up, W = layer + 1, trace.W[layer + 1]
     count, below = W.shape
     k = letters(depth)[up]
@@ -28,13 +28,13 @@ def back_faults(trace: Trace, layer: int, depth: int) -> list[Fault]:
     faults = [
         mistake(
             "nothing_comes_back",
-            f"nothing comes back to h{layer}",
+            f"nothing is propagated back to h{layer}",
             lambda context: 0 * (context.delta @ weights_above(context)),
             "0",
         ),
         mistake(
             "no_weights",
-            f"W{up} is missing in what comes back to h{layer}",
+            f"W{up} is missing in ∂Err/∂h{layer}",
             lambda context: np.repeat(
                 context.delta.sum(1, keepdims=True), weights_above(context).shape[1], axis=1
             ),
@@ -42,7 +42,7 @@ def back_faults(trace: Trace, layer: int, depth: int) -> list[Fault]:
         ),
         mistake(
             "product_of_sums",
-            f"Σ_{k} is taken of ∂Err/∂a{up} and of W{up} apart: a product of sums for a sum of products",
+            f"Σ_{k} is taken of ∂Err/∂a{up} and of W{up} separately: a product of sums, not a sum of products",
             lambda context: context.delta.sum(1, keepdims=True) * weights_above(context).sum(0),
             "(Σ_{k} (W{u})_{k}{h})",
         ),
@@ -54,7 +54,7 @@ def back_faults(trace: Trace, layer: int, depth: int) -> list[Fault]:
         ),
         mistake(
             "samples_averaged",
-            f"∂Err/∂a{up} is averaged over the samples before it comes back to h{layer}",
+            f"∂Err/∂a{up} is averaged over the samples before it is propagated back to h{layer}",
             lambda context: (
                 np.repeat(context.delta.mean(0, keepdims=True), context.trace.N, axis=0)
                 @ weights_above(context)
@@ -62,30 +62,30 @@ def back_faults(trace: Trace, layer: int, depth: int) -> list[Fault]:
         ),
         mistake(
             "absolute_weights",
-            f"|W{up}| stands where W{up} belongs",
+            f"|W{up}| is used instead of W{up}",
             lambda context: context.delta @ np.abs(weights_above(context)),
             "|(W{u})_{k}{h}|",
         ),
         mistake(
             "weights_squared",
-            f"W{up}² stands where W{up} belongs",
+            f"W{up}² is used instead of W{up}",
             lambda context: context.delta @ weights_above(context) ** 2,
             "(W{u})_{k}{h}²",
         ),
     ]
-    for name, kept, form in (
+    for name, units, form in (
         ("last_unit_dropped", slice(0, -1), "[{k} < " + str(count - 1) + "]"),
         ("first_unit_dropped", slice(1, None), "[{k} > 0]"),
     ):
         sentence = f"the {name.split('_')[0]} of the {count} terms of Σ_{k} is left out"
-        faults.append(mistake(name, sentence, _some_units(kept), form + " (W{u})_{k}{h}"))
+        faults.append(mistake(name, sentence, _some_units(units), form + " (W{u})_{k}{h}"))
     if count > 1:
-        sentence = f"the units of W{up} are in reverse order in what comes back to h{layer}"
+        sentence = f"the units of W{up} are in reverse order in ∂Err/∂h{layer}"
         faults.append(
             mistake("weights_reversed", sentence, lambda context: context.delta @ weights_above(context)[::-1])
         )
     if count > 1 and below > 1 and count != below:
-        sentence = f"W{up} is in the order of its transpose: reshaped, where it should be transposed"
+        sentence = f"W{up} is reshaped where it should be transposed"
         faults.append(
             mistake(
                 "weights_reshaped",
@@ -93,21 +93,19 @@ def back_faults(trace: Trace, layer: int, depth: int) -> list[Fault]:
                 lambda context: context.delta @ weights_above(context).T.reshape(weights_above(context).shape),
             )
         )
-    sentence = f"b{up} is added to W{up} in what comes back to h{layer}"
+    sentence = f"b{up} is added to W{up} in ∂Err/∂h{layer}"
     faults.append(mistake("bias_added_to_weights", sentence, _with_bias, "((W{u})_{k}{h} + (b{u})_{k})"))
     for unit in candidate_units(count) if count > 1 else []:
         which = f"output {unit}" if up == depth else f"unit {unit} of layer {up}"
-        sentence = (
-            f"Σ_{k} is missing: only {which} comes back to h{layer}, one {k} where the sum over all belongs"
-        )
+        sentence = f"Σ_{k} is missing: only {which} is propagated back to h{layer}, not the sum over all"
         faults.append(
             Fault("back", layer, f"only_unit_{unit}", sentence, _one_unit(unit), "(W{u})_{k}{h}", (up, unit))
         )
     if up == depth and count > 1:
-        sentence = f"Σ_{k} is missing: only the true class comes back to h{layer}"
+        sentence = f"Σ_{k} is missing: only the true class is propagated back to h{layer}"
         faults.append(mistake("only_true_class", sentence, _true_class, "y_n{k} (W{u})_{k}{h}"))
     if count == below:
-        sentence = f"W{up} is not transposed: its transpose stands in what comes back to h{layer}"
+        sentence = f"W{up} has the wrong orientation in ∂Err/∂h{layer}: its transpose is used"
         faults.append(
             mistake(
                 "weights_transposed",
@@ -117,11 +115,11 @@ def back_faults(trace: Trace, layer: int, depth: int) -> list[Fault]:
             )
         )
     for other in (m for m in trace.W if m != up):
-        name, sentence = f"weights_of_layer_{other}", f"W{other} stands where W{up} belongs"
+        name, sentence = f"weights_of_layer_{other}", f"W{other} is used instead of W{up}"
         if trace.W[other].shape == W.shape:
             faults.append(mistake(name, sentence, _other_weights(other), f"(W{other})_{{k}}{{h}}"))
         if trace.W[other].T.shape == W.shape:
-            sentence = f"W{other}, transposed, stands where W{up} belongs"
+            sentence = f"W{other}, transposed, is used instead of W{up}"
             apply = _other_weights(other, transposed=True)
             faults.append(mistake(name + "_transposed", sentence, apply, f"(W{other})_{{h}}{{k}}"))
     return faults + _skips(trace, layer, depth)
@@ -140,8 +138,8 @@ def _with_bias(context: Context) -> Array:
     return context.delta @ (weights_above(context) + context.trace.b[context.layer + 1][:, None])
 
 
-def _some_units(kept: slice) -> Apply:
-    return lambda context: context.delta[:, kept] @ weights_above(context)[kept]
+def _some_units(units: slice) -> Apply:
+    return lambda context: context.delta[:, units] @ weights_above(context)[units]
 
 
 def _one_unit(unit: int) -> Apply:
@@ -163,12 +161,10 @@ def _skips(trace: Trace, layer: int, depth: int) -> list[Fault]:
     if two > depth:
         return faults
     if trace.b[two].shape == trace.b[up].shape:
-        sentence = f"∂Err/∂a{two} stands where ∂Err/∂a{up} belongs: a layer too high"
+        sentence = f"∂Err/∂a{two} is used instead of ∂Err/∂a{up}: one layer too high"
         faults.append(Fault("back", layer, "delta_of_layer_above", sentence, _from_above))
     if trace.b[up].shape == trace.b[layer].shape:
-        sentence = (
-            f"layer {up} is passed over: what comes back to h{up} is taken for what comes back to h{layer}"
-        )
+        sentence = f"layer {up} is skipped: ∂Err/∂h{up} is used instead of ∂Err/∂h{layer}"
         faults.append(Fault("back", layer, "layer_skipped", sentence, _skip))
     return faults
 
@@ -181,18 +177,18 @@ def _skip(context: Context) -> Array | None:
     return None if context.above is None else context.above @ context.trace.W[context.layer + 2]
 
 
-def _at(place: Callable[[Trace, int], Array]) -> Apply:
-    """Return a fault that takes φ' at another array, if it has the shape of a."""
+def _at(argument: Callable[[Trace, int], Array]) -> Apply:
+    """Return a fault that evaluates φ' at another array, if it has the shape of a."""
 
     def apply(context: Context) -> Array | None:
-        at = if_shape(place(context.trace, context.layer), context.trace.a[context.layer].shape)
-        return None if at is None else context.trace.dphi(np.ascontiguousarray(at))
+        array = if_shape(argument(context.trace, context.layer), context.trace.a[context.layer].shape)
+        return None if array is None else context.trace.dphi(np.ascontiguousarray(array))
 
     return apply
 
 
 def _is(values: Callable[[Array, Array], Array]) -> Apply:
-    """Return a fault that replaces φ'(a) by another function of a and h."""
+    """Return a fault that replaces φ'(a) with another function of a and h."""
 
     def apply(context: Context) -> Array:
         with np.errstate(all="ignore"):
@@ -225,10 +221,10 @@ def _summand(context: Context, *, bias: bool) -> Array:
     return trace.dphi(single + trace.b[layer][None, :, None] if bias else single)
 
 
-#: name -> sentence, form, numbers in place of φ'(a)
+#: name -> sentence, form, what is used instead of φ'(a)
 _SLOPES: dict[str, tuple[str, str, Apply]] = {
     "phi_prime_omitted": ("φ'(a{l}) is missing", "1", _is(lambda a, h: np.ones_like(a))),
-    "phi_for_phi_prime": ("φ stands where φ' belongs", "φ((a{l})_n{h})", _is(lambda a, h: h)),
+    "phi_for_phi_prime": ("φ is used instead of φ'", "φ((a{l})_n{h})", _is(lambda a, h: h)),
     "phi_prime_at_h": (
         "φ' is taken at h{l} = φ(a{l}), not at a{l}",
         "φ'((h{l})_n{h})",
@@ -267,7 +263,7 @@ _SLOPES: dict[str, tuple[str, str, Apply]] = {
         _at(lambda t, layer: _for_each_sample(t.a[layer][-1], t)),
     ),
     "phi_prime_twice": (
-        "φ'(a{l}) stands there twice",
+        "φ'(a{l}) is applied twice",
         "φ'((a{l})_n{h})²",
         _times_slope(lambda s, t, layer: s * s),
     ),
@@ -277,7 +273,7 @@ _SLOPES: dict[str, tuple[str, str, Apply]] = {
         _times_slope(lambda s, t, layer: s * t.h[layer]),
     ),
     "phi_prime_inverted": (
-        "1/φ'(a{l}) stands where φ'(a{l}) belongs",
+        "1/φ'(a{l}) is used instead of φ'(a{l})",
         "(1 / φ'((a{l})_n{h}))",
         _times_slope(lambda s, t, layer: 1 / s),
     ),
@@ -287,18 +283,18 @@ _SLOPES: dict[str, tuple[str, str, Apply]] = {
         _times_slope(lambda s, t, layer: _for_each_sample(s.mean(0), t)),
     ),
     "phi_prime_of_next_unit": (
-        "the slope of the unit before stands there: the units of φ'(a{l}) are shifted by one",
+        "each unit has the slope of the unit before it: the units of φ'(a{l}) are shifted by one",
         "φ'((a{l})_n,{h}−1)",
         _times_slope(lambda s, t, layer: np.roll(s, 1, axis=1)),
     ),
-    "a_for_phi_prime": ("a{l} stands where φ'(a{l}) belongs", "(a{l})_n{h}", _is(lambda a, h: a)),
+    "a_for_phi_prime": ("a{l} is used instead of φ'(a{l})", "(a{l})_n{h}", _is(lambda a, h: a)),
     "step_for_phi_prime": (
         "the slope is 1 at a{l} > 0 and 0 elsewhere, which is that of ReLU",
         "[(a{l})_n{h} > 0]",
         _is(lambda a, h: (a > 0).astype(a.dtype)),
     ),
     "reversed_step_for_phi_prime": (
-        "the slope is 1 at a{l} < 0 and 0 elsewhere: the branches of ReLU's are exchanged",
+        "the slope is 1 at a{l} < 0 and 0 elsewhere: the branches of ReLU's slope are swapped",
         "[(a{l})_n{h} < 0]",
         _is(lambda a, h: (a < 0).astype(a.dtype)),
     ),
@@ -329,13 +325,13 @@ _SLOPES: dict[str, tuple[str, str, Apply]] = {
     ),
     "h_squared": ("the slope is h{l}²", "(h{l})_n{h}²", _is(lambda a, h: h * h)),
     "phi_over_a": (
-        "the slope is φ(a{l}) / a{l}: of a product a g(a) only the first term of its derivative, g(a)",
+        "the slope is φ(a{l}) / a{l}: only the first term, g(a), of the derivative of a product a g(a)",
         "φ((a{l})_n{h}) / (a{l})_n{h}",
         _is(lambda a, h: h / a),
     ),
     "without_phi_over_a": (
-        "φ(a{l}) / a{l} is missing in the slope: of a product a g(a) only the second term of its derivative, "
-        "a g'(a)",
+        "φ(a{l}) / a{l} is missing in the slope: only the second term, a g'(a), of the derivative of a product "
+        "a g(a)",
         "(φ'((a{l})_n{h}) − φ((a{l})_n{h}) / (a{l})_n{h})",
         _times_slope(lambda s, t, layer: s - t.h[layer] / t.a[layer]),
     ),
@@ -357,12 +353,12 @@ _SLOPES: dict[str, tuple[str, str, Apply]] = {
     ),
     "1_minus_h": ("the slope is 1 − h{l}: a square is missing", "(1 − (h{l})_n{h})", _is(lambda a, h: 1 - h)),
     "1_minus_a_squared": (
-        "the slope is 1 − a{l}²: tanh's 1 − h² with a in the place of h",
+        "the slope is 1 − a{l}²: tanh's 1 − h² with a instead of h",
         "(1 − (a{l})_n{h}²)",
         _is(lambda a, h: 1 - a * a),
     ),
     "a_times_1_minus_a": (
-        "the slope is a{l} (1 − a{l}): the sigmoid's h (1 − h) with a in the place of h",
+        "the slope is a{l} (1 − a{l}): the sigmoid's h (1 − h) with a instead of h",
         "(a{l})_n{h} (1 − (a{l})_n{h})",
         _is(lambda a, h: a * (1 - a)),
     ),

@@ -11,7 +11,7 @@ from backproof.netcheck.diagnosis.case import Case
 from backproof.netcheck.diagnosis.fault import Context, Fault
 from backproof.netcheck.diagnosis.fitted import common_factor
 
-#: Returns the fault with a given number.
+#: Return the fault for one value of its number.
 LinearFault = Callable[[float], Fault]
 
 
@@ -22,11 +22,11 @@ def linear_faults(layer: int, depth: int) -> list[LinearFault]:
 
 
 def fit_number(
-    tensor: str, cases: Sequence[Case], start: Sequence[Array], moved: Sequence[Array]
+    tensor: str, cases: Sequence[Case], at_zero: Sequence[Array], at_one: Sequence[Array]
 ) -> float | None:
-    """Return the number at which a tensor's gradients, `start` at 0 and `moved` at 1, are those given, if any."""
-    gaps = [case.given[tensor] - numbers for case, numbers in zip(cases, start, strict=True)]
-    return common_factor(gaps, [at_one - at_zero for at_one, at_zero in zip(moved, start, strict=True)])
+    """Return the number that gives the derivation's gradients of a tensor, from those at 0 and at 1, if any."""
+    gaps = [case.gradients[tensor] - gradient for case, gradient in zip(cases, at_zero, strict=True)]
+    return common_factor(gaps, [one - zero for one, zero in zip(at_one, at_zero, strict=True)])
 
 
 def _smoothed(c: float, layer: int) -> Fault:
@@ -34,7 +34,7 @@ def _smoothed(c: float, layer: int) -> Fault:
         t = context.trace
         return t.dloss() + c * (t.y - 1 / t.y.shape[1]) / t.N
 
-    sentence = f"the targets are smoothed by {c:.6g} in the gradient, and not in the loss"
+    sentence = f"the targets are smoothed by {c:.6g} in the gradient, but not in the loss"
     form = f"(p_n{{k}} − {1 - c:.6g} y_n{{k}} − {c:.6g} / K)"
     return Fault("seed", layer, "labels_smoothed", sentence, apply, form, number=f"{c:.6g}")
 
@@ -43,7 +43,7 @@ def _scaled(c: float, layer: int) -> Fault:
     def apply(context: Context) -> Array:
         return context.trace.dloss() - c * context.trace.y / context.trace.N
 
-    sentence = f"the targets are multiplied by {1 + c:.6g} in the gradient, and not in the loss"
+    sentence = f"the targets are multiplied by {1 + c:.6g} in the gradient, but not in the loss"
     form = f"(p_n{{k}} − {1 + c:.6g} y_n{{k}})"
     return Fault("seed", layer, "targets_scaled", sentence, apply, form, number=f"{c:.6g}")
 
@@ -83,5 +83,5 @@ def _after_step(c: float, layer: int) -> Fault:
         step = np.asarray(context.delta.T @ context.trace.h[context.layer])
         return context.delta @ (context.trace.W[up] - c * step)
 
-    sentence = f"W{layer + 1} is used after its own step, of size {c:.6g}: it was updated too early"
+    sentence = f"W{layer + 1} is used after its update, with step size {c:.6g}: it was updated too early"
     return Fault("back", layer, "weights_after_step", sentence, apply, number=f"{c:.6g}")

@@ -1,4 +1,4 @@
-"""Faults in the last step to a tensor's gradient: δ hᵀ for weights, Σ_n δ_n for biases; and in the penalty."""
+"""Faults in the last step, δ hᵀ for weights and Σ_n δ_n for biases, and in the use of the penalty."""
 
 from __future__ import annotations
 
@@ -11,70 +11,70 @@ from backproof.netcheck.diagnosis.fault import Apply, Context, Fault
 from backproof.netcheck.diagnosis.faults_hidden import if_shape
 
 
-def _input(place: Callable[[Context, Array], Array]) -> Apply:
-    """Return a fault that replaces h of the layer below by another input of its shape."""
+def _input(substitute: Callable[[Context, Array], Array]) -> Apply:
+    """Return a fault that replaces h of the layer below with another array of its shape."""
 
     def apply(context: Context) -> Array | None:
         h = context.trace.h[context.layer - 1]
-        other = if_shape(place(context, h), h.shape)
+        other = if_shape(substitute(context, h), h.shape)
         return None if other is None else context.delta.T @ other
 
     return apply
 
 
-#: name -> sentence, form, numbers. δ is ∂Err/∂a of the layer, {in} its input.
+#: name -> sentence, form, gradient. δ is ∂Err/∂a of the layer, {in} its input.
 _WEIGHTS: dict[str, tuple[str, str, Apply]] = {
     "no_gradient": ("the gradient of W{l} is zero", "0", lambda context: 0 * context.trace.W[context.layer]),
     "no_input": ("the input {in} is missing", "1", _input(lambda context, h: np.ones_like(h))),
     "pre_activation": (
-        "a{m} stands where h{m} = φ(a{m}) belongs: the input before its activation",
+        "a{m} is used instead of h{m} = φ(a{m}): the activation is missing",
         "(a{m})_n{d}",
         _input(lambda context, h: context.trace.a[context.layer - 1]),
     ),
     "phi_twice": (
-        "φ(h{m}) stands where h{m} belongs: φ is applied twice",
+        "φ(h{m}) is used instead of h{m}: φ is applied twice",
         "φ((h{m})_n{d})",
         _input(lambda context, h: context.trace.phi(h)),
     ),
     "slope_for_input": (
-        "φ'(a{m}) stands where h{m} belongs",
+        "φ'(a{m}) is used instead of h{m}",
         "φ'((a{m})_n{d})",
         _input(lambda context, h: context.trace.dphi(context.trace.a[context.layer - 1])),
     ),
     "network_input": (
-        "x stands where h{m} belongs: the network's input for the layer's",
+        "x is used instead of h{m}: the network's input, not the layer's",
         "x_n{d}",
         _input(lambda context, h: context.trace.x),
     ),
-    "logits_for_input": ("z stands where {in} belongs", "z_n{d}", _input(lambda context, h: context.trace.z)),
-    "input_squared": ("{in}² stands where {in} belongs", "{below}_n{d}²", _input(lambda context, h: h * h)),
+    "logits_for_input": ("z is used instead of {in}", "z_n{d}", _input(lambda context, h: context.trace.z)),
+    "input_squared": ("{in}² is used instead of {in}", "{below}_n{d}²", _input(lambda context, h: h * h)),
     "input_absolute": (
-        "|{in}| stands where {in} belongs",
+        "|{in}| is used instead of {in}",
         "|{below}_n{d}|",
         _input(lambda context, h: np.abs(h)),
     ),
     "input_sign": (
-        "only the sign of {in} stands there",
+        "only the sign of {in} is used",
         "sign({below}_n{d})",
         _input(lambda context, h: np.sign(h)),
     ),
     "input_centred": (
-        "the mean over the samples is taken off {in}",
+        "the mean over the samples is subtracted from {in}",
         "({below}_n{d} − Σ_n {below}_n{d} / N)",
         _input(lambda context, h: h - h.mean(0)),
     ),
     "input_of_other_samples": (
-        "the input is that of the samples before: ∂Err/∂a{l} and {in} are not in the same order",
+        "each sample has the input of the sample before it: ∂Err/∂a{l} and {in} are not in the same order",
         "{below}_n−1,{d}",
         _input(lambda context, h: np.roll(h, 1, 0)),
     ),
     "input_reversed": (
-        "{in} is taken in the reverse order of its units",
+        "the units of {in} are in reverse order",
         "",
         _input(lambda context, h: h[:, ::-1]),
     ),
     "product_of_sums": (
-        "the sums over the samples are taken of ∂Err/∂a{l} and of {in} apart: a product of sums",
+        "∂Err/∂a{l} and {in} are summed over the samples separately: a product of sums",
         "(Σ_n {below}_n{d})",
         lambda context: np.outer(context.delta.sum(0), context.trace.h[context.layer - 1].sum(0)),
     ),
@@ -91,7 +91,7 @@ _WEIGHTS: dict[str, tuple[str, str, Apply]] = {
         ),
     ),
     "reshaped": (
-        "the gradient of W{l} is in the order of its transpose: reshaped, where it should be transposed",
+        "the gradient of W{l} is reshaped where it should be transposed",
         "",
         lambda context: np.reshape(
             context.trace.h[context.layer - 1].T @ context.delta, context.trace.W[context.layer].shape
@@ -125,7 +125,7 @@ _WEIGHTS: dict[str, tuple[str, str, Apply]] = {
         lambda context: context.delta.T @ context.trace.h[context.layer - 1] * context.trace.W[context.layer],
     ),
     "delta_of_layer_above": (
-        "∂Err/∂a{u} stands where ∂Err/∂a{l} belongs",
+        "∂Err/∂a{u} is used instead of ∂Err/∂a{l}",
         "",
         lambda context: (
             None
@@ -139,7 +139,7 @@ _WEIGHTS: dict[str, tuple[str, str, Apply]] = {
 
 _BIASES: dict[str, tuple[str, str, Apply]] = {
     "no_gradient": (
-        "the gradient of b{l} is zero: the bias is forgotten",
+        "the gradient of b{l} is zero: the bias was forgotten",
         "0",
         lambda context: 0 * context.delta.sum(0),
     ),
@@ -149,12 +149,12 @@ _BIASES: dict[str, tuple[str, str, Apply]] = {
         lambda context: context.delta.sum(0) * context.trace.b[context.layer],
     ),
     "times_output": (
-        "∂Err/∂a{l} is multiplied by its own {out}, where a bias has the input 1",
-        "{own}_n{h}",
+        "∂Err/∂a{l} is multiplied by the layer's output, but the input of a bias is 1",
+        "{out}_n{h}",
         lambda context: (context.delta * context.trace.h.get(context.layer, context.trace.z)).sum(0),
     ),
     "times_pre_activation": (
-        "∂Err/∂a{l} is multiplied by a{l}, where a bias has the input 1",
+        "∂Err/∂a{l} is multiplied by a{l}, but the input of a bias is 1",
         "(a{l})_n{h}",
         lambda context: (context.delta * context.trace.a[context.layer]).sum(0),
     ),
@@ -169,7 +169,7 @@ _BIASES: dict[str, tuple[str, str, Apply]] = {
         lambda context: np.full_like(context.delta[0], context.delta.sum(0).mean()),
     ),
     "summed_over_inputs": (
-        "the gradient of b{l} is that of W{l} summed over the inputs",
+        "the gradient of b{l} is that of W{l}, summed over the inputs",
         "(Σ_{d} {below}_n{d})",
         lambda context: (context.delta.T @ context.trace.h[context.layer - 1]).sum(1),
     ),
@@ -179,7 +179,7 @@ _BIASES: dict[str, tuple[str, str, Apply]] = {
         lambda context: np.abs(context.delta).sum(0),
     ),
     "delta_of_layer_above": (
-        "∂Err/∂a{u} stands where ∂Err/∂a{l} belongs",
+        "∂Err/∂a{u} is used instead of ∂Err/∂a{l}",
         "",
         lambda context: (
             None if context.above is None else if_shape(context.above.sum(0), context.delta[0].shape)
@@ -189,7 +189,7 @@ _BIASES: dict[str, tuple[str, str, Apply]] = {
 
 
 def weight_faults(trace: Trace, layer: int) -> list[Fault]:
-    """Return all faults in the gradient of W of a layer, given its δ."""
+    """Return all faults in the gradient of a layer's W that do not come from its δ."""
     skipped = {"pre_activation", "phi_twice", "slope_for_input", "network_input"} if layer == 1 else set[str]()
     if layer == 2:
         skipped |= {"network_input"} if trace.x.shape != trace.h[1].shape else set[str]()
@@ -205,14 +205,14 @@ def weight_faults(trace: Trace, layer: int) -> list[Fault]:
     ]
     below = trace.h[layer - 1]
     for other in (m for m in trace.h if m not in (0, layer - 1) and trace.h[m].shape == below.shape):
-        sentence = _filled(f"h{other} stands where {{in}} belongs: the output of another layer", layer)
+        sentence = _filled(f"h{other} is used instead of {{in}}: the output of another layer", layer)
         apply = _input(lambda context, _, other=other: context.trace.h[other])
         faults.append(Fault("weights", layer, f"input_of_layer_{other}", sentence, apply, f"(h{other})_n{{d}}"))
     return faults + _swapped("weights", "W", layer, dict(trace.W))
 
 
 def bias_faults(trace: Trace, layer: int) -> list[Fault]:
-    """Return all faults in the gradient of b of a layer, given its δ."""
+    """Return all faults in the gradient of a layer's b that do not come from its δ."""
     faults = [
         Fault("biases", layer, name, _filled(sentence, layer), apply, form)
         for name, (sentence, form, apply) in _BIASES.items()
@@ -221,7 +221,7 @@ def bias_faults(trace: Trace, layer: int) -> list[Fault]:
 
 
 def finish_faults(kind: str, layer: int, where: str) -> list[Fault]:
-    """Return faults in the finished gradient of a tensor, named `where`; δ of the context is that gradient.
+    """Return faults in the finished gradient of a tensor, `where` in words; the context has it as `delta`.
 
     `kind` is weights or biases.
     """
@@ -271,7 +271,7 @@ def _swapped(kind: str, letter: str, layer: int, tensors: dict[int, Array]) -> l
     """Return the faults that use the gradient of another layer's tensor of the same shape."""
     faults: list[Fault] = []
     for other in (m for m in tensors if m != layer and tensors[m].shape == tensors[layer].shape):
-        sentence = f"the gradient of {letter}{other} stands where that of {letter}{layer} belongs"
+        sentence = f"the gradient of {letter}{other} is used instead of that of {letter}{layer}"
         name = f"gradient_of_{letter}{other}"
         faults.append(Fault(kind, layer, name, sentence, _gradient_of(f"{letter}{other}")))
     return faults
@@ -283,7 +283,7 @@ def _gradient_of(tensor: str) -> Apply:
 
 def _filled(sentence: str, layer: int) -> str:
     h = "x" if layer == 1 else f"h{layer - 1}"
-    parts = {"{l}": layer, "{m}": layer - 1, "{u}": layer + 1, "{in}": h, "{out}": "output"}
+    parts = {"{l}": layer, "{m}": layer - 1, "{u}": layer + 1, "{in}": h}
     for key, value in parts.items():
         sentence = sentence.replace(key, str(value))
     return sentence
@@ -291,17 +291,17 @@ def _filled(sentence: str, layer: int) -> str:
 
 _PENALTIES: dict[str, tuple[str, str, Callable[[Trace], float]]] = {
     "penalty_twice": (
-        "is in the gradient of the data loss: it is added separately, so it counts twice",
+        "is included in the gradient of the data loss: it is added separately, so it counts twice",
         " + ∂Ω/∂{T}",
         lambda t: 1.0,
     ),
     "penalty_cancelled": (
-        "is subtracted from the gradient of the data loss: what is added separately is cancelled",
+        "is subtracted from the gradient of the data loss: it cancels what is added separately",
         " − ∂Ω/∂{T}",
         lambda t: -1.0,
     ),
     "penalty_over_N": (
-        "is in the gradient of the data loss, divided by N: it is added separately",
+        "is included in the gradient of the data loss, divided by N: it is added separately",
         " + ∂Ω/∂{T} / N",
         lambda t: 1.0 / t.N,
     ),

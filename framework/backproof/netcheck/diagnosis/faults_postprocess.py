@@ -1,4 +1,4 @@
-"""Faults in a finished gradient that depend on its own numbers: clipped entries, a fixed norm."""
+"""Faults in a finished gradient that depend on its values: clipped entries, a fixed norm."""
 
 from __future__ import annotations
 
@@ -10,62 +10,62 @@ from backproof.contracts import Array
 from backproof.netcheck.diagnosis.case import Case, same
 from backproof.netcheck.diagnosis.fault import Apply, Context, Fault
 
-#: The least number of entries, over all cases, that must be clipped: one may be at the limit by chance.
+#: At least this many entries, over all cases, must be clipped: one may be at the limit by chance.
 LEAST_CLIPPED = 3
 
 
 def clipping_faults(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list[Fault]:
-    """Return the fault that clips `numbers` to the largest and smallest given entry, of all cases or of each."""
-    given = [case.given[tensor] for case in cases]
-    low, high = ([float(extreme(one)) for one in given] for extreme in (np.min, np.max))
+    """Return the fault that clips `numbers` to the range of the derivation's gradients, of all cases or of each."""
+    gradients = [case.gradients[tensor] for case in cases]
+    low, high = ([float(extreme(gradient)) for gradient in gradients] for extreme in (np.min, np.max))
     lowest, highest = min(low), max(high)
     count = len(cases)
-    if _count_clipped(given, numbers, [lowest] * count, [highest] * count) >= LEAST_CLIPPED:
+    if _count_clipped(gradients, numbers, [lowest] * count, [highest] * count) >= LEAST_CLIPPED:
         return [
             _clipped(tensor, cases, [lowest] * count, [highest] * count, f" to {lowest:.6g} … {highest:.6g}")
         ]
     # With separate limits for each case, some entries must lie within them.
     within = sum(
-        int((~np.isin(one, (least, most))).sum()) for one, least, most in zip(given, low, high, strict=True)
+        int((~np.isin(gradient, limits)).sum()) for gradient, *limits in zip(gradients, low, high, strict=True)
     )
-    if within >= LEAST_CLIPPED and _count_clipped(given, numbers, low, high) >= LEAST_CLIPPED:
+    if within >= LEAST_CLIPPED and _count_clipped(gradients, numbers, low, high) >= LEAST_CLIPPED:
         return [_clipped(tensor, cases, low, high, ", within other limits at each point")]
     return []
 
 
 def _count_clipped(
-    given: Sequence[Array], numbers: Sequence[Array], low: Sequence[float], high: Sequence[float]
+    gradients: Sequence[Array], numbers: Sequence[Array], low: Sequence[float], high: Sequence[float]
 ) -> int:
     """Return how many entries are clipped to the limits; 0 if an entry differs from what clipping gives."""
     count = 0
-    for one, right, least, most in zip(given, numbers, low, high, strict=True):
-        cut = np.clip(right, least, most)
-        if not same(one, cut):
+    for gradient, right, *limits in zip(gradients, numbers, low, high, strict=True):
+        clipped = np.clip(right, *limits)
+        if not same(gradient, clipped):
             return 0
-        count += int((np.abs(cut - right) > 1e-9 * np.abs(right).max()).sum())
+        count += int((np.abs(clipped - right) > 1e-9 * np.abs(right).max()).sum())
     return count
 
 
 def _clipped(
     tensor: str, cases: Sequence[Case], low: Sequence[float], high: Sequence[float], where: str
 ) -> Fault:
-    limits = {id(case.trace): (one, other) for case, one, other in zip(cases, low, high, strict=True)}
+    limits = {id(case.trace): pair for case, *pair in zip(cases, low, high, strict=True)}
 
     def apply(context: Context) -> Array:
-        least, most = limits.get(id(context.trace), (low[0], high[0]))
-        return np.clip(context.delta, least, most)
+        return np.clip(context.delta, *limits.get(id(context.trace), (low[0], high[0])))
 
     return _finish(tensor, "clipped", f"the gradient of {tensor} is clipped{where}", apply)
 
 
 def norm_faults(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) -> list[Fault]:
-    """Return the faults that scale the gradient of a tensor, or all gradients, to a fixed or a largest norm."""
-    given = [case.given[tensor] for case in cases]
+    """Return the faults that scale a tensor's gradient, or all gradients together, to a fixed or a maximum norm."""
+    gradients = [case.gradients[tensor] for case in cases]
     sizes = [float(np.linalg.norm(gradient)) for gradient in numbers]
-    if not all(sizes) or not all(np.isfinite(one).all() for one in given):
+    if not all(sizes) or not all(np.isfinite(gradient).all() for gradient in gradients):
         return []
-    ratios = [float(np.linalg.norm(one)) / size for one, size in zip(given, sizes, strict=True)]
-    if not all(same(one, c * right) for one, c, right in zip(given, ratios, numbers, strict=True)):
+    ratios = [float(np.linalg.norm(gradient)) / size for gradient, size in zip(gradients, sizes, strict=True)]
+    triples = zip(gradients, ratios, numbers, strict=True)
+    if not all(same(gradient, c * right) for gradient, c, right in triples):
         return []
     norms = [c * size for c, size in zip(ratios, sizes, strict=True)]
     total_norms = [_total_norm(case) for case in cases]
@@ -79,7 +79,9 @@ def norm_faults(tensor: str, cases: Sequence[Case], numbers: Sequence[Array]) ->
     if c is not None and _clip(ratios):
         factors = {id(case.trace): ratio for case, ratio in zip(cases, ratios, strict=True)}
         depth = cases[0].depth
-        sentence = f"all gradients together are scaled down to norm {c:.6g} if they exceed it: clipped by norm"
+        sentence = (
+            f"all gradients together are scaled down to norm {c:.6g} if they exceed it (clipping by norm)"
+        )
         faults.append(
             Fault(
                 "factor",
@@ -107,7 +109,7 @@ def _clip(ratios: Sequence[float]) -> str:
 
 
 def _total_norm(case: Case) -> float:
-    return float(np.sqrt(sum(float(np.vdot(gradient, gradient)) for gradient in case.given.values())))
+    return float(np.sqrt(sum(float(np.vdot(gradient, gradient)) for gradient in case.gradients.values())))
 
 
 def _scaled(c: float, *, clip: bool) -> Apply:

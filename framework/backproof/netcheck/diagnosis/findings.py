@@ -1,4 +1,4 @@
-"""From cases to findings: locate, name and explain what is wrong."""
+"""From cases to findings: locate, name and explain mistakes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from backproof.netcheck.diagnosis.plugins import plugin_findings
 from backproof.netcheck.diagnosis.results import Alternative, Diagnosis, Finding
 from backproof.netcheck.diagnosis.search import Explanation, Search, tensors_down
 
-#: The most ties that are listed.
+#: At most this many ties are listed.
 MOST_TIES = 8
 
 
@@ -26,7 +26,7 @@ def diagnose(cases: Sequence[Case], evaluate: Evaluate | None = None, probes: Se
 
     cases     at least three points; sizes that all differ, and a case of a single sample, distinguish mistakes that
               look alike
-    evaluate  computes the network and the derivation at other sizes, for a counterexample
+    evaluate  evaluates the network and its derivation at other sizes, for a counterexample
     probes    single samples that differ only in their targets, to locate the wrong step
 
     A mistake is named only if it leaves no error in any tensor in any case. An error that no known mistake explains
@@ -42,10 +42,10 @@ def _check(cases: Sequence[Case]) -> None:
         raise ValueError(f"a diagnosis needs at least 3 cases, got {len(cases)}")
     names = set(tensors_down(cases[0].depth))
     for case in cases:
-        if set(case.given) != names or set(case.expected) != names:
+        if set(case.gradients) != names or set(case.expected) != names:
             raise ValueError(
-                f"every case must give the gradients of {', '.join(sorted(names))}, "
-                f"got {', '.join(case.given)} and expected {', '.join(case.expected)}"
+                f"every case must have the gradients of {', '.join(sorted(names))}, "
+                f"got those of {', '.join(case.gradients)}, and expected values for {', '.join(case.expected)}"
             )
 
 
@@ -116,7 +116,7 @@ class _Diagnoser:
         self, chosen: Explanation, group: list[Fault], tensors: list[str], others: Sequence[Explanation]
     ) -> Finding:
         mistake, shown = group[0], _formula_tensor(tensors)
-        left = max((self._left(tensor, chosen.mistakes[tensor]) for tensor in tensors), default=0.0)
+        residuals = [self._unexplained(tensor, chosen.mistakes[tensor]) for tensor in tensors]
         sentence = mistake.sentence
         if mistake.kind != "penalty" and not mistake.kind.endswith("_added"):
             sentence += f"; the same for {_and([fault.where for fault in group[1:]])}" if group[1:] else ""
@@ -131,11 +131,11 @@ class _Diagnoser:
             right=formula(shown, self.depth, (), self.seed),
             given=formula(shown, self.depth, chosen.mistakes[shown], self.seed),
             ties=tuple(_alternatives(chosen, group, others)),
-            residual=left,
+            residual=max(residuals, default=0.0),
         )
 
     def _missing(self, chosen: Explanation, group: list[Fault], tensors: list[str]) -> list[str]:
-        """Return the tensors below these mistakes that are without them."""
+        """Return the tensors below these mistakes whose gradients do not contain them."""
         return [
             tensor
             for tensor in reversed(tensors_down(self.depth))
@@ -145,15 +145,16 @@ class _Diagnoser:
             )
         ]
 
-    def _left(self, tensor: str, mistakes: Mistakes) -> float:
+    def _unexplained(self, tensor: str, mistakes: Mistakes) -> float:
+        """Return the largest relative error that these mistakes leave unexplained, over all cases."""
         numbers = self.evaluator.numbers(tensor, mistakes)
         if numbers is None:
             return float("inf")
         pairs = zip(self.evaluator.cases, numbers, strict=True)
-        return max(case.left(tensor, gradient) for case, gradient in pairs)
+        return max(case.unexplained(tensor, gradient) for case, gradient in pairs)
 
     def _unknowns(self, chosen: Explanation) -> list[Finding]:
-        """What nothing explains, layer by layer from the loss down."""
+        """Return a finding for each layer with tensors that nothing explains, from the loss down."""
         findings: list[Finding] = []
         remaining = list(chosen.unknown)
         for layer in range(self.depth, 0, -1):
@@ -161,7 +162,7 @@ class _Diagnoser:
             if not tensors:
                 continue
             place, sentence = self._located(layer, tensors, bool(findings))
-            facts = [fact for tensor in tensors for fact in error_patterns(tensor, self.cases)]
+            patterns = [pattern for tensor in tensors for pattern in error_patterns(tensor, self.cases)]
             right = formula(_formula_tensor(tensors), self.depth, (), self.seed)
             below = [tensor for tensor in remaining if int(tensor[1:]) < layer]
             if (
@@ -173,7 +174,7 @@ class _Diagnoser:
                 sentence += "; the errors below follow from it"
                 tensors, remaining = [*sorted(below, key=lambda tensor: (tensor[1:], tensor)), *tensors], []
             findings.append(
-                Finding("unknown", place, layer, tuple(tensors), sentence, right, structure=tuple(facts))
+                Finding("unknown", place, layer, tuple(tensors), sentence, right, structure=tuple(patterns))
             )
         return findings
 
@@ -238,14 +239,14 @@ def _alternatives(
 
 
 def _replaced(chosen: Explanation, other: Explanation) -> frozenset[Fault] | None:
-    """Return the mistake that the other explanation replaces by another one; None if they differ in more."""
-    gone, new = chosen.all - other.all, other.all - chosen.all
-    single = len({fault.group for fault in gone}) == 1 and len({fault.group for fault in new}) == 1
-    return gone if single else None
+    """Return the mistake that the other explanation replaces with another one; None if they differ in more."""
+    removed, new = chosen.all - other.all, other.all - chosen.all
+    single = len({fault.group for fault in removed}) == 1 and len({fault.group for fault in new}) == 1
+    return removed if single else None
 
 
 def _ties(chosen: Explanation, others: Sequence[Explanation]) -> list[tuple[Alternative, ...]]:
-    """Return explanations that differ from the chosen one in more than one mistake, or in their places."""
+    """Return the explanations that differ from the chosen one in more than one mistake."""
     ties: list[tuple[Alternative, ...]] = []
     for other in others:
         if _replaced(chosen, other) is None and other.all != chosen.all:

@@ -1,7 +1,7 @@
-"""Locate the wrong step of a backward pass: each step is compared given the result of the step above it.
+"""Locate the wrong step of a backward pass by checking each step against the result of the step above it.
 
-A single sample shows every adjoint: a change of b changes a equally, so the gradient of b is ∂Err/∂a.
-If only the target changes, φ' is constant, which separates ∂Err/∂h from the slope that multiplies it.
+For a single sample every adjoint is known: a change in b changes a equally, so the gradient of b is ∂Err/∂a.
+If only the target changes, φ' stays constant, which separates ∂Err/∂h from the slope that multiplies it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SMALL = 1e-6
 
 @dataclass(frozen=True)
 class Step:
-    """One step from the loss down, and whether it is right, wrong, or follows from a wrong step above."""
+    """One step of the backward pass: right, wrong, or wrong only because a step above it is."""
 
     place: str  # ∂Err/∂z, ∂Err/∂h1, φ'(a1), W1, b1
     state: str
@@ -38,81 +38,84 @@ def locate(probes: Sequence[Case]) -> tuple[Step, ...]:
     steps: list[Step] = []
     above: Array | None = None
     for layer in range(depth, 0, -1):
-        given, tensor_steps = _adjoint(probes, layer)
-        right = _bias_gradients(probes, layer, given=False)
-        steps += _steps_to_adjoint(probes, layer, given, right, above)
+        adjoint, tensor_steps = _adjoint(probes, layer)
+        right = _expected_adjoint(probes, layer)
+        steps += _steps_to_adjoint(probes, layer, adjoint, right, above)
         steps += tensor_steps
-        above = given
+        above = adjoint
     return tuple(steps)
 
 
 def _steps_to_adjoint(
-    probes: Sequence[Case], layer: int, given: Array, right: Array, above: Array | None
+    probes: Sequence[Case], layer: int, adjoint: Array, right: Array, above: Array | None
 ) -> list[Step]:
-    """Return the steps to ∂Err/∂a of a layer, `given` as (probes, H), from that of the layer above."""
+    """Return the steps from ∂Err/∂a of the layer above to that of a layer, `adjoint` (probes, H)."""
     if above is None:
-        return [Step("∂Err/∂z", RIGHT if same(given, right) else WRONG)]
+        return [Step("∂Err/∂z", RIGHT if same(adjoint, right) else WRONG)]
     h, slope = f"∂Err/∂h{layer}", f"φ'(a{layer})"
-    if same(given, right):
+    if same(adjoint, right):
         return [Step(h, RIGHT), Step(slope, RIGHT)]
     trace = probes[0].trace
     back = above @ trace.W[layer + 1]
     product = back * trace.dphi(trace.a[layer])
-    if same(given, product):
+    if same(adjoint, product):
         return [Step(h, FOLLOWS), Step(slope, RIGHT)]
-    if _is_multiple(given, product):
-        # A common factor may enter in any step.
+    if _is_multiple(adjoint, product):
+        # A common factor may come from any step.
         return [Step(f"∂Err/∂a{layer}", WRONG)]
-    return [Step(h, RIGHT), Step(slope, WRONG)] if _has_one_slope(given, back) else [Step(h, WRONG)]
+    return [Step(h, RIGHT), Step(slope, WRONG)] if _has_one_slope(adjoint, back) else [Step(h, WRONG)]
 
 
-def _is_multiple(one: Array, other: Array) -> bool:
+def _is_multiple(array: Array, other: Array) -> bool:
     size = float(np.vdot(other, other))
-    return bool(size and np.isfinite(one).all() and same(one, float(np.vdot(other, one)) / size * other))
+    return bool(size and np.isfinite(array).all() and same(array, float(np.vdot(other, array)) / size * other))
 
 
-def _has_one_slope(given: Array, back: Array) -> bool:
+def _has_one_slope(adjoint: Array, back: Array) -> bool:
     """Return whether each unit has the same slope for all targets."""
-    for one, other in zip(given.T, back.T, strict=True):
-        if not np.isfinite(one).all():
+    for dErr_da, dErr_dh in zip(adjoint.T, back.T, strict=True):
+        if not np.isfinite(dErr_da).all():
             return False
-        large = np.abs(other) > SMALL * np.abs(back).max()
+        large = np.abs(dErr_dh) > SMALL * np.abs(back).max()
         if not large.any():
             continue
-        largest = int(np.argmax(np.abs(other)))
-        if not np.allclose(one[large], one[largest] / other[largest] * other[large], 1e-7, 1e-12):
+        largest = int(np.argmax(np.abs(dErr_dh)))
+        slope = dErr_da[largest] / dErr_dh[largest]
+        if not np.allclose(dErr_da[large], slope * dErr_dh[large], 1e-7, 1e-12):
             return False
     return True
 
 
 def _adjoint(probes: Sequence[Case], layer: int) -> tuple[Array, list[Step]]:
-    """Return ∂Err/∂a (probes, H) of a layer as its gradients imply it, and the steps to W and b."""
+    """Return the ∂Err/∂a (probes, H) that a layer's gradients imply, and the steps to W and b."""
     W, b = f"W{layer}", f"b{layer}"
-    right, of_b = _bias_gradients(probes, layer, given=False), _bias_gradients(probes, layer, given=True)
-    of_W = _weight_adjoint(probes, layer)
+    right = _expected_adjoint(probes, layer)
+    from_b = np.array([case.gradients[b] for case in probes])
+    from_W = _weight_adjoint(probes, layer)
     states = {W: RIGHT, b: RIGHT}
-    if of_W is None:
-        return of_b, [Step(W, WRONG), Step(b, RIGHT if same(of_b, right) else FOLLOWS)]
-    delta = of_b
-    if not same(of_W, of_b):
-        # W and b imply two different ∂Err/∂a: use the right one, or else that of b.
-        wrong = b if same(of_W, right) else W
-        delta = of_W if wrong == b else of_b
+    if from_W is None:
+        return from_b, [Step(W, WRONG), Step(b, RIGHT if same(from_b, right) else FOLLOWS)]
+    delta = from_b
+    if not same(from_W, from_b):
+        # W and b imply different ∂Err/∂a: use the right one, or else that of b.
+        wrong = b if same(from_W, right) else W
+        delta = from_W if wrong == b else from_b
         states[wrong] = WRONG
     if not same(delta, right):
         states = {name: FOLLOWS if state == RIGHT else state for name, state in states.items()}
     return delta, [Step(name, state) for name, state in states.items()]
 
 
-def _bias_gradients(probes: Sequence[Case], layer: int, *, given: bool) -> Array:
-    return np.array([(case.given if given else case.expected)[f"b{layer}"] for case in probes])
+def _expected_adjoint(probes: Sequence[Case], layer: int) -> Array:
+    """Return the right ∂Err/∂a (probes, H): for a single sample it is the gradient of b."""
+    return np.array([case.expected[f"b{layer}"] for case in probes])
 
 
 def _weight_adjoint(probes: Sequence[Case], layer: int) -> Array | None:
-    """Return δ (probes, H) with δ hᵀ equal to the given gradient of W; None if there is none."""
+    """Return δ (probes, H) with δ hᵀ equal to the derivation's gradient of W; None if there is none."""
     deltas: list[Array] = []
     for case in probes:
-        h, G = case.trace.h[layer - 1][0], case.given[f"W{layer}"]
+        h, G = case.trace.h[layer - 1][0], case.gradients[f"W{layer}"]
         size = float(h @ h)
         if not size:
             return None

@@ -1,4 +1,4 @@
-"""Wrong plugins of the network: an activation's φ' or a loss's ∂Err/∂z that is not the derivative."""
+"""Wrong plugins: an activation whose φ' or a loss whose ∂Err/∂z is not its derivative."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GRADIENT_TOLERANCE = 1e-6
 def plugin_findings(evaluator: Evaluator, depth: int) -> list[Finding]:
     """Return the plugin at fault if a right backward pass built from the plugins gives a wrong gradient.
 
-    All faults are computed with these plugins, so nothing else can then be diagnosed.
+    All faults are computed with these plugins, so nothing else can be diagnosed then.
     """
     wrong = [tensor for tensor in tensors_down(depth) if not _passes(evaluator, tensor)]
     if not wrong:
@@ -48,7 +48,7 @@ def _passes(evaluator: Evaluator, tensor: str) -> bool:
 
 
 def _wrong_slope(traces: list[Trace], layer: int) -> tuple[float, float, float] | None:
-    """Return the a with the worst φ', its value and the right value; None if it is right at all of them."""
+    """Return the a with the worst φ', its value and the right value; None if φ' is right at all of them."""
     a = np.concatenate([trace.a[layer].ravel() for trace in traces])
     phi, dphi = traces[0].phi, traces[0].dphi
     step = 1e-5

@@ -19,7 +19,7 @@ WIDTH = 100
 
 @dataclass(frozen=True)
 class Alternative:
-    """Another mistake with the same numbers at every point, which cannot be told from the first."""
+    """Another mistake that gives the same numbers at every point, so the two cannot be distinguished."""
 
     name: str
     place: str
@@ -28,15 +28,15 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Finding:
-    """One mistake, or one place with a mistake that has no name."""
+    """One mistake; or one wrong quantity, if the mistake has no name."""
 
-    name: str  # for example phi_prime_at_summand; unknown if it has no name
+    name: str  # for example phi_prime_at_summand, or unknown
     place: str  # ∂Err/∂z, ∂Err/∂h1, φ'(a1), ∂Err/∂a1, W1, b1
     layer: int
-    tensors: tuple[str, ...]  # those whose gradients it makes wrong
+    tensors: tuple[str, ...]  # those with wrong gradients
     sentence: str
     right: str  # the formula of the first of these tensors
-    given: str = ""  # the same formula as it was computed, if that has an index form
+    given: str = ""  # what the derivation computes instead, if that has an index form
     ties: tuple[Alternative, ...] = ()
     residual: float = 0.0  # the largest unexplained relative error of these tensors, over all points
     structure: tuple[str, ...] = ()  # for an unknown mistake: patterns in its error
@@ -51,15 +51,15 @@ class Diagnosis:
     """What is wrong with a gradient, mistake by mistake; no findings if it is right."""
 
     findings: tuple[Finding, ...] = ()
-    #: Other sets of mistakes with the same numbers, if they differ in more than one mistake.
+    #: Other sets of mistakes that give the same numbers and differ in more than one mistake.
     ties: tuple[tuple[Alternative, ...], ...] = ()
-    #: Known mistakes that change no number of this network, as φ' at h for ReLU, and so are not mistakes here.
+    #: Known mistakes that change nothing in this network, such as φ' at h for ReLU, and so are not mistakes.
     equivalent: tuple[Alternative, ...] = ()
     counterexample: Counterexample | None = None
     #: Remarks, for example why there is no counterexample.
     notes: tuple[str, ...] = ()
     points: int = 0
-    #: The steps of the backward pass from the loss down, each judged given the steps above it.
+    #: The steps of the backward pass from the loss down, each judged against the steps above it.
     located: tuple[Step, ...] = ()
     #: The formulas of the derivation for the wrong tensors, as written; none if it is code.
     written: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -111,7 +111,7 @@ class Diagnosis:
         return "\n".join(lines)
 
     def remarks(self) -> list[str]:
-        """Return further remarks: ties of several mistakes, faults that are not mistakes here, notes."""
+        """Return further remarks: ties of several mistakes, faults that change nothing in this network, notes."""
         lines = ["also possible: " + "; and ".join(fault.sentence for fault in tie) for tie in self.ties]
         # Other formulas for the same slope need no remark; φ' at another point does.
         names = ("phi_prime_at_h", "phi_prime_at_minus_a")
@@ -122,12 +122,12 @@ class Diagnosis:
 
     def written_differently(self) -> list[str]:
         """Return the formulas of the derivation that are written differently from `given`."""
-        lefts = {finding.right.partition(" = ")[0] for finding in self.findings}
-        given = {finding.given for finding in self.findings}
+        left_sides = {finding.right.partition(" = ")[0] for finding in self.findings}
+        computed = {finding.given for finding in self.findings}
         return [
             formula
             for formula in self.written.values()
-            if formula.partition(" = ")[0] in lefts and _normal_form(formula) not in given
+            if formula.partition(" = ")[0] in left_sides and _normal_form(formula) not in computed
         ]
 
 

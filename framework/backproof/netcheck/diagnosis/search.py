@@ -1,4 +1,4 @@
-"""The search for the fewest mistakes that give the numbers of every tensor."""
+"""The search for the fewest mistakes that explain the gradients of all tensors."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from backproof.netcheck.diagnosis.fault import Fault
 from backproof.netcheck.diagnosis.faults_linear import fit_number, linear_faults
 from backproof.netcheck.diagnosis.fitted import fitted_faults, is_parallel, may_be_fitted
 
-#: Partial explanations that are kept while going through the tensors (the width of the beam).
+#: The width of the beam: the partial explanations kept while going through the tensors.
 WIDTH = 48
 #: The cost of a tensor that nothing explains. A mistake costs 1.
 UNKNOWN = 4.0
-#: The extra cost of a mistake if some tensors below its place are without it,
+#: The extra cost of a mistake that is missing in some of the tensors below it,
 PARTIAL = 0.5
-#: if a number in it was fitted,
+#: of one with a fitted number,
 FITTED = 0.5
-#: and for each further layer in which it is made.
+#: and of each further layer in which it is made.
 FURTHER_LAYER = 0.25
-#: Explanations whose costs differ by no more than this are ties: two mistakes in more layers are still two.
+#: Explanations whose costs differ by no more than this are ties.
 TIE = 0.5
 
 
@@ -48,7 +48,7 @@ class Explanation:
         return total
 
     def _is_partial(self, fault: Fault, depth: int) -> bool:
-        """Return whether an explained tensor below the fault's place is without it."""
+        """Return whether the fault is missing in an explained tensor below it."""
         explained = [
             tensor for tensor in fault.scope(depth) if tensor in self.mistakes and tensor not in self.unknown
         ]
@@ -61,7 +61,7 @@ def tensors_down(depth: int) -> list[str]:
 
 
 class Search:
-    """Finds explanations of wrong gradients by the mistakes of a ledger. Sets of tensors are bit masks."""
+    """Search for explanations of wrong gradients by mistakes from a ledger. Sets of tensors are bit masks."""
 
     def __init__(self, evaluator: Evaluator, ledger: Sequence[Fault], depth: int) -> None:
         self.evaluator, self.depth = evaluator, depth
@@ -84,25 +84,25 @@ class Search:
         return harmless
 
     def search_global(self) -> list[Explanation]:
-        """Return all explanations by one mistake, or else by two, each made in every tensor below its place.
+        """Return all explanations by one mistake, or else by two, each made in every tensor below it.
 
         A mistake that is made in every layer, as in a loop, counts as one.
         """
         wrong = self._mask(tensor for tensor in self.tensors if not self.evaluator.right[tensor])
         candidates = [frozenset((fault,)) for fault in self.ledger] + self._loops()
         scopes = {candidate: self._mask(self._reached(candidate)) for candidate in candidates}
-        alone = {candidate: self._explained_alone(candidate) for candidate in candidates}
+        explained = {candidate: self._explained_alone(candidate) for candidate in candidates}
         singles = [
             candidate
             for candidate in candidates
-            if not scopes[candidate] & ~alone[candidate] and not wrong & ~scopes[candidate]
+            if not scopes[candidate] & ~explained[candidate] and not wrong & ~scopes[candidate]
         ]
         if singles:
             return [self._explanation(candidate) for candidate in singles]
         pairs = [
             first | second
             for first, second in itertools.combinations(candidates, 2)
-            if self._pair_explains(first, second, wrong, scopes, alone)
+            if self._pair_explains(first, second, wrong, scopes, explained)
         ]
         explanations = sorted(
             map(self._explanation, pairs), key=lambda explanation: explanation.cost(self.depth)
@@ -119,18 +119,20 @@ class Search:
         second: Mistakes,
         wrong: int,
         scopes: Mapping[Mistakes, int],
-        alone: Mapping[Mistakes, int],
+        explained: Mapping[Mistakes, int],
     ) -> bool:
-        """Return whether two candidates together explain all tensors; `alone` has what each explains by itself."""
-        one, other = scopes[first], scopes[second]
-        if wrong & ~(one | other) or one & ~other & ~alone[first] or other & ~one & ~alone[second]:
+        """Return whether two candidates together explain all tensors; `explained` has those each explains alone."""
+        scope, other_scope = scopes[first], scopes[second]
+        if wrong & ~(scope | other_scope):
+            return False
+        if scope & ~other_scope & ~explained[first] or other_scope & ~scope & ~explained[second]:
             return False
         both = first | second
-        disjoint = _distinct_places(both) and len(both) == len(first) + len(second)
-        return disjoint and self._explains(both, one & other)
+        disjoint = _distinct_steps(both) and len(both) == len(first) + len(second)
+        return disjoint and self._explains(both, scope & other_scope)
 
     def search_per_tensor(self) -> list[Explanation]:
-        """Return the cheapest explanations by more mistakes, or by mistakes in the gradients of some tensors only.
+        """Return the cheapest explanations by more mistakes, or by mistakes in some of the tensors only.
 
         From the loss down, each tensor is explained by the mistakes above it and the fewest new ones.
         """
@@ -141,8 +143,8 @@ class Search:
         for tensor in self.tensors:
             if any(tensor in state.unknown for state in states):
                 states = self._best(new for state in states for new in self._retried(state, tensor))
-        least = states[0].cost(self.depth)
-        return [state for state in states if state.cost(self.depth) == least]
+        lowest = states[0].cost(self.depth)
+        return [state for state in states if state.cost(self.depth) == lowest]
 
     def _best(self, states: Iterable[Explanation]) -> list[Explanation]:
         unique = {(tuple(state.mistakes.items()), state.unknown): state for state in states}
@@ -180,8 +182,8 @@ class Search:
         if candidates:
             return list(dict.fromkeys(candidates))
         layer = int(tensor[1:])
-        # Below an unexplained ∂Err/∂a, more and more mistakes would explain nothing.
-        if any({f"W{up}", f"b{up}"} <= {*state.unknown} for up in range(layer + 1, self.depth + 1)):
+        # Below an unexplained ∂Err/∂a, further mistakes explain nothing.
+        if any({f"W{upper}", f"b{upper}"} <= {*state.unknown} for upper in range(layer + 1, self.depth + 1)):
             return []
         # Two new mistakes, or one new mistake and one with a fitted number.
         candidates = self._with_new(tensor, [inherited], 2) + self._fitted(
@@ -192,42 +194,42 @@ class Search:
         return list(dict.fromkeys(candidates))
 
     def _with_new(self, tensor: str, starts: Iterable[Mistakes], count: int) -> list[Mistakes]:
-        """Return each of `starts` with `count` new mistakes, as far as they explain the tensor."""
+        """Return each of `starts` with `count` new mistakes, if they explain the tensor."""
         return [mistakes for start in dict.fromkeys(starts) for mistakes in self._new(tensor, start, count)]
 
     def _new(self, tensor: str, start: Mistakes, count: int) -> list[Mistakes]:
-        """Return `start` with `count` new mistakes, of which at least one is made in the tensor's own layer."""
+        """Return `start` with `count` new mistakes, at least one of them in the tensor's layer."""
         key = tensor, start, count
         if key not in self._tried:
             layer, possible = int(tensor[1:]), self._possible(tensor, start)
             sets = [
                 start | set(new)
                 for new in itertools.combinations(possible, count)
-                if count == 1 or (_distinct_places(new) and any(fault.layer == layer for fault in new))
+                if count == 1 or (_distinct_steps(new) and any(fault.layer == layer for fault in new))
             ]
             self._tried[key] = [mistakes for mistakes in sets if self.evaluator.explains(tensor, mistakes)]
         return self._tried[key]
 
     def _possible(self, tensor: str, start: Mistakes) -> list[Fault]:
         """Return the mistakes that can be made in the tensor's gradient in addition to `start`."""
-        taken = {fault.place for fault in start}
-        return [fault for fault in self.ledger if tensor in self.scopes[fault] and fault.place not in taken]
+        steps = {fault.step for fault in start}
+        return [fault for fault in self.ledger if tensor in self.scopes[fault] and fault.step not in steps]
 
     def _with_one(self, tensor: str, start: Mistakes) -> list[Mistakes]:
         return [start | {fault} for fault in self._possible(tensor, start)]
 
     def _fitted(self, tensor: str, starts: Iterable[Mistakes]) -> list[Mistakes]:
-        """Return each of `starts` with a mistake whose number is fitted, as far as they explain the tensor."""
-        fitted: list[Mistakes] = []
+        """Return each of `starts` with a mistake whose number is fitted, if they explain the tensor."""
+        explanations: list[Mistakes] = []
         for start in dict.fromkeys(starts):
             for fault in [*self._numbered(tensor, start), *self._linear(tensor, start)]:
                 mistakes = start | {fault}
-                # After a finishing step such as taking signs, a single entry shows nothing.
+                # After a change of the whole gradient, such as taking signs, a single entry is no evidence.
                 if fault.name == "one_entry" and any(other.kind.endswith("_end") for other in start):
                     continue
-                if _distinct_places(mistakes) and self.evaluator.explains(tensor, mistakes):
-                    fitted.append(mistakes)
-        return fitted
+                if _distinct_steps(mistakes) and self.evaluator.explains(tensor, mistakes):
+                    explanations.append(mistakes)
+        return explanations
 
     def _numbered(self, tensor: str, start: Mistakes) -> list[Fault]:
         """Return the mistakes whose number is fitted to the gradient itself."""
@@ -239,15 +241,15 @@ class Search:
 
     def _linear(self, tensor: str, start: Mistakes) -> Iterator[Fault]:
         """Yield the mistakes that are linear in an unknown number, with that number."""
-        taken = {fault.place for fault in start}
+        steps = {fault.step for fault in start}
         first = self.evaluator.first(tensor, start)
         if first is None:
             return
-        gap = self.evaluator.cases[0].given[tensor] - first
+        gap = self.evaluator.cases[0].gradients[tensor] - first
         for layer in range(int(tensor[1:]), self.depth + 1):
             for make_fault in linear_faults(layer, self.depth):
                 unit = make_fault(1.0)
-                if unit.place in taken:
+                if unit.step in steps:
                     continue
                 moved = self.evaluator.first(tensor, start | {unit})
                 if moved is None or not is_parallel(gap, moved - first):
@@ -261,7 +263,7 @@ class Search:
                     yield make_fault(number)
 
     def _loops(self) -> list[Mistakes]:
-        """Return for each name the mistakes in all layers that have it, if these are more than one."""
+        """Return, for each kind and name with faults in several layers, the faults of all these layers."""
         loops: dict[tuple[str, str], list[Fault]] = {}
         for fault in self.ledger:
             if fault.kind not in ("size", "mean", "sign"):
@@ -293,11 +295,11 @@ class Search:
         return Explanation({tensor: self._within(mistakes, tensor) for tensor in self.tensors})
 
 
-def _distinct_places(mistakes: Collection[Fault]) -> bool:
-    return len({fault.place for fault in mistakes}) == len(mistakes)
+def _distinct_steps(mistakes: Collection[Fault]) -> bool:
+    return len({fault.step for fault in mistakes}) == len(mistakes)
 
 
 def _proper_subsets(mistakes: Sequence[Fault]) -> Iterator[tuple[Fault, ...]]:
-    """Yield all subsets but the whole set, larger ones first."""
+    """Yield all proper subsets, larger ones first."""
     for count in range(len(mistakes) - 1, -1, -1):
         yield from itertools.combinations(mistakes, count)

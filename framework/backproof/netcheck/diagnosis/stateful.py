@@ -1,4 +1,4 @@
-"""Faults outside the backward pass: a rule that is not a function of theta, and a wrong gradient of the penalty."""
+"""Faults outside the backward pass: a rule that keeps state between calls, a wrong gradient of the penalty."""
 
 from __future__ import annotations
 
@@ -23,9 +23,13 @@ def repeat_findings(calls: Sequence[Gradients], expected: Gradients) -> list[Fin
     if np.array_equal(first, second, equal_nan=True) and np.array_equal(second, third, equal_nan=True):
         return []
     tensors, right = tuple(expected), _flat(expected)
-    both = np.column_stack([first, right])
-    beta, c = (float(number) for number in np.linalg.pinv(both) @ second)
-    if same(both @ np.array([beta, c]), second) and same(beta * second + c * right, third) and abs(beta) > 1e-6:
+    basis = np.column_stack([first, right])
+    beta, c = (float(number) for number in np.linalg.pinv(basis) @ second)
+    if (
+        same(basis @ np.array([beta, c]), second)
+        and same(beta * second + c * right, third)
+        and abs(beta) > 1e-6
+    ):
         sentence = (
             "momentum is mixed into the gradient: each call returns "
             f"{beta:.6g} times what the previous call returned, plus {c:.6g} times the gradient"
@@ -35,9 +39,9 @@ def repeat_findings(calls: Sequence[Gradients], expected: Gradients) -> list[Fin
     return [Finding("not_repeatable", "all", 0, tensors, sentence, "")]
 
 
-def penalty_findings(given: Gradients, expected: Gradients) -> list[Finding]:
-    """Return what is wrong with the gradient of the penalty, given by tensor at one point."""
-    wrong = tuple(tensor for tensor in expected if not same(given[tensor], expected[tensor]))
+def penalty_findings(gradients: Gradients, expected: Gradients) -> list[Finding]:
+    """Return what is wrong with the penalty's gradient at one point, by tensor."""
+    wrong = tuple(tensor for tensor in expected if not same(gradients[tensor], expected[tensor]))
     if not wrong:
         return []
     unpenalised = [tensor for tensor in wrong if not expected[tensor].any()]
@@ -45,7 +49,7 @@ def penalty_findings(given: Gradients, expected: Gradients) -> list[Finding]:
         sentence = "the penalty's gradient is not zero for biases, which it does not penalise"
         return [Finding("penalty_on_biases", "penalty", 0, wrong, sentence, "")]
     flat, right = (
-        np.concatenate([gradients[tensor].ravel() for tensor in wrong]) for gradients in (given, expected)
+        np.concatenate([arrays[tensor].ravel() for tensor in wrong]) for arrays in (gradients, expected)
     )
     factor = float(np.vdot(flat, right) / np.vdot(right, right)) if right.any() else np.inf
     names = {2.0: "penalty_doubled", 0.5: "penalty_halved", 0.0: "penalty_forgotten", -1.0: "penalty_sign"}
