@@ -51,7 +51,7 @@ LABELS = dataclasses.replace(make((6, 6)), y=np.tile([[0, 1], [1, 1]], (6, 1)), 
         ({"target_scaling": "minmax"}, "target_scaling must be one of standard, none, got 'minmax'"),
         (
             {"test_size": 0.5, "val_size": 0.5},
-            r"val_size must be < 0.5, so that with test_size=0.5 some are left",
+            r"val_size must be < 0.5, so that samples remain for training",
         ),
     ],
 )
@@ -92,7 +92,7 @@ def test_valid_datasets_are_valid() -> None:
         ),
         (make(), {"y": make().y.astype(float)}, r"y must be int64, got float64: use y\.astype\(np\.int64\)"),
         (make(), {"y": make().y + 1}, r"y must hold class indices 0 to 2 \(3 names\), got 1 to 3"),
-        (make(), {"target_names": ("a", "b", "c", "d")}, "class 'd' has 0 samples, and needs two or more"),
+        (make(), {"target_names": ("a", "b", "c", "d")}, "class 'd' has 0 samples but needs at least two"),
         (make((4, 1)), {}, "class 'class 1' has 1 samples"),
         (make((4,)), {}, "classification needs two or more classes, got class 0"),
         (make_regression(), {"target_names": ("y0",)}, r"y must be \(60, 1\).*got shape \(60, 2\)"),
@@ -197,12 +197,16 @@ def test_meta_and_targets_are_the_datasets() -> None:
     ("counts", "options", "message"),
     [
         ((10, 2), {"test_size": 0.5}, "class 'class 1' has 1 samples left for training and the val part"),
-        ((20, 2), {"test_size": 0.9, "val_size": 0}, "class 'class 1' has 2 samples, too few to train on"),
-        ((4, 4, 4), {"test_size": 0.1}, "1 of 12 samples for the test part: 3 classes need 3 or more"),
+        ((20, 2), {"test_size": 0.9, "val_size": 0}, "class 'class 1' has 2 samples, too few for training"),
+        (
+            (4, 4, 4),
+            {"test_size": 0.1},
+            "1 of 12 samples for the test part: a stratified split of 3 classes needs at least 3",
+        ),
         (
             (4, 4, 4),
             {"test_size": 0.25, "val_size": 0.7},
-            "cannot be|for the val part: 3 classes need 3 or more",
+            "cannot be|for the val part: a stratified split of 3 classes needs at least 3",
         ),
         ((2, 2), {"test_size": 0.5, "val_size": 0.4}, "4 samples cannot be split into 2 for validation, 2 for"),
     ],
@@ -275,9 +279,9 @@ def test_a_nearly_constant_column_is_not_blown_up() -> None:
 def test_numbers_too_large_to_scale_are_an_error() -> None:
     X = np.array([[0.0, 1e308], [1.0, -1e308], [2.0, 1.7e308]])
     for scaling in ("standard", "minmax"):
-        with pytest.raises(ValueError, match=r"numbers of feature 1 .* too large"):
+        with pytest.raises(ValueError, match=r"values of feature 1 .* too large"):
             Scaler.fit(X, None, scaling, "none")
-        with pytest.raises(ValueError, match=r"numbers of target 1 .* too large"):
+        with pytest.raises(ValueError, match=r"values of target 1 .* too large"):
             Scaler.fit(np.ones((3, 1)), X, scaling, "standard")
 
 

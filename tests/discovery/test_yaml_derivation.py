@@ -67,7 +67,7 @@ def test_a_network_of_another_depth_is_refused_before_training():
 def test_an_entry_that_the_network_has_not_is_refused_before_training(tmp_path):
     mine = derivation(tmp_path, yaml_of({**CS446, "b2": "sum[n] (p[n,k] - y[n,3]) / N"}))
     mine.name = "x"
-    with pytest.raises(FormulaError, match=r"derivation 'x', b2: y has 3 entries here") as caught:
+    with pytest.raises(FormulaError, match=r"derivation 'x', b2: this axis of y has 3 entries") as caught:
         experiment(derivation=mine()).prepare(REG)
     assert caught.value.text[caught.value.start] == "3"
 

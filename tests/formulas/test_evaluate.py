@@ -140,7 +140,7 @@ def test_every_element_equals_plain_loops(text):
 def test_a_letter_bound_by_a_sum_around_cannot_be_bound_again():
     error = refused("W1", _ONE)
     assert (error.start, error.end) == (_ONE.index("(sum[k]") + 5, _ONE.index("(sum[k]") + 6)
-    assert error.reason == "k is already summed by the sum around this one"
+    assert error.reason == "k is already summed by an outer sum"
 
 
 @pytest.mark.slow
@@ -209,7 +209,7 @@ def test_arrays_of_a_network_are_those_of_its_trace():
         ("W1[h,d] / (N - 5)", "N - 5", "divide by zero"),
         ("W1[h,d] + log(-exp(W1[h,d]))", "log(-exp(W1[h,d]))", "invalid value"),
         ("exp(exp(W1[h,d] ** 2 + 9))", "exp(exp(W1[h,d] ** 2 + 9))", "overflow"),
-        ("W1[h,d] * x[7,d]", "7", "x has 5 entries here, counted from 0"),
+        ("W1[h,d] * x[7,d]", "7", "this axis of x has 5 entries, counted from 0"),
     ],
 )
 def test_numbers_that_cannot_be_are_an_error_with_a_place(text, mark, message):

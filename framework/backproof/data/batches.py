@@ -1,7 +1,7 @@
 """Batches for a stack of networks: rows are gathered several batches at a time into memory that is reused.
 
-A training step must not gather and must not allocate. So one `np.take` fills a chunk of batches that fits the
-cache, and every step works on fixed views into the chunk, which are created once.
+A training step should neither gather nor allocate. So one `np.take` fills a chunk of batches that fits the
+cache, and every step uses views of the chunk that are created once.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def steps_per_epoch(N: int, batch_size: int | None) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slot:
-    """The arrays of one step. They are the same objects in every epoch; only their numbers change.
+    """The arrays of one step. They are the same objects in every epoch; only their contents change.
 
-    z_memory (R, K, B) is for the logits. z and y are (R, B, K) views of memory in the order (R, K, B), in which the
+    z_memory (R, K, B) holds the logits. z and y are (R, B, K) views of memory in the order (R, K, B), for which the
     losses' sums over K are fast.
     """
 
@@ -119,15 +119,15 @@ class Batches:
     """The batches of a stack of R networks on the same samples; each network has its own order.
 
     X (N, D) scaled features; Y (N, K) encoded targets; `rngs` one generator per member, so R = len(rngs).
-    Each epoch, rngs[r] draws one permutation of all rows for member r, which gets the batches that it would get
-    alone, bit for bit. The last batch has the remaining N mod batch_size rows, and is a separate chunk.
-    `batch_size=None` (or N) is the full batch in the order of X: no order is drawn, since it would only change
-    roundings, and the members share one x.
+    Each epoch, rngs[r] draws one permutation of all rows for member r, whose batches are bit for bit those it would
+    have alone. The last batch has the remaining N mod batch_size rows, and is a separate chunk.
+    `batch_size=None` (or N) is the full batch in the order of X, which all members share: shuffling would only
+    change the rounding.
 
         for chunk in batches:            # one epoch
             for slot in chunk.slots:     # one step each
 
-    A chunk's numbers are valid until the next chunk is requested.
+    A chunk is valid until the next one is requested.
     """
 
     def __init__(

@@ -24,16 +24,16 @@ class Scaler:
     def fit(cls, X: Array, y: Array | None, scaling: str, target_scaling: str) -> Scaler:
         """Return a scaler for X (N, D) and, in regression, y (N, T).
 
-        Raise ValueError for a column whose numbers are too large to be scaled.
+        Raise ValueError for a column whose values are too large to be scaled.
         """
         offset, scale = _offset_and_scale(X, scaling)
         y_offset, y_scale = (None, None) if y is None else _offset_and_scale(y, target_scaling)
-        for name, of in (("feature", scale), ("target", y_scale)):
-            if of is not None and not np.isfinite(of).all():
-                column = int(np.flatnonzero(~np.isfinite(of))[0])
+        for name, scales in (("feature", scale), ("target", y_scale)):
+            if scales is not None and not np.isfinite(scales).all():
+                column = int(np.flatnonzero(~np.isfinite(scales))[0])
                 raise ValueError(
-                    f"the numbers of {name} {column} (counted from 0) are too large to be scaled in float64: "
-                    "rescale them, or leave the column out"
+                    f"the values of {name} {column} (counted from 0) are too large to be scaled in float64: "
+                    "rescale them, or drop the column"
                 )
         return cls(offset, scale, y_offset, y_scale)
 
@@ -55,7 +55,7 @@ class Scaler:
 
 
 def _offset_and_scale(values: Array, scaling: str) -> tuple[Array, Array]:
-    """Return of each column the mean and standard deviation (by N, not N - 1), or the minimum and range.
+    """Return the mean and standard deviation (over N, not N - 1), or the minimum and range, of each column.
 
     A column that is constant, up to the rounding of its mean, is only shifted.
     """
@@ -72,7 +72,7 @@ def _offset_and_scale(values: Array, scaling: str) -> tuple[Array, Array]:
             offset, scale = values.mean(axis=0), values.std(axis=0)
     rounding = 10 * np.finfo(np.float64).eps * np.abs(offset)
     constant = (values == values[0]).all(axis=0) | (np.isfinite(offset) & (scale <= rounding))
-    # For a constant column the first value: its mean may be off by a rounding.
+    # The first value of a constant column is exact; its mean may be rounded.
     offset[constant] = values[0][constant]
     scale[constant] = 1
     return offset, scale

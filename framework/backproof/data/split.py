@@ -20,10 +20,10 @@ from backproof.data.validation import validate
 class DataOptions:
     """How a dataset is split and scaled."""
 
-    test_size: float = hyper(0.2, "fraction of the samples kept for the final test; 0 for none", ge=0, lt=1)
-    val_size: float = hyper(0.2, "fraction of all samples kept for validation; 0 for none", ge=0, lt=1)
+    test_size: float = hyper(0.2, "fraction of the samples held out for the final test; 0 for none", ge=0, lt=1)
+    val_size: float = hyper(0.2, "fraction of all samples held out for validation; 0 for none", ge=0, lt=1)
     split_seed: int = hyper(0, "seed of the split, independent of the run's `seed`", ge=0, lt=2**32)
-    stratify: bool = hyper(True, "in classification, give every part the classes in the same proportions")
+    stratify: bool = hyper(True, "in classification, give every part the same class proportions")
     scaling: str = hyper(
         STANDARD,
         "of features, fitted on the training part: mean 0 and variance 1, or minimum 0 and maximum 1",
@@ -36,9 +36,7 @@ class DataOptions:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.test_size + self.val_size >= 1:
-            expected = (
-                f"< {1 - self.test_size:g}, so that with test_size={self.test_size:g} some are left to train on"
-            )
+            expected = f"< {1 - self.test_size:g}, so that samples remain for training"
             raise InvalidValue("val_size", self.val_size, expected)
 
 
@@ -89,7 +87,7 @@ class SplitData:
 
     @functools.cached_property
     def digest(self) -> str:
-        """A hash of the numbers and of the split: sixteen hexadecimal digits."""
+        """A hash of the data and of the split: sixteen hexadecimal digits."""
         digest = hashlib.sha256()
         for part in self.parts.values():
             for array in (part.indices, part.X, part.y):
@@ -100,16 +98,16 @@ class SplitData:
 def split(dataset: Dataset, options: DataOptions) -> SplitData:
     """Validate, split and scale a dataset. The split depends on `split_seed`, not on the run's seed.
 
-    In classification with `stratify` every part has the classes in the proportions of the whole. The scaler
-    is fitted on the training part alone. Raise ValueError, naming the class, if there are too few samples.
+    In classification with `stratify` every part has the class proportions of the whole. The scaler is fitted on
+    the training part only. Raise ValueError, naming the class, if there are too few samples.
     """
     validate(dataset)
     N = len(dataset.X)
     n_test, n_val = (max(1, round(size * N)) if size else 0 for size in (options.test_size, options.val_size))
     if n_test + n_val >= N:
         raise ValueError(
-            f"{N} samples cannot be split into {n_val} for validation, {n_test} for the test and some to train "
-            "on: lower test_size or val_size, or set one of them to 0"
+            f"{N} samples cannot be split into {n_val} for validation, {n_test} for the test and some for "
+            "training: lower test_size or val_size, or set one of them to 0"
         )
     strata = dataset.y if dataset.task == CLASSIFICATION and options.stratify else None
     names = dataset.target_names
@@ -134,41 +132,41 @@ def split(dataset: Dataset, options: DataOptions) -> SplitData:
 
 
 def _take_out(
-    rows: Array, count: int, what: str, strata: Array | None, names: tuple[str, ...], seed: int
+    rows: Array, count: int, part: str, strata: Array | None, names: tuple[str, ...], seed: int
 ) -> tuple[Array, Array]:
-    """Return the other rows, and `count` rows taken from them at random."""
+    """Return `count` rows drawn at random for a part, after the rows that remain."""
     if not count:
         return rows, rows[:0]
     from sklearn.model_selection import train_test_split  # pyright: ignore  (no types)
 
     classes = None if strata is None else strata[rows]
     if classes is not None:
-        _require_stratifiable(classes, count, what, names)
-    others, taken = cast(
+        _require_stratifiable(classes, count, part, names)
+    remaining, drawn = cast(
         "list[Array]", train_test_split(rows, test_size=count, random_state=seed, stratify=classes)
     )
     if strata is not None:
-        missing = np.flatnonzero(np.bincount(strata[others], minlength=len(names)) == 0)
+        missing = np.flatnonzero(np.bincount(strata[remaining], minlength=len(names)) == 0)
         if len(missing):
             raise ValueError(
-                f"class {names[missing[0]]!r} has {np.count_nonzero(strata == missing[0])} samples, too few to "
-                f"train on next to the {what} part: lower {what}_size, add samples or set stratify=false"
+                f"class {names[missing[0]]!r} has {np.count_nonzero(strata == missing[0])} samples, too few for "
+                f"training in addition to the {part} part: lower {part}_size, add samples or set stratify=false"
             )
-    return others, taken
+    return remaining, drawn
 
 
-def _require_stratifiable(classes: Array, count: int, what: str, names: tuple[str, ...]) -> None:
+def _require_stratifiable(classes: Array, count: int, part: str, names: tuple[str, ...]) -> None:
     """Raise ValueError unless `count` of these samples can be taken with every class in both parts."""
     counts = np.bincount(classes, minlength=len(names))
     rare = int(np.argmin(counts))
     if counts[rare] < 2:
         raise ValueError(
-            f"class {names[rare]!r} has {counts[rare]} samples left for training and the {what} part, and a "
+            f"class {names[rare]!r} has {counts[rare]} samples left for training and the {part} part, but a "
             "stratified split needs one in each: add samples, lower test_size or val_size, or set "
             "stratify=false"
         )
     if count < len(names) or len(classes) - count < len(names):
         raise ValueError(
-            f"{count} of {len(classes)} samples for the {what} part: {len(names)} classes need {len(names)} or "
-            f"more on either side in a stratified split: change {what}_size, or set stratify=false"
+            f"{count} of {len(classes)} samples for the {part} part: a stratified split of {len(names)} classes "
+            f"needs at least {len(names)} samples on either side: change {part}_size, or set stratify=false"
         )

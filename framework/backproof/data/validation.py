@@ -1,4 +1,4 @@
-"""What a Dataset must be: shapes, dtypes, finite numbers, classes that can be learnt."""
+"""Validation of a Dataset: shapes, dtypes, finite values, enough samples of each class."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from backproof.contracts import CLASSIFICATION, MULTILABEL, REGRESSION, TASKS, A
 
 
 def validate(dataset: Dataset) -> None:
-    """Raise ValueError, naming what is wrong and where, unless the dataset keeps its contract.
+    """Raise ValueError, naming what is wrong and where, unless the dataset fulfils its contract.
 
-    X (N, D) float64 and finite, N >= 2, D >= 1; y as its task says (see `Dataset`); as many names as columns;
-    in classification two or more classes, each with two or more samples, counted 0..C-1.
+    X (N, D) float64 and finite, N >= 2, D >= 1; y as its task requires (see `Dataset`); as many names as columns;
+    in classification two or more classes, numbered 0..C-1, each with two or more samples.
     """
     for rule in (check_shapes, check_dtypes, check_finite, check_targets):
         rule(dataset)
 
 
 def check_shapes(dataset: Dataset) -> None:
-    """X (N, D); y (N,) in classification, else (N, targets); a known task; as many names as columns."""
+    """Require X (N, D); y (N,) in classification, else (N, targets); a known task; as many names as columns."""
     X, y = dataset.X, dataset.y
     if dataset.task not in TASKS:
         raise ValueError(f"a dataset's task must be one of {', '.join(TASKS)}, got {dataset.task!r}")
@@ -34,24 +34,26 @@ def check_shapes(dataset: Dataset) -> None:
         if y.shape != (N,):
             raise ValueError(f"y must be ({N},) class indices, one for each row of X, got shape {y.shape}")
     elif y.shape != (N, T) or T < 1:
-        raise ValueError(f"y must be ({N}, {T}): a row per row of X, a column per name; got shape {y.shape}")
+        raise ValueError(
+            f"y must be ({N}, {T}), with a row for each row of X and a column for each name; got shape {y.shape}"
+        )
 
 
 def check_dtypes(dataset: Dataset) -> None:
-    """X is float64; y int64, in regression float64."""
+    """Require float64 for X; for y int64, or float64 in regression."""
     _check_dtype("X", dataset.X, np.float64)
     _check_dtype("y", dataset.y, np.float64 if dataset.task == REGRESSION else np.int64)
 
 
 def check_finite(dataset: Dataset) -> None:
-    """No number is NaN or infinite."""
+    """Require that no value is NaN or infinite."""
     _check_finite("X", dataset.X, dataset.feature_names)
     if dataset.task == REGRESSION:
         _check_finite("y", dataset.y, dataset.target_names)
 
 
 def check_targets(dataset: Dataset) -> None:
-    """Classes are 0..C-1, each present at least twice, C >= 2; labels are 0 and 1."""
+    """Require classes 0..C-1, each present at least twice, with C >= 2; labels 0 and 1."""
     y, names = dataset.y, dataset.target_names
     if dataset.task == MULTILABEL and not np.isin(y, (0, 1)).all():
         raise ValueError(f"multilabel y must hold 0 and 1 only, got values from {y.min()} to {y.max()}")
@@ -66,8 +68,8 @@ def check_targets(dataset: Dataset) -> None:
     rare = int(np.argmin(counts))
     if counts[rare] < 2:
         raise ValueError(
-            f"class {names[rare]!r} has {counts[rare]} samples, and needs two or more: one to train on, one to "
-            "test on. Add samples, merge it with another class, or remove it"
+            f"class {names[rare]!r} has {counts[rare]} samples but needs at least two, one for training and one "
+            "for the test: add samples, merge it with another class, or remove it"
         )
 
 

@@ -113,7 +113,7 @@ def _with_line(error: FormulaError | str, formulas: dict[str, yaml.Node]) -> For
         lines = [
             _line(node) for left, node in formulas.items() if left.partition("[")[0].strip() == error.tensor
         ]
-        error.place = lines[0] if lines else ""
+        error.location = lines[0] if lines else ""
     return error
 
 

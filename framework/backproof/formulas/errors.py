@@ -1,4 +1,4 @@
-"""Errors in formulas, which point at the place in the formula."""
+"""Errors in formulas, which point at the wrong part of the formula."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from backproof.contracts.errors import BackproofError
 
 
 class FormulaError(BackproofError, ValueError):
-    """A formula that cannot be used. The message names the tensor and points at the place in the formula.
+    """A formula that cannot be used. The message names the tensor and points at the wrong part of the formula.
 
-    start, end  the place, as a range of characters of `text`, the formula as written
+    start, end  that part, as a range of characters of `text`, the formula as written
     """
 
     def __init__(self, reason: str, expected: str, start: int, end: int) -> None:
@@ -18,8 +18,8 @@ class FormulaError(BackproofError, ValueError):
         self.reason, self.expected = reason, expected
         self.start, self.end = start, max(end, start + 1)
         self.tensor, self.text = "", ""
-        #: The location of the formula: its derivation or file.
-        self.place = ""
+        #: The derivation or file of the formula, as the message begins.
+        self.location = ""
 
     def of(self, tensor: str, text: str) -> FormulaError:
         """Attach the tensor and its formula, and return the error."""
@@ -27,11 +27,11 @@ class FormulaError(BackproofError, ValueError):
         return self
 
     def __str__(self) -> str:
-        where = f"{self.tensor}: " if self.tensor else ""
-        return f"{self.place}{where}{self.reason}\n{self.pointer()}\n    expected {self.expected}"
+        prefix = f"{self.tensor}: " if self.tensor else ""
+        return f"{self.location}{prefix}{self.reason}\n{self.pointer()}\n    expected {self.expected}"
 
     def pointer(self) -> str:
-        """Return the line of the formula with the error, and carets below the place."""
+        """Return the line of the formula with the error, and carets below the wrong part."""
         start = self.text.rfind("\n", 0, self.start) + 1
         line = self.text[start:].partition("\n")[0]
         before = self.start - start
@@ -42,7 +42,7 @@ class FormulaError(BackproofError, ValueError):
 
 
 class FormulasError(BackproofError, ValueError):
-    """A set of formulas of which at least one cannot be used, or that do not form a network."""
+    """Formulas of which at least one cannot be used, or which do not form a network."""
 
     def __init__(self, errors: Sequence[FormulaError | str]) -> None:
         super().__init__("\n".join(map(str, errors)))

@@ -33,10 +33,10 @@ from backproof.formulas.tree import (
     free,
 )
 
-#: The most numbers of an intermediate array in a sum over samples: 32 MiB of float64.
+#: The maximum size of an intermediate array in a sum over samples: 32 MiB of float64.
 MOST_NUMBERS = 1 << 22
 
-#: An array with the letters of its axes; a number has none. Numbers stay Python floats: arrays keep their dtype.
+#: An array with the letters of its axes; a number has none. Numbers stay Python floats, so arrays keep their dtype.
 Value = tuple[Any, str]
 
 
@@ -74,7 +74,7 @@ def check_range(node: Node, sizes: Callable[[int], int], depth: int) -> None:
         for index, axis in zip(node.indices, axes_of(node.name, depth) or (), strict=True):
             if isinstance(index.value, int) and index.value >= sizes(axis):
                 raise FormulaError(
-                    f"{node.name} has {sizes(axis)} entries here, counted from 0",
+                    f"this axis of {node.name} has {sizes(axis)} entries, counted from 0",
                     f"a whole number from 0 to {sizes(axis) - 1}",
                     index.start,
                     index.end,
@@ -95,7 +95,9 @@ def _renamed(node: Node, short: Mapping[str, str]) -> Node:
         case Apply(argument=argument):
             return replace(node, argument=_renamed(argument, short))
         case Product(factors=factors):
-            return replace(node, factors=tuple((_renamed(factor, short), below) for factor, below in factors))
+            return replace(
+                node, factors=tuple((_renamed(factor, short), inverted) for factor, inverted in factors)
+            )
         case Total(terms=terms):
             return replace(node, terms=tuple((_renamed(term, short), minus) for term, minus in terms))
         case Power(base=base, exponent=exponent):
@@ -111,7 +113,7 @@ def _size(trace: Trace, axis: int) -> int:
 
 
 class _Evaluation:
-    """Evaluates nodes at one trace; letters in `ranges` run over a range of the samples only."""
+    """Evaluate nodes at one trace; letters in `ranges` run over a range of the samples only."""
 
     def __init__(
         self, formula: Compiled, trace: Trace, sizes: dict[str, int], ranges: dict[str, slice]
@@ -162,7 +164,7 @@ class _Evaluation:
         return float(activation(np.array([array], dtype=self.trace.z.dtype))[0]), ""
 
     def summed(self, letters: str, body: Node) -> Value:
-        """Return the sum of a body over letters, some of which may occur in parts of it only."""
+        """Return the sum of a body over letters, each of which may occur in only some of its terms."""
         if isinstance(body, Sum):
             return self.summed(letters + "".join(str(index.value) for index in body.letters), body.body)
         if isinstance(body, Total):
@@ -177,8 +179,10 @@ class _Evaluation:
 
     def rows(self, body: Node, letter: str) -> int:
         """Return how many samples at a time keep the largest intermediate array within MOST_NUMBERS."""
-        most = max((math.prod(self.sizes[axis] for axis in axes) for axes in _intermediates(body)), default=1)
-        return max(1, min(self.sizes[letter], MOST_NUMBERS * self.sizes[letter] // max(1, most)))
+        largest = max(
+            (math.prod(self.sizes[axis] for axis in axes) for axes in _intermediates(body)), default=1
+        )
+        return max(1, min(self.sizes[letter], MOST_NUMBERS * self.sizes[letter] // max(1, largest)))
 
     def in_ranges(self, letters: str, body: Node, letter: str, rows: int) -> Value:
         total: Value = 0.0, ""
@@ -196,9 +200,9 @@ class _Evaluation:
     def contracted(self, letters: str, body: Node) -> Value:
         """Return a sum of products, as one einsum."""
         number, operands = 1.0, list[Value]()
-        for factor, below in _factors(body, below=False):
+        for factor, inverted in _factors(body, inverted=False):
             value = self(factor)
-            if below:
+            if inverted:
                 value = _calculated(factor, np.divide, (1.0, ""), value)
             if value[1]:
                 operands.append(value)
@@ -219,17 +223,17 @@ class _Evaluation:
         return (value if number == 1 else value * number), out
 
 
-def _factors(node: Node, *, below: bool) -> list[tuple[Node, bool]]:
-    """Return the factors of a product, including those of nested products."""
+def _factors(node: Node, *, inverted: bool) -> list[tuple[Node, bool]]:
+    """Return the factors of a product, including those of nested products, each with whether it is inverted."""
     if not isinstance(node, Product):
-        return [(node, below)]
-    return [pair for factor, inverted in node.factors for pair in _factors(factor, below=below != inverted)]
+        return [(node, inverted)]
+    return [pair for factor, divides in node.factors for pair in _factors(factor, inverted=inverted != divides)]
 
 
 def _intermediates(body: Node) -> list[str]:
     """Return the letters of each intermediate array of a sum of products."""
     letters: list[str] = []
-    for factor, _ in _factors(body, below=False):
+    for factor, _ in _factors(body, inverted=False):
         if children(factor):
             letters.append("".join(free(factor)))
             for child in children(factor):
@@ -247,7 +251,7 @@ def _path(subscripts: str, shapes: tuple[tuple[int, ...], ...]) -> Any:
 def _calculated(node: Node, function: Callable[..., Any], *values: Value) -> Value:
     """Apply a NumPy function along the letters of all values.
 
-    Raise FormulaError if finite numbers give one that is not, as in a division by zero.
+    Raise FormulaError if finite values give a non-finite one, as in a division by zero.
     """
     letters = "".join(dict.fromkeys("".join(axes for _, axes in values)))
     arrays = [_aligned(value, letters) if value[1] else value[0] for value in values]
@@ -256,7 +260,7 @@ def _calculated(node: Node, function: Callable[..., Any], *values: Value) -> Val
             result = function(*arrays)
     except FloatingPointError as error:
         raise FormulaError(
-            f"this cannot be computed: {error}", "numbers for which it is finite", node.start, node.end
+            f"this cannot be computed: {error}", "values for which it is finite", node.start, node.end
         ) from None
     return (result, letters) if letters else (float(result), "")
 
@@ -268,7 +272,7 @@ def _joined(
     neutral: Value,
     value_of: Callable[[Node], Value],
 ) -> Value:
-    """Return terms added and subtracted, or factors multiplied and divided, from left to right."""
+    """Add and subtract terms, or multiply and divide factors, from left to right."""
     value: Value | None = None
     for part, inverted in parts:
         operand = value_of(part)

@@ -1,7 +1,7 @@
-"""The static check of the indices of a formula, before any number is computed.
+"""The static check of the indices of a formula, before anything is computed.
 
 Each letter denotes one axis: the samples, or the units of a layer (inputs are layer 0, outputs layer L). Its
-position determines which. Sizes play no part, so W2[h,k] is wrong for a square W2 as well.
+position determines which. Sizes are not used, so W2[h,k] is wrong even for a square W2.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def tensors_of(depth: int) -> list[str]:
 
 
 def axis_name(axis: int, depth: int) -> str:
-    """Return an axis in words, as `the samples`."""
+    """Return an axis in words, for example `the samples`."""
     if axis in (SAMPLES, 0, depth):
         return {SAMPLES: "the samples", 0: "the inputs"}.get(axis, "the outputs")
     return "the hidden units" + (f" of layer {axis}" if depth > 2 else "")
@@ -66,14 +66,12 @@ def split_left(left: str) -> tuple[str, tuple[Index, ...] | None]:
         letter = item.strip()
         start = position + len(item) - len(item.lstrip())
         position += len(item) + 1
-        place = start, start + max(1, len(letter))
+        span = start, start + max(1, len(letter))
         if not letter.isidentifier() or is_array(letter) or letter == "N":
-            raise FormulaError("this is not an index", "a letter that names nothing else", *place).of(
-                name, left
-            )
+            raise FormulaError("this is not an index", "a letter with no other meaning", *span).of(name, left)
         if letter in [index.value for index in letters]:
-            raise FormulaError(f"{letter} appears twice", "another letter", *place).of(name, left)
-        letters.append(Index(*place, letter))
+            raise FormulaError(f"{letter} appears twice", "another letter", *span).of(name, left)
+        letters.append(Index(*span, letter))
     return name, tuple(letters)
 
 
@@ -107,7 +105,7 @@ class _Checker:
 
     def __init__(self, tensor: str, depth: int, axes: dict[str, int]) -> None:
         self.tensor, self.depth, self.axes = tensor, depth, axes
-        self.why: dict[str, str] = {letter: f"in {tensor}[{','.join(axes)}]" for letter in axes}
+        self.origin: dict[str, str] = {letter: f"in {tensor}[{','.join(axes)}]" for letter in axes}
 
     def walk(self, node: Node, bound: tuple[str, ...]) -> None:
         """Check a node and those below it, inside sums over `bound`."""
@@ -117,7 +115,7 @@ class _Checker:
             for index in node.letters:
                 if index.value in bound:
                     raise FormulaError(
-                        f"{index.value} is already summed by the sum around this one",
+                        f"{index.value} is already summed by an outer sum",
                         "another letter",
                         index.start,
                         index.end,
@@ -130,8 +128,8 @@ class _Checker:
             for index in node.letters:
                 if index.value not in inside:
                     raise FormulaError(
-                        f"{index.value} is summed, but is not an index of what is summed",
-                        f"{index.value} in the factors behind it, up to the next + or -; or no sum over it",
+                        f"{index.value} is summed, but nothing in the sum depends on it",
+                        f"{index.value} in the factors that follow, up to the next + or -; or no sum over it",
                         index.start,
                         index.end,
                     )
@@ -159,20 +157,20 @@ class _Checker:
                 continue
             if self.axes.setdefault(letter, axis) != axis:
                 raise FormulaError(
-                    f"{letter} stands for {axis_name(self.axes[letter], self.depth)} ({self.why[letter]}), "
+                    f"{letter} denotes {axis_name(self.axes[letter], self.depth)} ({self.origin[letter]}), "
                     f"but this index of {node.name} runs over {axis_name(axis, self.depth)}",
                     self.fitting(axis),
                     index.start,
                     index.end,
                 )
-            self.why.setdefault(
+            self.origin.setdefault(
                 letter, f"in {node.name}[{','.join(str(other.value) for other in node.indices)}]"
             )
 
     def fitting(self, axis: int) -> str:
         """Return which letters may denote an axis."""
-        known = [letter for letter, known_axis in self.axes.items() if known_axis == axis]
-        return f"{' or '.join(known)}, or a new letter" if known else "a new letter"
+        letters = [letter for letter, letter_axis in self.axes.items() if letter_axis == axis]
+        return f"{' or '.join(letters)}, or a new letter" if letters else "a new letter"
 
     def target(self, node: Node, left: list[str] | None) -> list[str]:
         """Return the letters of the tensor's axes. Raise FormulaError for any other free letter."""
@@ -181,16 +179,16 @@ class _Checker:
             if (letter not in left) if left else (self.axes[letter] not in axes):
                 raise FormulaError(self.not_summed(letter, left), self.with_sum(node, letter), *_at(index))
         target: list[str] = []
-        for place, axis in enumerate(axes):
+        for i, axis in enumerate(axes):
             candidates = [letter for letter in letters if self.axes[letter] == axis]
-            if left and left[place] not in letters:
+            if left and left[i] not in letters:
                 candidates = []
             if not candidates:
-                raise self.missing_index(node, axis, left[place] if left else None)
+                raise self.missing_index(node, axis, left[i] if left else None)
             if len(candidates) > 1:
                 raise FormulaError(
-                    f"{' and '.join(candidates)} both stand for {axis_name(axis, self.depth)}, "
-                    f"of which {self.tensor} has one index",
+                    f"{' and '.join(candidates)} both denote {axis_name(axis, self.depth)}, "
+                    f"for which {self.tensor} has one index",
                     f"one letter for both, or a sum over one of them, or {self.tensor}[...] on the left",
                     *_at(letters[candidates[1]]),
                 )
@@ -199,8 +197,8 @@ class _Checker:
 
     def not_summed(self, letter: str, left: list[str] | None) -> str:
         over = axis_name(self.axes[letter], self.depth)
-        what = f"{self.tensor}[{','.join(left)}]" if left else self.tensor
-        return f"{letter} is not summed: it runs over {over}, and {what} has no such index"
+        tensor = f"{self.tensor}[{','.join(left)}]" if left else self.tensor
+        return f"{letter} is not summed: it runs over {over}, and {tensor} has no such index"
 
     def with_sum(self, node: Node, letter: str) -> str:
         first = node
@@ -210,7 +208,7 @@ class _Checker:
         return f"a sum over it, as in sum[{','.join([*others, letter])}]"
 
     def missing_index(self, node: Node, axis: int, letter: str | None) -> FormulaError:
-        """Return the error that an index of the tensor is missing on the right side, or is summed there."""
+        """Return the error for an index of the tensor that the right side lacks or sums over."""
         over = axis_name(axis, self.depth)
         for index in _summed(node):
             if index.value == letter or (letter is None and self.axes[str(index.value)] == axis):
@@ -219,10 +217,10 @@ class _Checker:
                     f"no sum over {index.value}",
                     *_at(index),
                 )
-        named = f"{letter}, which stands for {over}," if letter else f"an index for {over}"
+        missing = f"{letter}, which denotes {over}," if letter else f"an index for {over}"
         return FormulaError(
-            f"{self.tensor} has an index for {over}, and the formula has none",
-            f"{named} in one of its factors",
+            f"{self.tensor} has an index for {over}, but the formula has none",
+            f"{missing} in one of its factors",
             node.start,
             node.end,
         )

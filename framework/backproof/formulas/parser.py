@@ -35,7 +35,7 @@ from backproof.formulas.tree import (
 )
 
 #: Limits far beyond any formula on paper.
-LONGEST, DEEPEST = 2000, 40
+MAX_LENGTH, MAX_DEPTH = 2000, 40
 
 ARRAYS = "x, y, p, z, a1, h1, W1, b1, ..."
 GRAMMAR = (
@@ -54,11 +54,13 @@ def is_array(name: str) -> bool:
 
 
 def parse(text: str) -> Node:
-    """Return the tree of a formula. Raise FormulaError, which points at the place."""
+    """Return the tree of a formula. Raise FormulaError if it is not one."""
     if not text.strip():
         raise FormulaError("the formula is empty", "as in sum[n] (p[n,k] - y[n,k]) / N", 0, 1)
-    if len(text) > LONGEST:
-        raise FormulaError(f"the formula has {len(text)} characters", f"at most {LONGEST}", LONGEST, len(text))
+    if len(text) > MAX_LENGTH:
+        raise FormulaError(
+            f"the formula has {len(text)} characters", f"at most {MAX_LENGTH}", MAX_LENGTH, len(text)
+        )
     _precheck(text)
     source, offsets = _with_operators(text)
     try:
@@ -69,11 +71,11 @@ def parse(text: str) -> Node:
 
 
 def _precheck(text: str) -> None:
-    """Report what Python's parser would report less clearly: foreign signs, open brackets, a missing operator."""
+    """Report what Python's parser reports less clearly: foreign signs, open brackets, a missing operator."""
     for position, char in enumerate(text):
         if char not in _SIGNS and (not f"_{char}".isidentifier() or char in _OTHER_SIGNS):
-            instead = _OTHER_SIGNS.get(char)
-            expected = f"{instead} instead" if instead else GRAMMAR
+            substitute = _OTHER_SIGNS.get(char)
+            expected = f"{substitute} instead" if substitute else GRAMMAR
             raise FormulaError(f"{char!r} is not part of a formula", expected, position, position + 1)
     tokens = list(_TOKEN.finditer(text))
     for token in tokens:
@@ -109,7 +111,9 @@ def _check_operators(text: str, tokens: list[re.Match[str]]) -> None:
         ends_factor = left[0] in (")", "]") or left[0][0].isalnum()
         is_call = right[0] == "(" and left[0][0].isalpha()
         if ends_factor and starts_factor and not is_call and left.end() not in sum_ends:
-            raise FormulaError("two factors without a sign between them", "a *", right.start(), right.end())
+            raise FormulaError(
+                "two factors without an operator between them", "a *", right.start(), right.end()
+            )
 
 
 def _with_operators(text: str) -> tuple[str, list[int]]:
@@ -122,7 +126,7 @@ def _with_operators(text: str) -> tuple[str, list[int]]:
         if not rest or rest[0] in ")],+*/":
             raise FormulaError(
                 f"{match[0]} is followed by {rest[0] if rest else 'nothing'}",
-                "what it sums right after it, as in sum[n] (p[n,k] - y[n,k]) * h1[n,h]",
+                "the summand right after it, as in sum[n] (p[n,k] - y[n,k]) * h1[n,h]",
                 *match.span(),
             )
         parts.append(text[start : match.end()] + "@")
@@ -135,11 +139,13 @@ def _with_operators(text: str) -> tuple[str, list[int]]:
 
 def _unreadable(error: Exception, text: str, offsets: list[int]) -> FormulaError:
     if not isinstance(error, SyntaxError):
-        return FormulaError("the formula is nested too deeply or has a number too long", "less", 0, len(text))
+        return FormulaError(
+            "the formula is nested too deeply, or a number in it is too long", "a simpler formula", 0, len(text)
+        )
     position = min((error.offset or 1) - 1, len(offsets) - 1)
     start = min(offsets[max(position, 0)], len(text.rstrip()) - 1)
     reason = str(error.msg).partition(".")[0].partition("(")[0].strip()
-    return FormulaError(f"it cannot be read from here on: {reason}", GRAMMAR, start, start + 1)
+    return FormulaError(f"the formula cannot be parsed from here on: {reason}", GRAMMAR, start, start + 1)
 
 
 class _Reader:
@@ -154,22 +160,22 @@ class _Reader:
 
     def node(self, expr: ast.expr, depth: int) -> Node:
         """Return the tree of an expression."""
-        place = self.place(expr)
-        if depth > DEEPEST:
-            raise FormulaError("the formula is nested too deeply", f"at most {DEEPEST} levels", *place)
+        span = self.span(expr)
+        if depth > MAX_DEPTH:
+            raise FormulaError("the formula is nested too deeply", f"at most {MAX_DEPTH} levels", *span)
         match expr:
             case ast.Constant(value=int() | float() as value) if type(value) is not bool:
-                return Number(*place, _float(value, place))
+                return Number(*span, _float(value, span))
             case ast.Name(id="N"):
-                return Samples(*place)
+                return Samples(*span)
             case ast.UnaryOp(op=ast.USub(), operand=operand) if not _is_sum(operand):
-                return Total(*place, ((self.node(operand, depth + 1), True),))
+                return Total(*span, ((self.node(operand, depth + 1), True),))
             case ast.BinOp(op=ast.Add() | ast.Sub()):
                 return self.total(expr, depth)
             case ast.BinOp(op=ast.Mult() | ast.Div() | ast.MatMult()):
                 return self.product(expr, depth)
             case ast.BinOp(op=ast.Pow(), left=base, right=exponent):
-                return Power(*place, self.node(base, depth + 1), self.node(exponent, depth + 1))
+                return Power(*span, self.node(base, depth + 1), self.node(exponent, depth + 1))
             case ast.Call():
                 return self.apply(expr, depth)
             case ast.Subscript() if not _is_sum(expr):
@@ -177,7 +183,7 @@ class _Reader:
             case _:
                 raise self.rejected(expr)
 
-    def place(self, expr: ast.expr) -> tuple[int, int]:
+    def span(self, expr: ast.expr) -> tuple[int, int]:
         """Return the range of the formula's characters that an expression was parsed from."""
         start = bisect.bisect_left(self.bytes, expr.col_offset)
         end = bisect.bisect_left(self.bytes, expr.end_col_offset or 0)
@@ -190,13 +196,13 @@ class _Reader:
             terms.append((self.node(left.right, depth + 1), isinstance(left.op, ast.Sub)))
             left = left.left
         terms.append((self.node(left, depth + 1), False))
-        return Total(*self.place(expr), tuple(reversed(terms)))
+        return Total(*self.span(expr), tuple(reversed(terms)))
 
     def product(self, expr: ast.BinOp, depth: int) -> Node:
         """Return a chain of factors.
 
-        The only trace of parentheses in Python's tree is that the left side starts later than the whole; a chain
-        ends there, and with it the extent of a sum inside.
+        In Python's tree, parentheses are visible only because the left operand then starts later than the whole. A
+        chain ends there, and with it the extent of a sum inside.
         """
         chain: list[tuple[ast.operator, ast.expr]] = []
         left: ast.expr = expr
@@ -211,24 +217,24 @@ class _Reader:
 
     def chain(self, chain: list[tuple[ast.operator, ast.expr]], depth: int) -> Node:
         factors: list[tuple[Node, bool]] = []
-        start, end = self.place(chain[0][1])[0], self.place(chain[-1][1])[1]
+        start, end = self.span(chain[0][1])[0], self.span(chain[-1][1])[1]
         for i, (op, expr) in enumerate(chain):
             sign, letters = _sum_of(expr)
-            below = isinstance(op, ast.Div)
+            inverted = isinstance(op, ast.Div)
             if letters is None:
-                factors.append((self.node(expr, depth + 1), below))
+                factors.append((self.node(expr, depth + 1), inverted))
                 continue
-            if below and len(chain) > i + 2:
+            if inverted and len(chain) > i + 2:
                 raise FormulaError(
                     "it is not clear how far this sum in the denominator extends",
                     "parentheses around it: / (sum[...] ...)",
-                    *self.place(expr),
+                    *self.span(expr),
                 )
-            at = self.place(letters)[0]
-            node: Node = Sum(at, end, self.letters(letters), self.chain(chain[i + 1 :], depth + 1))
+            sum_start = self.span(letters)[0]
+            node: Node = Sum(sum_start, end, self.letters(letters), self.chain(chain[i + 1 :], depth + 1))
             if sign:
-                node = Total(self.place(expr)[0], end, ((node, True),))
-            factors.append((node, below))
+                node = Total(self.span(expr)[0], end, ((node, True),))
+            factors.append((node, inverted))
             break
         if len(factors) == 1 and not factors[0][1]:
             return factors[0][0]
@@ -245,95 +251,95 @@ class _Reader:
         return letters
 
     def entry(self, expr: ast.Subscript) -> Node:
-        place = self.place(expr)
+        span = self.span(expr)
         match expr.value:
             case ast.Name(id=name) if is_array(name):
-                return Entry(*place, name, self.indices(expr))
+                return Entry(*span, name, self.indices(expr))
             case ast.Name(id=name) if name in FUNCTIONS:
-                raise FormulaError(f"{name} is a function", f"{name}(...)", *place)
+                raise FormulaError(f"{name} is a function", f"{name}(...)", *span)
             case ast.Name(id="N"):
-                raise FormulaError("N is a number, the number of samples", "N without indices", *place)
+                raise FormulaError("N is a number, the number of samples", "N without indices", *span)
             case ast.Name(id=name):
                 raise self.unknown(name, expr.value)
             case ast.Subscript():
-                raise FormulaError("all indices belong in one pair of brackets", "as in p[n,k]", *place)
+                raise FormulaError("all indices must be in one pair of brackets", "as in p[n,k]", *span)
             case _:
-                raise FormulaError("only an array has indices", f"one of {ARRAYS}", *place)
+                raise FormulaError("only an array has indices", f"one of {ARRAYS}", *span)
 
     def indices(self, expr: ast.Subscript) -> tuple[Index, ...]:
         """Return the indices in the brackets."""
         items = expr.slice.elts if isinstance(expr.slice, ast.Tuple) else [expr.slice]
         indices: list[Index] = []
         for item in items:
-            place = self.place(item)
+            span = self.span(item)
             match item:
                 case ast.Name(id=name) if not is_array(name) and name not in (*FUNCTIONS, "N", "sum"):
-                    indices.append(Index(*place, name))
+                    indices.append(Index(*span, name))
                 case ast.Constant(value=value) if type(value) is int:
-                    indices.append(Index(*place, value))
+                    indices.append(Index(*span, value))
                 case ast.Name(id=name):
-                    raise FormulaError(f"{name} is not an index", "a letter that names nothing else", *place)
+                    raise FormulaError(f"{name} is not an index", "a letter with no other meaning", *span)
                 case _:
-                    raise FormulaError("this is not an index", "a letter, or a whole number from 0 on", *place)
+                    raise FormulaError("this is not an index", "a letter, or a whole number from 0 on", *span)
         if not indices:
-            raise FormulaError("there are no indices", "letters, as in p[n,k]", *self.place(expr))
+            raise FormulaError("there are no indices", "letters, as in p[n,k]", *self.span(expr))
         return tuple(indices)
 
     def apply(self, expr: ast.Call, depth: int) -> Node:
-        place = self.place(expr)
+        span = self.span(expr)
         match expr:
             case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in FUNCTIONS and not (
                 isinstance(argument, ast.Starred)
             ):
-                return Apply(*place, name, self.node(argument, depth + 1))
+                return Apply(*span, name, self.node(argument, depth + 1))
             case ast.Call(func=ast.Name(id=name)) if name in FUNCTIONS:
-                raise FormulaError(f"{name} takes one number", f"{name}(...) with one formula in it", *place)
+                raise FormulaError(f"{name} takes one argument", f"{name}(...) with one formula in it", *span)
             case ast.Call(func=ast.Name(id="sum")):
-                raise FormulaError("a sum names its letters in brackets", "as in sum[n,k] (...)", *place)
+                raise FormulaError("a sum names its letters in brackets", "as in sum[n,k] (...)", *span)
             case ast.Call(func=ast.Name(id=name)) if is_array(name):
-                raise FormulaError(f"{name} is an array", f"its indices in brackets: {name}[...]", *place)
+                raise FormulaError(f"{name} is an array", f"its indices in brackets: {name}[...]", *span)
             case ast.Call(func=ast.Name(id=name)):
                 expected = f"one of {', '.join(FUNCTIONS)}"
                 reason = f"there is no function {name!r}{did_you_mean(name, FUNCTIONS)}"
-                raise FormulaError(reason, expected, *self.place(expr.func))
+                raise FormulaError(reason, expected, *self.span(expr.func))
             case _:
-                raise FormulaError("this is called like a function", "a * between two factors", *place)
+                raise FormulaError("this is not a function", "a * between two factors", *span)
 
     def unknown(self, name: str, expr: ast.expr) -> FormulaError:
         names = ["x", "y", "p", "z", *(f"{letter}{layer}" for letter in "ahWb" for layer in (1, 2, 3))]
         return FormulaError(
-            f"there is no array {name!r}{did_you_mean(name, names)}", f"one of {ARRAYS}", *self.place(expr)
+            f"there is no array {name!r}{did_you_mean(name, names)}", f"one of {ARRAYS}", *self.span(expr)
         )
 
     def rejected(self, expr: ast.expr) -> FormulaError:
         """Return the error that says why an expression is not allowed."""
-        place = self.place(expr)
+        span = self.span(expr)
         match expr:
             case ast.Name(id=name) if is_array(name):
-                return FormulaError(f"{name} has no indices here", f"as in {name}[...]", *place)
+                return FormulaError(f"{name} has no indices here", f"as in {name}[...]", *span)
             case ast.Name(id=name) if name in FUNCTIONS:
-                return FormulaError(f"{name} is a function", f"{name}(...)", *place)
+                return FormulaError(f"{name} is a function", f"{name}(...)", *span)
             case ast.Name(id="sum"):
-                return FormulaError("a sum names its letters in brackets", "as in sum[n,k] (...)", *place)
+                return FormulaError("a sum names its letters in brackets", "as in sum[n,k] (...)", *span)
             case ast.Name(id=name):
                 reason = f"{name!r} is neither an array nor a number"
-                return FormulaError(reason, f"a letter only in brackets; else {GRAMMAR}", *place)
+                return FormulaError(reason, f"letters only in brackets; otherwise {GRAMMAR}", *span)
             case ast.Subscript() | ast.UnaryOp(op=ast.USub()):
-                return FormulaError("a sum cannot stand here", "parentheses around it: (sum[...] ...)", *place)
+                return FormulaError("a sum is not allowed here", "parentheses around it: (sum[...] ...)", *span)
             case ast.Constant(value=value):
-                return FormulaError(f"{value!r} is not a real number", GRAMMAR, *place)
+                return FormulaError(f"{value!r} is not a real number", GRAMMAR, *span)
             case _:
                 words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(expr).__name__).lower()
-                return FormulaError(f"this is not part of a formula ({words})", GRAMMAR, *place)
+                return FormulaError(f"this is not part of a formula ({words})", GRAMMAR, *span)
 
 
-def _float(value: int | float, place: tuple[int, int]) -> float:
+def _float(value: int | float, span: tuple[int, int]) -> float:
     try:
         number = float(value)
     except OverflowError:
         number = float("inf")
     if number in (float("inf"), float("-inf")):
-        raise FormulaError("the number is too large", "one that a float can hold", *place)
+        raise FormulaError("the number is too large", "a number that a float can represent", *span)
     return number
 
 

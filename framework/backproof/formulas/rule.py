@@ -20,7 +20,7 @@ _TENSOR = re.compile(r"[Wb]([1-9][0-9]?)")
 
 @dataclass(frozen=True)
 class Formula:
-    """∂Err/∂(a tensor) as written by a person."""
+    """The formula of one tensor's gradient, as written."""
 
     tensor: str
     letters: tuple[str, ...]  # of the tensor's axes
@@ -57,23 +57,23 @@ class Rule:
         first error in each formula.
         """
         errors: list[FormulaError | str] = []
-        lefts: dict[str, tuple[str, tuple[Index, ...] | None]] = {}
-        for left in texts:
+        left_sides: dict[str, tuple[str, tuple[Index, ...] | None]] = {}
+        for left_side in texts:
             try:
-                tensor, letters = indices.split_left(left)
+                tensor, letters = indices.split_left(left_side)
             except FormulaError as error:
                 errors.append(error)
                 continue
-            if tensor in lefts:
+            if tensor in left_sides:
                 errors.append(f"{tensor} has two formulas, expected one")
-            lefts[tensor] = left, letters
-        depth = max((int(match[1]) for match in map(_TENSOR.fullmatch, lefts) if match), default=0)
-        errors += _check_tensors(list(lefts), depth)
+            left_sides[tensor] = left_side, letters
+        depth = max((int(match[1]) for match in map(_TENSOR.fullmatch, left_sides) if match), default=0)
+        errors += _check_tensors(list(left_sides), depth)
         formulas: dict[str, Formula] = {}
-        for tensor in [name for name in indices.tensors_of(depth) if name in lefts]:
-            left, letters = lefts[tensor]
+        for tensor in [name for name in indices.tensors_of(depth) if name in left_sides]:
+            left_side, letters = left_sides[tensor]
             try:
-                formulas[tensor] = _formula(tensor, left, letters, texts[left], depth)
+                formulas[tensor] = _formula(tensor, left_side, letters, texts[left_side], depth)
             except FormulaError as error:
                 errors.append(error)
         if errors:
@@ -120,11 +120,11 @@ def _check_tensors(names: list[str], depth: int) -> list[FormulaError | str]:
     return errors
 
 
-def _formula(tensor: str, left: str, letters: tuple[Index, ...] | None, text: str, depth: int) -> Formula:
+def _formula(tensor: str, left_side: str, letters: tuple[Index, ...] | None, text: str, depth: int) -> Formula:
     try:
         left_axes = None if letters is None else indices.left_axes(tensor, letters, depth)
     except FormulaError as error:
-        raise error.of(tensor, left) from None
+        raise error.of(tensor, left_side) from None
     try:
         node = parse(text)
         axes, target = indices.check(node, tensor, depth, left_axes)
@@ -144,7 +144,7 @@ class FormulaDerivation(Derivation):
         try:
             self.rule.check_shapes(shapes, self.name)
         except FormulaError as error:
-            error.place = f"derivation {self.name!r}, "
+            error.location = f"derivation {self.name!r}, "
             raise
 
     def gradients(self, trace: Trace) -> dict[str, Array]:
@@ -152,5 +152,5 @@ class FormulaDerivation(Derivation):
         try:
             return {tensor: formula(trace) for tensor, formula in self.rule.formulas.items()}
         except FormulaError as error:
-            error.place = f"derivation {self.name!r}, "
+            error.location = f"derivation {self.name!r}, "
             raise

@@ -1,6 +1,6 @@
 """The tree of a formula, and its printed form.
 
-Every node has its place: the range of characters of the formula that it was parsed from.
+Every node has a span: the range of characters of the formula that it was parsed from.
 """
 
 from __future__ import annotations
@@ -13,64 +13,64 @@ FUNCTIONS = {"phi": "φ", "dphi": "φ'", "exp": "exp", "log": "log"}
 
 
 @dataclass(frozen=True)
-class Place:
-    """A range of characters. Nodes that differ only in their place are equal."""
+class Span:
+    """A range of characters. Nodes that differ only in their span are equal."""
 
     start: int = field(compare=False)
     end: int = field(compare=False)
 
 
 @dataclass(frozen=True)
-class Index(Place):
+class Index(Span):
     """An index in brackets: a letter, or a whole number counted from 0."""
 
     value: str | int
 
 
 @dataclass(frozen=True)
-class Number(Place):
+class Number(Span):
     """A number."""
 
     value: float
 
 
 @dataclass(frozen=True)
-class Samples(Place):
+class Samples(Span):
     """N, the number of samples."""
 
 
 @dataclass(frozen=True)
-class Entry(Place):
-    """An entry of an array, as W2[k,h]."""
+class Entry(Span):
+    """An entry of an array, such as W2[k,h]."""
 
     name: str
     indices: tuple[Index, ...]
 
 
 @dataclass(frozen=True)
-class Apply(Place):
-    """A function of one number, as dphi(a1[n,h])."""
+class Apply(Span):
+    """A function of one number, such as dphi(a1[n,h])."""
 
     function: str
     argument: Node
 
 
 @dataclass(frozen=True)
-class Product(Place):
-    """Factors, each with whether the product is divided by it."""
+class Product(Span):
+    """A product of factors, each with whether the product is divided by it."""
 
     factors: tuple[tuple[Node, bool], ...]
 
 
 @dataclass(frozen=True)
-class Total(Place):
-    """Terms, each with whether it is subtracted."""
+class Total(Span):
+    """A sum of terms, each with whether it is subtracted."""
 
     terms: tuple[tuple[Node, bool], ...]
 
 
 @dataclass(frozen=True)
-class Power(Place):
+class Power(Span):
     """base ** exponent."""
 
     base: Node
@@ -78,8 +78,8 @@ class Power(Place):
 
 
 @dataclass(frozen=True)
-class Sum(Place):
-    """A sum over letters, as sum[n,k] body."""
+class Sum(Span):
+    """A sum over letters, such as sum[n,k] body."""
 
     letters: tuple[Index, ...]
     body: Node
@@ -104,7 +104,7 @@ def children(node: Node) -> tuple[Node, ...]:
 
 
 def free(node: Node) -> dict[str, Index]:
-    """Return the letters that no sum binds, each with its first occurrence."""
+    """Return the letters not bound by a sum, each with its first occurrence."""
     if isinstance(node, Entry):
         return {index.value: index for index in node.indices if isinstance(index.value, str)}
     letters: dict[str, Index] = {}
@@ -119,7 +119,7 @@ _TOTAL, _SUM, _PRODUCT, _POWER, _ATOM = range(5)
 
 
 def to_text(node: Node) -> str:
-    """Return the formula as in a report: Σ_nk (p_nk − y_nk) (W2)_kh φ'((a1)_nh) x_nd / N."""
+    """Return the formula as printed in reports: Σ_nk (p_nk − y_nk) (W2)_kh φ'((a1)_nh) x_nd / N."""
     match node:
         case Number(value=value):
             return f"{value:.12g}"
@@ -145,8 +145,8 @@ def to_text(node: Node) -> str:
 
 def _product(factors: tuple[tuple[Node, bool], ...]) -> str:
     """Return numerators, then denominators: a factor after a quotient could be read as part of the denominator."""
-    numerators = [factor for factor, below in factors if not below]
-    denominators = [factor for factor, below in factors if below]
+    numerators = [factor for factor, inverted in factors if not inverted]
+    denominators = [factor for factor, inverted in factors if inverted]
     last = len(numerators) - 1
     # A sum extends to the end of its term, so only as the last factor it needs no parentheses.
     text = " ".join(
@@ -159,8 +159,8 @@ def _product(factors: tuple[tuple[Node, bool], ...]) -> str:
     return (text or "1") + (f" / ({divisor})" if len(denominators) > 1 else f" / {divisor}")
 
 
-def _parenthesized(node: Node, least: int) -> str:
-    """Return the node, in parentheses if its precedence is below `least`."""
+def _parenthesized(node: Node, minimum: int) -> str:
+    """Return the node, in parentheses if its precedence is below `minimum`."""
     match node:
         case Total():
             precedence = _TOTAL
@@ -172,7 +172,7 @@ def _parenthesized(node: Node, least: int) -> str:
             precedence = _POWER
         case _:
             precedence = _ATOM
-    return to_text(node) if precedence >= least else f"({to_text(node)})"
+    return to_text(node) if precedence >= minimum else f"({to_text(node)})"
 
 
 def _letters(indices: tuple[Index, ...]) -> str:

@@ -1,4 +1,4 @@
-"""A person's own backward rule in place of the network's, for checking and for training."""
+"""A user's backward rule in place of the network's, for checks and for training."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def trace_and_gradients(net: MLP, theta: Array, X: Array, y: Array) -> tuple[Tra
 
 
 def member_trace(network_pass: Pass, r: int, x: Array, y: Array, z: Array) -> Trace:
-    """Return what a backward rule may use, for member r, after `forward` on the batch.
+    """Return the data available to a backward rule, for member r, after `forward` on the batch.
 
-    All arrays are copies, so that a rule cannot change the network's own. x (R or 1, B, D+1), y and z (R, B, K).
+    All arrays are copies, so that a rule cannot change the network's arrays. x (R or 1, B, D+1), y and z (R, B, K).
     """
     net, depth, dtype = network_pass.net, network_pass.net.layout.depth, z.dtype
     tensors = net.layout.tensors(network_pass.theta)
@@ -93,23 +93,23 @@ class DerivationRule:
             self._write(r, self._gradients(member_trace(self.network_pass, r, x, y, z)))
 
     def _gradients(self, trace: Trace) -> object:
-        """Return what the derivation returns. Raise DerivationError, with the line of its file, where it raises."""
+        """Return what the derivation returns. Raise DerivationError, with the line of its file, if it raises."""
         try:
             return self.derivation.gradients(trace)
         except Exception as error:
             from backproof.formulas.errors import FormulaError
 
             if isinstance(error, FormulaError):
-                raise  # It already points into the formula.
+                raise  # It already points at the wrong part of the formula.
             raise DerivationError(_error_text(self.derivation, error)) from error
 
-    def _write(self, r: int, returned: object) -> None:
+    def _write(self, r: int, result: object) -> None:
         name = f"derivation {self.derivation.name!r}"
-        if not isinstance(returned, Mapping):
+        if not isinstance(result, Mapping):
             raise DerivationError(
-                f"{name} must return a dict of gradients by tensor name, got {type(returned).__name__}"
+                f"{name} must return a dict of gradients by tensor name, got {type(result).__name__}"
             )
-        gradients = cast("Mapping[str, object]", returned)
+        gradients = cast("Mapping[str, object]", result)
         if set(gradients) != set(self.views):
             raise DerivationError(
                 f"{name} must return the gradients of {', '.join(self.views)}, got {', '.join(map(str, gradients))}"

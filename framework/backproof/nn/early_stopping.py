@@ -16,8 +16,8 @@ class EarlyStopping:
     """End a member's training when the monitored metric stops improving, and keep its best parameters."""
 
     patience: int | None = hyper(None, "epochs without improvement before training ends; null for never", ge=1)
-    monitor: str = hyper("val/loss", "what must improve, by its name in the metrics")
-    min_delta: float = hyper(0.0, "by how much it must improve to count", ge=0)
+    monitor: str = hyper("val/loss", "the metric that must improve")
+    min_delta: float = hyper(0.0, "smallest change that counts as an improvement", ge=0)
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -11,7 +11,7 @@ from backproof.data import Part, SplitData, with_ones
 from backproof.nn.functions import stacked_targets
 from backproof.nn.mlp import MLP, Pass
 
-#: The most numbers of one layer's output that are held at a time.
+#: The maximum size of one layer's output that is held at a time.
 CHUNK_NUMBERS = 1 << 20
 
 

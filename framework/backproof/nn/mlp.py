@@ -26,7 +26,7 @@ BackwardRule: TypeAlias = Callable[[Array, Array, Array], None]
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each tensor lies in theta, for layer sizes (D, H1, ..., K)."""
+    """The position of each tensor in theta, for layer sizes (D, H1, ..., K)."""
 
     sizes: tuple[int, ...]
 
@@ -89,12 +89,12 @@ class MLP:
     sizes: tuple[int, ...]
     activation: Activation
     loss: Loss
-    #: A backward rule that replaces the network's own; None or a native one keeps the network's own.
+    #: A backward rule that replaces the network's, unless it is None or native.
     derivation: Derivation | None = None
 
     @functools.cached_property
     def layout(self) -> Layout:
-        """Return where each tensor lies in theta."""
+        """Return the position of each tensor in theta."""
         return Layout(self.sizes)
 
     def initial(self, initializer: Initializer, rngs: Sequence[np.random.Generator], dtype: DTypeLike) -> Array:

@@ -33,7 +33,7 @@ class PluginBuilder(Protocol):
 
 @dataclass(frozen=True)
 class SavedModel:
-    """All that a prediction needs."""
+    """Everything needed for predictions."""
 
     sizes: tuple[int, ...]
     activation: tuple[str, dict[str, Any]]  # name and hyperparameters
@@ -91,7 +91,7 @@ def save(folder: Path, model: SavedModel) -> None:
 
 
 def load(folder: Path) -> SavedModel:
-    """Load what `save` wrote. Raise ModelFileError, which names the file and what is wrong with it."""
+    """Load what `save` wrote. Raise ModelFileError, naming the file and what is wrong with it."""
     description = _description(folder / DESCRIPTION)
     arrays = _arrays(folder / WEIGHTS)
     try:
@@ -164,12 +164,16 @@ def _check_consistency(folder: Path, model: SavedModel, expected: tuple[int, int
     for name, (array, shape) in shapes.items():
         if array is not None and array.shape != shape:
             raise ModelFileError(
-                f"{folder / WEIGHTS}: {name} has shape {array.shape}, {DESCRIPTION} asks for {shape}"
+                f"{folder / WEIGHTS}: {name} has shape {array.shape}, but {DESCRIPTION} requires {shape}"
             )
     if str(model.theta.dtype) != dtype or dtype not in DTYPES:
-        raise ModelFileError(f"{folder / WEIGHTS}: theta is {model.theta.dtype}, {DESCRIPTION} says {dtype}")
+        raise ModelFileError(
+            f"{folder / WEIGHTS}: theta is {model.theta.dtype}, but {DESCRIPTION} says {dtype}"
+        )
     if len(model.feature_names) != D:
-        raise ModelFileError(f"{folder / DESCRIPTION} names {len(model.feature_names)} features, sizes has {D}")
+        raise ModelFileError(
+            f"{folder / DESCRIPTION} names {len(model.feature_names)} features, but sizes has {D}"
+        )
     if model.task not in TASKS:
         raise ModelFileError(
             f"{folder / DESCRIPTION}: task must be one of {', '.join(TASKS)}, got {model.task!r}"

@@ -13,7 +13,7 @@ from backproof.nn import model_io
 from backproof.nn.evaluation import CHUNK_NUMBERS, Predictions
 from backproof.nn.model_io import PluginBuilder, SavedModel
 
-#: About how many samples are predicted at a time.
+#: The approximate number of samples predicted at a time.
 CHUNK_ROWS = 1 << 16
 
 
@@ -27,7 +27,7 @@ class Predictor:
         self._data = SplitData(
             empty, None, None, model.scaler, model.task, model.feature_names, model.target_names
         )
-        # A multiple of the rows that an evaluation takes at a time: the same products, so the same bits.
+        # A multiple of an evaluation's chunk, so that the products and their bits are the same.
         rows = max(1, CHUNK_NUMBERS // (len(model.theta) * max(model.sizes)))
         self._chunk = rows * max(1, CHUNK_ROWS // rows)
 
@@ -59,7 +59,7 @@ class Predictor:
         return out
 
     def predict_labels(self, X: Any) -> Array:
-        """Return the name of the likeliest class of each sample (N,), or for labels (N, L) of 0 and 1."""
+        """Return the name of the most likely class of each sample (N,), or for labels (N, L) of 0 and 1."""
         return self.labels(self.predict(X))
 
     def labels(self, prediction: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The training loop for a stack of networks. It knows neither Hydra nor MLflow."""
+"""The training loop for a stack of networks, independent of Hydra and MLflow."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BLOCK = 1 << 16
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How long a network is trained, and in what steps."""
+    """Options of the training loop."""
 
     epochs: int = hyper(50, "passes over the training part", ge=1)
     batch_size: int | None = hyper(32, "samples per step, the last batch may be short; null for all", ge=1)

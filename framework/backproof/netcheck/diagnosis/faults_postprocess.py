@@ -38,8 +38,8 @@ def _count_clipped(
 ) -> int:
     """Return how many entries are clipped to the limits; 0 if an entry differs from what clipping gives."""
     count = 0
-    for gradient, right, *limits in zip(gradients, numbers, low, high, strict=True):
-        clipped = np.clip(right, *limits)
+    for gradient, right, minimum, maximum in zip(gradients, numbers, low, high, strict=True):
+        clipped = np.clip(right, minimum, maximum)
         if not same(gradient, clipped):
             return 0
         count += int((np.abs(clipped - right) > 1e-9 * np.abs(right).max()).sum())
@@ -49,10 +49,13 @@ def _count_clipped(
 def _clipped(
     tensor: str, cases: Sequence[Case], low: Sequence[float], high: Sequence[float], where: str
 ) -> Fault:
-    limits = {id(case.trace): pair for case, *pair in zip(cases, low, high, strict=True)}
+    limits = {
+        id(case.trace): (minimum, maximum) for case, minimum, maximum in zip(cases, low, high, strict=True)
+    }
 
     def apply(context: Context) -> Array:
-        return np.clip(context.delta, *limits.get(id(context.trace), (low[0], high[0])))
+        minimum, maximum = limits.get(id(context.trace), (low[0], high[0]))
+        return np.clip(context.delta, minimum, maximum)
 
     return _finish(tensor, "clipped", f"the gradient of {tensor} is clipped{where}", apply)
 
