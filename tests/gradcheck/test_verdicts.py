@@ -1,6 +1,7 @@
 """The verdicts of `check` on functions that other rules judge wrongly."""
 
 import copy
+import gc
 import math
 
 import numpy as np
@@ -299,3 +300,53 @@ def slope_of_bump(t):
 def test_what_is_narrower_than_wide_steps_counts(f, right, wrong, at):
     assert check(f, at, grad=lambda t: right(np.real(t))).passed
     assert check(f, at, grad=lambda t: wrong(np.real(t))).failed
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("k", [1e6, 1e7])
+@pytest.mark.parametrize("amplitude", [1e-8, 1e-10])
+@pytest.mark.parametrize("real", [False, True], ids=["complex", "real"])
+def test_a_fine_ripple_is_part_of_the_function(amplitude, k, seed, real):
+    """Wide steps see the function without the ripple, the narrowest ones see rounding."""
+    rng = np.random.default_rng(seed)
+    theta, k = rng.normal(size=3), k * rng.uniform(0.5, 2)
+
+    def f(t):
+        loss = np.sum(np.exp(t)) + amplitude * np.sum(np.sin(k * t) + np.sin(2.3 * k * t))
+        return float(np.real(loss)) if real else loss
+
+    def smooth(t):
+        return np.exp(np.real(t))
+
+    def grad(t):
+        t = np.real(t)
+        return smooth(t) + amplitude * k * (np.cos(k * t) + 2.3 * np.cos(2.3 * k * t))
+
+    report = check(f, theta, grad=grad)
+    assert report.passed, str(report)
+    lost = check(f, theta, grad=smooth)
+    right = grad(theta)
+    error = np.abs(smooth(theta) - right).max() / np.sqrt(np.mean(right**2))
+    assert lost.failed or error <= lost.sections[0].results[0].resolution, str(lost)
+
+
+def test_a_garbage_collection_does_not_make_a_function_iterative():
+    """Callbacks of the collector run in the middle of f; their loops are not those of f."""
+    calls = [0]
+
+    def callback(phase, info):
+        calls[0] += 1
+        for _ in range(calls[0]):
+            pass
+
+    threshold = gc.get_threshold()
+    gc.callbacks.append(callback)
+    gc.set_threshold(5, 1, 1)
+    try:
+        t = np.random.default_rng(0).normal(size=6)
+        report = check(lambda t: (np.sum(t**2) + 1e-6 * np.linalg.norm(t) ** 2, 2 * t), t)
+    finally:
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(callback)
+    assert calls[0] > 100
+    assert report.failed, str(report)

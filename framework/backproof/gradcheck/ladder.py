@@ -114,7 +114,20 @@ class Slopes:
             wide = cast("Array", np.arange(values.shape[1])[None] < narrower[:, None])
             errors = np.where(wide, np.inf, errors)
         at = errors.argmin(1)
-        return values[each, at], errors[each, at]
+        value = values[each, at]
+        return value, errors[each, at] + self._hidden(value, at)
+
+    def _hidden(self, value: Array, at: Array) -> Array:
+        """Return by how much slopes at steps narrower than `at` differ from `value` beyond rounding.
+
+        Two neighbouring steps must differ to the same side: that may be a feature too narrow to show at a third.
+        """
+        off = self.values - value[:, None]
+        excess = np.maximum(np.abs(off) - SAFETY * self.rounding, 0)
+        narrower = cast("Array", np.arange(off.shape[1])[None] > at[:, None])
+        excess = np.where(np.isfinite(excess) & narrower, excess, 0)
+        pairs = np.minimum(excess[:, 1:], excess[:, :-1]) * (off[:, 1:] * off[:, :-1] > 0)
+        return np.array(pairs.max(axis=1))
 
     def _narrower(self, value: Array, at: Array) -> Array:
         """Return the first of three neighbouring steps, all narrower than `at`, at which the slope is off `value`
@@ -139,19 +152,32 @@ class Slopes:
         at = np.array(steps)
         off, h = np.abs(self.plain[:, at] - slope[:, None]), self.h[:, at]
         rounding = WEIGHT * self.noise / h + EPS * self.h[:, :1] / STEPS[0] / h * np.abs(slope)[:, None]
-        shown: Array = off <= SAFETY * rounding + error[:, None] + 1e-6 * np.abs(slope)[:, None]
+        shown: Array = off <= SAFETY * rounding + error[:, None]
         shown |= ~np.isfinite(off)
         return np.array(shown.all(axis=1))
 
     def contradict(self, slope: Array, most: Array | None = None, after: Array | None = None) -> Array:
         """Return where a slope (S,) is off by the same amount at three steps that are far apart, and by more than
-        rounding; at the steps up to `after` (S,) by no more than `most` (S,)."""
+        rounding; at the steps up to `after` (S,) by no more than `most` (S,).
+
+        Where it is off by less than half of that at two neighbouring narrower steps, what the wide steps show is
+        another function, over several periods of a ripple for instance.
+        """
         off = self.values - slope[:, None]
         usable: Array = np.isfinite(off) & (np.abs(off) > SAFETY * self.rounding)
         if most is not None and after is not None:
             narrow = cast("Array", np.arange(off.shape[1])[None] > after[:, None])
             usable &= narrow | (np.abs(off) <= most[:, None])
-        return np.any([_persistent(off, usable, window).any(1) for window in WINDOWS], axis=0)
+        bound = np.abs(off) + SAFETY * self.rounding
+        pairs = np.maximum(bound[:, 1:], bound[:, :-1])
+        # The least of all pairs of steps from each step on.
+        least = np.fmin.accumulate(np.where(np.isfinite(pairs), pairs, np.inf)[:, ::-1], axis=1)[:, ::-1]
+        found = np.zeros(len(off), dtype=bool)
+        for window in WINDOWS:
+            count = off.shape[1] - window[-1]
+            narrower = np.pad(least[:, window[-1] :], ((0, 0), (0, 1)), constant_values=np.inf)
+            found |= (_persistent(off, usable, window) & (narrower > np.abs(off[:, :count]) / 2)).any(1)
+        return found
 
     def off_at_wide_steps(self, slope: Array, value: Array) -> Array:
         """Return where a slope (S,) is off at most of the wide steps by as much as from the best value (S,)."""

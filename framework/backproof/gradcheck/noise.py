@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import sys
 from collections import Counter
@@ -95,10 +96,14 @@ def iterates(value: Callable[[float], float], size: float) -> bool:
 
 def _traced(value: Callable[[float], float], t: float) -> tuple[float, dict[CodeType, int]]:
     """Return the value at t, and how often its loops ran."""
-    before, counter = sys.gettrace(), _Counter()
+    before, counter, collects = sys.gettrace(), _Counter(), gc.isenabled()
+    # A collection calls finalizers and callbacks, whose lines are not those of f.
+    gc.disable()
     sys.settrace(counter)
     try:
         found = value(t)
     finally:
         sys.settrace(before)
+        if collects:
+            gc.enable()
     return found, counter.loops()
