@@ -5,9 +5,10 @@
 
 Of every kind of function 12 are drawn, each with its right gradient, one with a mistake in an entry, and a smooth
 one also with a term of the loss lost (mistakes.py). --only takes the kinds and families whose name contains WORD.
-Every checker's tally of a kind is one line of the results. A run that was interrupted goes on from there: what has
-its line is not run again. To run a kind anew, delete its lines. --page writes the tables of all results to
-HARD.md in this folder, and the short one into the README. A peer that is not installed is skipped.
+Every checker's tally of a kind is one line of the results, and the last one counts. A run that was interrupted goes
+on from there: what has a line of as many functions is not run again. To run a kind anew, delete its lines. --page
+writes the tables of all results to HARD.md in this folder, and the short one into the README. A peer that is not
+installed is skipped.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ LIMIT = 300
 
 
 def run(names: list[str], peers: list[str], seeds: int, path: Path, *, every: bool, faults: bool) -> None:
-    """Append the tally of each checker and kind that has no line in the results yet."""
-    done = {(line["checker"], line["kind"]) for line in read(path)}
+    """Append the tally of each checker and kind of which the results have not as many functions yet."""
+    done = {(line["checker"], line["kind"]) for line in read(path) if sum(line["right"].values()) >= seeds}
     for peer in PEERS:
         rest = [name for name in names if peer.name in peers and (peer.name, name) not in done]
         for count, name in enumerate(rest, 1):
@@ -54,8 +55,9 @@ def run(names: list[str], peers: list[str], seeds: int, path: Path, *, every: bo
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The lines of the results; none where there is no such file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """The last line of each checker and kind; none where there is no such file."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return list({(line["checker"], line["kind"]): line for line in lines}.values())
 
 
 def commit() -> str:
