@@ -88,7 +88,7 @@ def float_of_the_loss(rng):
 
 @kind("smooth")
 def hermitian_product(rng):
-    """x^H M x with the conjugate that real code never notices."""
+    """x^H M x: the conjugate makes no difference for real x."""
     M = rng.normal(size=(5, 5))
     return lambda t: (np.real(t.conj() @ M @ t), (M + M.T) @ t), rng.normal(size=5)
 

@@ -186,7 +186,7 @@ def implicit_layer(rng):
 
 @kind("rough")
 def ridge_by_lbfgs(rng):
-    """The optimal value of an inner fit that stops early: the envelope theorem gives its slope."""
+    """The optimal value of an inner fit that stops early; its slope by the envelope theorem."""
     from scipy.optimize import minimize
 
     A, b = rng.normal(size=(20, 4)), rng.normal(size=20)

@@ -11,8 +11,8 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[Any]]
 #: theta (an array or a dict of arrays) -> (loss, gradient).
 Function = Callable[[Any], tuple[Any, Any]]
-#: What error can be seen: 1e-6 of a smooth function, 2 % of one with kinks or with an error of its own (rough), and
-#: of one that jumps (step): its gradient is what it is between the jumps.
+#: The error that must be seen: 1e-6 of a smooth function, 2 % of one with kinks, with an error of its own (rough)
+#: or with jumps (step). The gradient of the last is that between the jumps.
 Expect = Literal["smooth", "kinked", "rough", "step"]
 
 
@@ -21,7 +21,7 @@ class Kind:
     name: str
     family: str
     expect: Expect
-    #: Draw a function with its right gradient, and the point where that is checked.
+    #: Draw a function with its right gradient, and the point where it is checked.
     make: Callable[[np.random.Generator], tuple[Function, Any]]
     #: Entries of theta at a kink, where more than one slope is right: no mistake is planted there.
     at_kink: Callable[[Array], Array] | None

@@ -26,12 +26,12 @@ class Wrong:
 
     @property
     def error(self) -> float:
-        """The largest of the tensors' errors."""
+        """Return the largest of the tensors' errors."""
         return max(self.errors.values())
 
 
 def tensors(theta: Any) -> dict[str, Array]:
-    """The tensors of theta or of a gradient by name, as float64 arrays."""
+    """Return the tensors of theta or of a gradient by name, as float64 arrays."""
     parts = theta if isinstance(theta, dict) else {"": theta}
     return {name: np.array(value, float) for name, value in parts.items()}
 
@@ -41,7 +41,7 @@ def flat(theta: Any) -> Array:
 
 
 def shaped(vector: Array, theta: Any) -> Any:
-    """`vector` in the form of theta."""
+    """Return `vector` in the form of theta."""
     parts, start = {}, 0
     for name, part in tensors(theta).items():
         parts[name] = vector[start : start + part.size].reshape(part.shape)
@@ -50,7 +50,7 @@ def shaped(vector: Array, theta: Any) -> Any:
 
 
 def wrong(kind: Kind, seed: int) -> list[Wrong]:
-    """Every mistake that can be planted in the function of this seed."""
+    """Plant every mistake in the function of this seed."""
     _, theta, gradient = drawn(kind, seed)
     rng = np.random.default_rng([seed, 1])
     size = np.max(np.abs(gradient))
@@ -59,7 +59,7 @@ def wrong(kind: Kind, seed: int) -> list[Wrong]:
     other = int(rng.choice(np.flatnonzero(free & (np.abs(gradient) >= 0.01 * size))))
 
     def altered(mistake: str, i: int, alter: Callable[[float], float]) -> Wrong:
-        # Drawn anew: a function may keep state, such as the generator of its noise.
+        # Draw it again: a function may keep state, such as the generator of its noise.
         f, theta = kind.make(np.random.default_rng(seed))
         changed = gradient.copy()
         changed[i] = alter(changed[i])
@@ -87,7 +87,7 @@ def wrong(kind: Kind, seed: int) -> list[Wrong]:
 
 
 def _errors(changed: Array, gradient: Array, theta: Any) -> dict[str, float]:
-    """The relative error of every tensor, ‖changed − right‖ / max(‖changed‖, ‖right‖)."""
+    """Return the relative error of every tensor, ‖changed − right‖ / max(‖changed‖, ‖right‖)."""
     claimed, errors = tensors(shaped(changed, theta)), {}
     for name, right in tensors(shaped(gradient, theta)).items():
         got = claimed[name]
@@ -106,7 +106,7 @@ def lost(kind: Kind, seed: int) -> Wrong:
     weights = {}
     for name, part in tensors(shaped(gradient, theta)).items():
         direction = tensors(theta)[name] if ridge else rng.normal(size=part.shape)
-        # Scaled before the norm is taken: gradients may be as large or small as float64 goes.
+        # Scale before taking the norm: gradients may be at the limits of float64.
         scale, extent = np.max(np.abs(part)) or 1, np.max(np.abs(direction))
         norm = np.linalg.norm(part / scale) / np.linalg.norm(direction / extent)
         weights[name] = LOST * scale * norm / extent * (1 if ridge else direction)
@@ -123,6 +123,6 @@ def lost(kind: Kind, seed: int) -> Wrong:
 
 
 def drawn(kind: Kind, seed: int) -> tuple[Function, Any, Array]:
-    """The function and theta of this seed, and its gradient, flat."""
+    """Return the function and theta of this seed, and the flat gradient."""
     f, theta = kind.make(np.random.default_rng(seed))
     return f, theta, flat(f(theta)[1])

@@ -1,4 +1,4 @@
-"""The checkers: each is given f(theta) -> (loss, gradient) and says accepted, rejected or untested."""
+"""The checkers. Each judges f(theta) -> (loss, gradient): accepted, rejected or untested."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from benchmarks.gradcheck.hard.kind import Array, Function
 from benchmarks.gradcheck.hard.mistakes import flat, shaped, tensors
 from benchmarks.gradcheck.package import Packaged
 
-#: Seconds of processor time for one check. Time on the clock would depend on what else the machine does.
+#: Seconds of processor time for one check; elapsed time would depend on the machine's load.
 LIMIT = 20
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a checker said: accepted, rejected, untested, timeout or error."""
+    """The verdict of a checker: accepted, rejected, untested, timeout or error."""
 
     outcome: str
-    #: The relative error of each tensor that it claims it would have seen, where it claims one.
+    #: The smallest relative error of each tensor that would have been seen, where the checker states one.
     resolutions: dict[str, float] = field(default_factory=dict[str, float])
     message: str = ""
 
     @property
     def resolution(self) -> float:
-        """The coarsest resolution."""
+        """Return the coarsest resolution, or NaN if none is stated."""
         return max(self.resolutions.values(), default=np.nan)
 
 
@@ -43,7 +43,7 @@ class Peer(Packaged):
 
 
 def judged(peer: Peer, f: Function, theta: Any) -> Verdict:
-    """The verdict within the time limit. Whatever a checker raises, f's own exceptions included, is an outcome."""
+    """Return the verdict within the time limit. Any exception, also one of f, is an outcome."""
 
     def stop(*_: Any) -> None:
         raise TimeoutError
@@ -83,7 +83,7 @@ def ours(f: Function, theta: Any) -> Verdict:
 
 
 def torch_gradcheck(f: Function, theta: Any, *, fast: bool) -> Verdict:
-    """A Function of the tensors of theta whose backward gives the claimed gradient."""
+    """Check a torch Function of the tensors of theta whose backward gives the claimed gradient."""
     import torch
 
     torch.set_num_threads(1)
@@ -105,7 +105,7 @@ def torch_gradcheck(f: Function, theta: Any, *, fast: bool) -> Verdict:
 
 
 def jax_check_grads(f: Function, theta: Any) -> Verdict:
-    """jax's check_vjp, with its own steps and tolerances, on NumPy functions: callbacks would be compiled anew."""
+    """Call check_vjp on NumPy functions: callbacks would be compiled for each of them."""
     import jax
     from jax.test_util import check_vjp
 
@@ -129,7 +129,7 @@ def jax_check_grads(f: Function, theta: Any) -> Verdict:
 
 
 def autograd_check_grads(f: Function, theta: Any) -> Verdict:
-    """A primitive of the flat theta whose vjp gives the claimed gradient."""
+    """Check an autograd primitive of the flat theta whose vjp gives the claimed gradient."""
     from autograd.extend import defvjp, primitive
     from autograd.test_util import check_grads
 
@@ -146,7 +146,7 @@ def autograd_check_grads(f: Function, theta: Any) -> Verdict:
 
 
 def scipy_check_grad(f: Function, theta: Any) -> Verdict:
-    """The norm of the difference, at most 1e-3 of the norm of the gradient."""
+    """Accept a difference whose norm is at most 1e-3 of the gradient's."""
     x = flat(theta)
     gradient = _gradient(f, x, theta)
     gap = check_grad(lambda t: _value(f, t, theta), lambda t: _gradient(f, t, theta), x)
@@ -154,7 +154,7 @@ def scipy_check_grad(f: Function, theta: Any) -> Verdict:
 
 
 def course_rule(f: Function, theta: Any) -> Verdict:
-    """Central differences; |got − expected| / max(|got|, |expected|) of each entry below 1e-5."""
+    """Accept |got − expected| / max(|got|, |expected|) < 1e-5 in every entry, by central differences."""
     x, h = flat(theta), 1e-5
     got, expected = _gradient(f, x, theta), np.empty_like(x)
     for i in range(x.size):
@@ -174,7 +174,7 @@ def _together(parts: list[Array], theta: Any) -> Any:
 
 
 def _slopes(slope: Any, theta: Any) -> list[Array]:
-    """The gradient's tensors in the shapes of theta's."""
+    """Return the gradient's tensors in the shapes of theta's."""
     return list(tensors(shaped(flat(slope), theta)).values())
 
 

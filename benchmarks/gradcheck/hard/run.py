@@ -7,8 +7,8 @@ Of every kind of function 12 are drawn, each with its right gradient, one with a
 one also with a term of the loss lost (mistakes.py). --only takes the kinds and families whose name contains WORD.
 Every checker's tally of a kind is one line of the results, and the last one counts. A run that was interrupted goes
 on from there: what has a line of as many functions is not run again. To run a kind anew, delete its lines. --page
-writes the tables of all results to HARD.md in this folder, and the short one into the README. A peer that is not
-installed is skipped.
+runs nothing; it writes the tables of all results to HARD.md in this folder, and the short ones into the README and
+docs/gradient-check.md. A peer that is not installed is skipped.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from typing import Any
 
 from benchmarks.gradcheck.hard.kinds import KINDS
 from benchmarks.gradcheck.hard.peers import PEERS
-from benchmarks.gradcheck.hard.table import page, short
+from benchmarks.gradcheck.hard.table import families, page, short
 from benchmarks.gradcheck.hard.trial import trial
 from benchmarks.gradcheck.markdown import into
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parents[2] / "README.md"
-#: The table of the README stands between this and an end.
+GUIDE = README.parent / "docs/gradient-check.md"
+#: Their tables stand between this and an end.
 BEGIN = "<!-- benchmarks/gradcheck/hard/run.py --page -->"
 SEEDS = 12
 #: Seconds of processor time for one checker on one kind; what was drawn until then counts.
@@ -38,30 +39,30 @@ LIMIT = 300
 
 
 def run(names: list[str], peers: list[str], seeds: int, path: Path, *, every: bool, faults: bool) -> None:
-    """Append the tally of each checker and kind of which the results have not as many functions yet."""
-    done = {(line["checker"], line["kind"]) for line in read(path) if sum(line["right"].values()) >= seeds}
+    """Append the tally of each checker and kind that has no line of as many functions in the results."""
+    done = {(line["checker"], line["kind"]) for line in read(path) if line["seeds"] >= seeds}
     for peer in PEERS:
         rest = [name for name in names if peer.name in peers and (peer.name, name) not in done]
         for count, name in enumerate(rest, 1):
             start, clock = time.process_time(), time.strftime("%H:%M:%S")
             tally = trial(peer, KINDS[name], seeds, every=every, limit=LIMIT)
             seconds = round(time.process_time() - start, 1)
-            line = {"checker": peer.name, "kind": name, "seconds": seconds, "commit": commit(), **vars(tally)}
+            line = {"checker": peer.name, "kind": name, "seeds": seeds, "seconds": seconds, "commit": commit()}
             with path.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(json.dumps(line | vars(tally)) + "\n")
             print(f"{clock} {peer.name}: {count} of {len(rest)}: {name}: {seconds} s", file=sys.stderr)
             if faults:
                 print(*(f"{peer.name}: {name}: {fault}" for fault in tally.faults), sep="\n", flush=True)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The last line of each checker and kind; none where there is no such file."""
+    """Return the last line of each checker and kind; none if there is no such file."""
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     return list({(line["checker"], line["kind"]): line for line in lines}.values())
 
 
 def commit() -> str:
-    """The commit that last changed the checker, with a + if the working copy differs from it."""
+    """Return the commit that last changed the checker, with a + if the working copy differs from it."""
     where = "framework/backproof/gradcheck"
     git = partial(subprocess.run, cwd=README.parent, capture_output=True, text=True, check=True)
     changed = git(["git", "status", "--porcelain", where]).stdout
@@ -86,12 +87,14 @@ def main() -> int:
     if not names:
         parser.error(f"no kind or family is called {options.only!r}")
     peers = [peer.name for peer in PEERS if peer.installed and peer.name in (options.peers or [peer.name])]
-    run(names, peers, options.seeds, options.results, every=options.every, faults=options.faults)
-    if options.page:
+    if not options.page:
+        run(names, peers, options.seeds, options.results, every=options.every, faults=options.faults)
+    else:
         lines = read(options.results)
         (HERE / "HARD.md").write_text(page(lines))
         results = (HERE.parent / "RESULTS.md").read_text()
-        README.write_text(into(README.read_text(), short(lines, results), BEGIN))
+        for path, text in ((README, short(lines, results)), (GUIDE, families(lines))):
+            path.write_text(into(path.read_text(), text, BEGIN))
     return 0
 
 

@@ -167,7 +167,7 @@ def naive_log_of_a_sigmoid(rng):
 
 @kind("smooth")
 def confident_softmax(rng):
-    """A network that is sure: log(1 − 1e-13) leaves few digits of the loss of its own class."""
+    """The loss of a confident network: few digits are left of log(1 − 1e-13)."""
     theta = rng.normal(size=5)
     theta[0] += 6
 

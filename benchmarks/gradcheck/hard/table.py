@@ -51,13 +51,9 @@ def page(lines: Sequence[Line]) -> str:
         chosen = {name: [line for line in some if _sort(line) == sort] for name, some in checkers.items()}
         rows = [[name, *_sums(some)] for name, some in chosen.items() if some]
         parts += [f"\n## {title[0].upper()}{title[1:]}\n", table([["checker", "kinds", *COLUMNS], *rows])]
-    families = [family.__name__.rpartition(".")[2] for family in FAMILIES]
-    members = {name: [line for line in ours if KINDS[line["kind"]].family == name] for name in families}
     parts += [
         "\n## backproof, by family\n",
-        table(
-            [["family", "kinds", *COLUMNS], *[[name, *_sums(some)] for name, some in members.items() if some]]
-        ),
+        families(lines),
         "\n## backproof, every kind with a fault\n",
         "Faults are right gradients that are not accepted, wrong ones that are untested or accepted beyond the "
         "stated resolution, and what is accepted with too coarse a resolution. A rough function that is untested "
@@ -67,6 +63,16 @@ def page(lines: Sequence[Line]) -> str:
         ),
     ]
     return "\n".join(parts) + "\n"
+
+
+def families(lines: Sequence[Line]) -> str:
+    """Return the table of backproof's verdicts by family of function."""
+    members: dict[str, list[Line]] = {family.__name__.rpartition(".")[2]: [] for family in FAMILIES}
+    for line in lines:
+        if line["checker"] == "backproof":
+            members[KINDS[line["kind"]].family].append(line)
+    rows = [[name, *_sums(some)] for name, some in members.items() if some]
+    return table([["family", "kinds", *COLUMNS], *rows])
 
 
 def short(lines: Sequence[Line], networks: str) -> str:
@@ -142,7 +148,7 @@ def _sums(lines: Sequence[Line]) -> list[str]:
 
 
 def _counts(lines: Sequence[Line]) -> list[str]:
-    """The cells of these lines together, in the order of COLUMNS. Errors and timeouts are untested."""
+    """Return the cells of these lines together, in the order of COLUMNS. Errors and timeouts are untested."""
     cells = []
     for key, good, bad in (("right", *OUTCOMES), ("wrong", *OUTCOMES[::-1]), ("lost", *OUTCOMES[::-1])):
         counts = _total(lines, key)

@@ -31,14 +31,14 @@ class Tally:
     coarse: int = 0
     #: The coarsest resolution stated of a right gradient that was accepted.
     resolution: float = 0.0
-    #: What it got wrong, by seed.
+    #: One line for each fault.
     faults: list[str] = field(default_factory=list[str])
 
 
 def trial(peer: Peer, kind: Kind, seeds: int, *, every: bool = True, limit: float = np.inf) -> Tally:
     """Tally the verdicts on the functions of these seeds; draw no more once `limit` seconds have passed.
 
-    Of the mistakes in one entry each function gets all or, unless `every`, one: they take turns."""
+    With `every`, each function gets all mistakes in an entry; without, one, and the mistakes take turns."""
     tally, start = Tally(), time.process_time()
     for seed in range(seeds):
         if time.process_time() - start > limit:
