@@ -204,4 +204,4 @@ def test_the_page_has_totals_and_every_kind_with_a_fault(results):
     )
     table = short(lines, networks)
     assert "| scipy check_grad | 11 of 1,241 | 0 of 504 | 2 of 2 (100 %) | 0 | " in table
-    assert "| backproof | – | – | 1 of 2 (50.0 %) | 0 | " in table
+    assert "| backproof | – | – | 1 of 2 (50.0 %) | 0 | 0 of 6 (0 %) | – | 0 |" in table

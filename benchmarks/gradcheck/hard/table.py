@@ -26,7 +26,7 @@ COLUMNS = (
     "right: accepted",
     "untested",
     "rejected",
-    "wrong by 2 % and more: rejected",
+    "an entry wrong: rejected",
     "untested",
     "accepted",
     "a term of 1e-6 lost: rejected",
@@ -87,17 +87,18 @@ def short(lines: Sequence[Line], networks: str) -> str:
             "networks: right rejected",
             "hard functions: right accepted",
             "hard: right rejected",
-            "hard: wrong accepted",
-            "of these, beyond the stated resolution",
+            "hard: an entry wrong, accepted",
+            "hard: a term of 1e-6 lost, accepted",
+            "of these two, beyond the stated resolution",
         ]
     ]
     for name in _names(lines):
         some = [line for line in lines if line["checker"] == name]
-        right, wrong = _total(some, "right"), _total(some, "wrong") + _total(some, "lost")
+        right, wrong, lost = (_total(some, key) for key in ("right", "wrong", "lost"))
         hard = [
             share(right["accepted"], right.total()),
             f"{right['rejected']:,}",
-            share(wrong["accepted"], wrong.total()),
+            *(share(counts["accepted"], counts.total()) for counts in (wrong, lost)),
             f"{sum(line['beyond'] for line in some):,}",
         ]
         rows.append([name, *measured.get(name, ["–", "–"]), *hard])
@@ -122,7 +123,10 @@ def _head(checkers: dict[str, list[Line]]) -> list[str]:
         "gradient is 1e-6 of the whole. Every gradient was derived by hand, without knowing how backproof checks, "
         "and is compared with extrapolated differences (tests/benchmarks/test_hard.py). What raises an error, or "
         f"takes over {LIMIT} s of processor time, counts as untested.\n",
-        *(f"- {peer.name}: `{peer.how}`; {drawn[peer.name]:,} functions" for peer in peers),
+        *(
+            f"- {peer.name}: `{peer.how}`; {drawn[peer.name]:,} functions of {len(checkers[peer.name])} kinds"
+            for peer in peers
+        ),
         "\nOnly backproof states what error it would have seen, its resolution. Accepted beyond it: a wrong "
         "gradient with a tensor whose error is larger, or any where nothing is stated. Too coarse: accepted with a "
         "resolution above 1e-6 (smooth) or 2 %. The peers' tolerances are of about 1e-3 or 1e-5, so that most of "
