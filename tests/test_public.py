@@ -1,4 +1,4 @@
-"""The public names of backproof: lazy, complete, and hidden by no module."""
+"""The public names of backproof are lazy, complete, and not shadowed by a module."""
 
 import subprocess
 import sys
@@ -29,10 +29,10 @@ for name in backproof.__all__:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", [MODULES, NAMES], ids=["importing is lazy", "no module bears a public name"])
+@pytest.mark.parametrize("code", [MODULES, NAMES], ids=["importing is lazy", "no module has a public name"])
 def test_public_names(code):
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
 
 
 def test_every_base_class_of_a_kind_is_public():

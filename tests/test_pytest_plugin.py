@@ -1,4 +1,4 @@
-"""The pytest plugin: it imports nothing until it is used, and shows the table of a check that failed."""
+"""The pytest plugin imports nothing until it is used, and shows the table of a failed check."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ def run(folder, *options):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_loading_it_imports_no_numpy():
+def test_loading_the_plugin_does_not_import_numpy():
     code = (
         "import sys, backproof.pytest_plugin as p; print([m for m in sys.modules if m in ('numpy', 'scipy')])"
     )
@@ -46,7 +46,7 @@ def test_loading_it_imports_no_numpy():
 
 
 @pytest.mark.slow
-def test_a_session_that_does_not_use_it_imports_no_numpy(tmp_path):
+def test_a_session_without_checks_does_not_import_numpy(tmp_path):
     (tmp_path / "test_it.py").write_text("import sys\ndef test_it():\n    assert 'numpy' not in sys.modules\n")
     done = run(tmp_path, "-p", "no:hypothesispytest")
     assert done.returncode == 0, done.stdout
@@ -65,7 +65,7 @@ def test_a_failed_assertion_shows_the_table(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["layer", "vjp", "jvp", "jacobian", "hessian", "elementwise"])
-def test_the_other_checks_are_its_attributes(name):
+def test_the_other_checks_are_attributes_of_the_fixture(name):
     import backproof
     from backproof.pytest_plugin import Gradcheck
 

@@ -1,4 +1,4 @@
-"""Every installed plugin keeps the contract of its kind. A new plugin is tested as soon as it is installed."""
+"""Every installed plugin fulfils the contract of its kind. A new plugin is tested as soon as it is installed."""
 
 import pytest
 from backproof.conformance.runner import checks, outcomes

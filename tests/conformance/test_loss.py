@@ -1,4 +1,4 @@
-"""The conformance checks of losses: a right loss passes all, and each check has wrong ones that fail it."""
+"""The conformance checks of losses: a correct loss passes all of them, and each check has losses that fail it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from backproof.discovery.registry import registry
 
 @dataclass(frozen=True)
 class Right(Loss):
-    """Half the squares, for two tasks. Everything below is this with one mistake."""
+    """Half the squared error, for two tasks. The losses below are this one with one mistake each."""
 
     tasks: ClassVar[tuple[str, ...]] = (CLASSIFICATION, REGRESSION)
     name: ClassVar[str] = "right"
@@ -71,7 +71,7 @@ class CentresTargets(Right):
         return (rows - rows.mean()).astype(dtype)
 
 
-class TakesAnything(Right):
+class AcceptsAnything(Right):
     def encode(self, y, K, dtype):
         return (y[:, None] == np.arange(K) if y.ndim == 1 else y[:, :K]).astype(dtype)
 
@@ -81,21 +81,21 @@ class OneNumber(Right):
         return super().value(z, y).mean()
 
 
-class SpoilsLogits(Right):
+class OverwritesLogits(Right):
     def value(self, z, y):
         np.subtract(z, y, out=z)
         return 0.5 * (z * z).sum(axis=-1).mean(axis=-1)
 
 
-class SpoilsTargets(Right):
+class OverwritesTargets(Right):
     def gradient(self, z, y, grad):
         super().gradient(z, y, grad)
         if y.flags.writeable:
             y[...] = grad
 
 
-class Off(Right):
-    """By 1e-9 of itself."""
+class Inexact(Right):
+    """The gradient has a relative error of 1e-9."""
 
     def gradient(self, z, y, grad):
         super().gradient(z, y, grad)
@@ -107,26 +107,26 @@ class WithoutHalf(Right):
         return 2 * super().value(z, y)
 
 
-class LeavesSome(Right):
+class WritesInPart(Right):
     def gradient(self, z, y, grad):
-        own = np.empty_like(z)
-        super().gradient(z, y, own)
-        grad[:, :-1] = own[:, :-1]
+        right = np.empty_like(z)
+        super().gradient(z, y, right)
+        grad[:, :-1] = right[:, :-1]
 
 
-class OffByDifferences(RightByDifferences):
+class InexactByDifferences(RightByDifferences):
     def gradient(self, z, y, grad):
         super().gradient(z, y, grad)
         grad *= 1 + 1e-5
 
 
-class OtherWhenComplex(Right):
+class DifferentIfComplex(Right):
     def value(self, z, y):
         return super().value(z, y) * (1 if z.dtype.kind == "c" else 3)
 
 
 class OutsideTheKink(Right):
-    """|z − y|, whose slopes at z = y are −1 and 1, with 2 taken there."""
+    """|z − y|, with the slope 2 at z = y, where those on the two sides are −1 and 1."""
 
     def value(self, z, y):
         gap = z - y
@@ -161,7 +161,7 @@ class ScaledByTheStack(Right):
         return super().value(z, y) * (1 + 1e-12 * len(z))
 
 
-class NotNormalised(Right):
+class Unnormalized(Right):
     tasks = (CLASSIFICATION,)
     prediction = "probability"
 
@@ -173,13 +173,13 @@ class NotProbabilities(Right):
     prediction = "probability"
 
 
-class HalfALink(Right):
+class LinkInPart(Right):
     def link(self, z, out):
         out[:, ::2] = z[:, ::2]
 
 
 class Overflows(Right):
-    """log Σ exp without the largest taken out."""
+    """log Σ exp without subtracting the maximum."""
 
     tasks = (CLASSIFICATION,)
 
@@ -219,7 +219,7 @@ class Allocates(Right):
 
 class NoTargets(Right):
     def outputs(self, task, targets):
-        raise ValueError("not today")
+        raise ValueError("no outputs")
 
 
 WRONG: list[tuple[type[Loss], str]] = [
@@ -228,23 +228,23 @@ WRONG: list[tuple[type[Loss], str]] = [
     (EncodesInFloat64, "check_encode"),
     (CentresTargets, "check_encode"),
     (NoTargets, "check_encode"),
-    (TakesAnything, "check_refuses"),
+    (AcceptsAnything, "check_refuses"),
     (OneNumber, "check_value"),
-    (SpoilsLogits, "check_untouched"),
-    (SpoilsTargets, "check_untouched"),
-    (Off, "check_gradient"),
-    (OffByDifferences, "check_gradient"),
+    (OverwritesLogits, "check_untouched"),
+    (OverwritesTargets, "check_untouched"),
+    (Inexact, "check_gradient"),
+    (InexactByDifferences, "check_gradient"),
     (WithoutHalf, "check_gradient"),
-    (LeavesSome, "check_gradient"),
+    (WritesInPart, "check_gradient"),
     (GradientOfTheSum, "check_gradient"),
-    (OtherWhenComplex, "check_complex"),
+    (DifferentIfComplex, "check_complex"),
     (OutsideTheKink, "check_kinks"),
     (SumNotMean, "check_mean"),
     (MeanOverTheStack, "check_stack"),
     (ScaledByTheStack, "check_stack"),
-    (NotNormalised, "check_link"),
+    (Unnormalized, "check_link"),
     (NotProbabilities, "check_link"),
-    (HalfALink, "check_link"),
+    (LinkInPart, "check_link"),
     (Overflows, "check_large"),
     (HidesNaN, "check_not_finite"),
     (HidesInfinity, "check_not_finite"),
@@ -256,12 +256,12 @@ WRONG: list[tuple[type[Loss], str]] = [
 
 @pytest.mark.parametrize("right", [Right(), RightByDifferences()], ids=lambda right: type(right).__name__)
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
-def test_the_right_one_passes(right: Loss, check: Check) -> None:
+def test_a_correct_loss_passes(right: Loss, check: Check) -> None:
     check(right)
 
 
 @pytest.mark.parametrize(("wrong", "name"), WRONG, ids=lambda value: getattr(value, "__name__", value))
-def test_a_wrong_one_fails(wrong: type[Loss], name: str) -> None:
+def test_a_wrong_loss_fails(wrong: type[Loss], name: str) -> None:
     with pytest.raises(ConformanceError):
         getattr(conformance, name)(wrong())
 
@@ -271,11 +271,11 @@ def test_every_check_has_a_loss_that_fails_it() -> None:
 
 
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
-def test_another_kind_is_refused(check: Check) -> None:
+def test_another_kind_is_rejected(check: Check) -> None:
     with pytest.raises(ConformanceError, match="expected a Loss, got ReLU"):
         check(registry().build("activation", "relu"))
 
 
-def test_a_gradient_that_is_off_is_named() -> None:
+def test_the_worst_entry_of_a_wrong_gradient_is_named() -> None:
     with pytest.raises(ConformanceError, match=r"classification: .* at sample \d, output \d .*ratio 0\.5\)"):
         conformance.check_gradient(WithoutHalf())

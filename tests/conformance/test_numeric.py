@@ -1,4 +1,4 @@
-"""Derivatives from values alone, as the conformance checks take them."""
+"""The numerical derivatives used by the conformance checks."""
 
 import numpy as np
 import pytest
@@ -22,14 +22,14 @@ def test_derivatives(f, slope):
         np.testing.assert_allclose(numeric.one_sided(f, x, h), slope(x), rtol=1e-6, atol=1e-7)
 
 
-def test_central_differences_near_a_kink_take_smaller_steps():
+def test_central_differences_use_smaller_steps_near_a_kink():
     x = np.array([-1.0, -0.1, 0.002, 0.1, 1.0]) + 1
     values, errors = numeric.central(lambda x: np.abs(x - 1), x)
     np.testing.assert_allclose(values, [-1, -1, 1, 1, 1], rtol=1e-9)
     assert (errors <= 1e-9).all()
 
 
-def test_either_side_of_a_kink():
+def test_one_sided_slopes_at_a_kink():
     x = np.array([0.0])
     assert numeric.one_sided(np.abs, x, 1e-4) == pytest.approx(1)
     assert numeric.one_sided(np.abs, x, -1e-4) == pytest.approx(-1)

@@ -1,4 +1,4 @@
-"""The conformance checks of optimizers: each has one that fails; and what the checks cannot know of ours."""
+"""The conformance checks of optimizers, each with optimizers that fail it; and properties of the built-in ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_conforms(optimizer: Optimizer, check: Check) -> None:
     check(optimizer)
 
 
-# -------------------------------------------------------------------------------------------- our own ones
+# ------------------------------------------------------------------------------------- the built-in optimizers
 
 
 def step(optimizer: Optimizer, theta: Array, grad: Array, state: tuple[Array, ...], t: int) -> None:
@@ -40,8 +40,8 @@ def fresh(optimizer: Optimizer, theta: Array) -> tuple[Array, ...]:
 
 
 @pytest.mark.parametrize("name", ["adam", "amsgrad", "nadam", "rmsprop"])
-def test_the_size_of_the_gradient_cancels(name: str) -> None:
-    """θ moves alike for gradients a thousand times as large, but for ε."""
+def test_the_scale_of_the_gradient_cancels(name: str) -> None:
+    """θ moves in the same way for gradients a thousand times as large, if ε is scaled too."""
     rng = np.random.default_rng(0)
     grads = rng.standard_normal((20, 1, 5))
     ends = []
@@ -55,7 +55,7 @@ def test_the_size_of_the_gradient_cancels(name: str) -> None:
     np.testing.assert_allclose(*ends, rtol=1e-12)
 
 
-def test_adams_first_step_is_the_step_size() -> None:
+def test_the_first_step_of_adam_is_the_learning_rate() -> None:
     """m̂ / √v̂ is the sign of g after one step (Kingma & Ba 2015, section 2.1)."""
     theta, grad = np.zeros((1, 4)), np.array([[1e3, 1.0, -1.0, -1e3]])
     optimizer = REG.build("optimizer", "adam", {"lr": 0.1})
@@ -63,7 +63,7 @@ def test_adams_first_step_is_the_step_size() -> None:
     np.testing.assert_allclose(theta, -0.1 * np.sign(grad), rtol=1e-7)
 
 
-def test_sgd_on_a_bowl_in_closed_form() -> None:
+def test_sgd_on_a_quadratic_in_closed_form() -> None:
     """θ_t = (1 − lr c)^t θ_0 on c θ²/2."""
     c, start = np.linspace(0.1, 3, 6)[None], np.ones((1, 6))
     optimizer, theta = REG.build("optimizer", "sgd", {"lr": 0.2}), start.copy()
@@ -72,7 +72,7 @@ def test_sgd_on_a_bowl_in_closed_form() -> None:
     np.testing.assert_allclose(theta, (1 - 0.2 * c) ** 30, rtol=1e-12)
 
 
-def test_momentum_comes_to_one_over_one_minus_mu() -> None:
+def test_momentum_amplifies_by_one_over_one_minus_mu() -> None:
     """With a constant gradient the steps grow to lr g / (1 − μ)."""
     optimizer, theta = REG.build("optimizer", "sgd", {"lr": 0.1, "momentum": 0.9}), np.zeros((1, 1))
     state, before = fresh(optimizer, theta), np.zeros((1, 1))
@@ -95,12 +95,12 @@ def test_members_with_and_without_momentum_in_one_stack(name: str) -> None:
     momentum = np.array([[0.0], [0.9]])
     stacked, alone = REG.build("optimizer", name, {"momentum": momentum}), REG.build("optimizer", name)
     theta = np.random.default_rng(0).standard_normal((2, 8))
-    own = theta[:1].copy()
-    state, own_state = fresh(stacked, theta), fresh(alone, own)
+    theta_alone = theta[:1].copy()
+    state, state_alone = fresh(stacked, theta), fresh(alone, theta_alone)
     for t in range(1, 20):
         step(stacked, theta, np.cos(theta), state, t)
-        step(alone, own, np.cos(own), own_state, t)
-    np.testing.assert_array_equal(theta[:1], own)
+        step(alone, theta_alone, np.cos(theta_alone), state_alone, t)
+    np.testing.assert_array_equal(theta[:1], theta_alone)
 
 
 @pytest.mark.parametrize("name", ["adamw", "lion"])
@@ -123,21 +123,21 @@ def test_without_decay_adamw_is_adam(decay: Any) -> None:
     np.testing.assert_array_equal(theta, other)
 
 
-def test_amsgrad_remembers_the_largest_square() -> None:
-    """After one large gradient Adam's steps grow again, AMSGrad's do not."""
-    moved = {}
+def test_amsgrad_keeps_the_largest_second_moment() -> None:
+    """After one large gradient Adam's steps grow again; AMSGrad's do not."""
+    last_steps = {}
     for name in ("adam", "amsgrad"):
         optimizer, theta = REG.build("optimizer", name, {"beta2": 0.5}), np.zeros((1, 1))
         state, before = fresh(optimizer, theta), 0.0
         for t in range(1, 200):
             before = theta[0, 0]
             step(optimizer, theta, np.full((1, 1), 1e3 if t == 1 else 1.0), state, t)
-        moved[name] = before - theta[0, 0]
-    assert moved["adam"] == pytest.approx(1e-3, rel=1e-6)
-    assert moved["amsgrad"] < 1e-5
+        last_steps[name] = before - theta[0, 0]
+    assert last_steps["adam"] == pytest.approx(1e-3, rel=1e-6)
+    assert last_steps["amsgrad"] < 1e-5
 
 
-def test_lion_does_not_move_what_has_no_gradient() -> None:
+def test_lion_does_not_move_a_parameter_without_gradient() -> None:
     optimizer, theta = REG.build("optimizer", "lion"), np.ones((1, 3))
     step(optimizer, theta, np.array([[2.0, 0.0, -3.0]]), fresh(optimizer, theta), 1)
     np.testing.assert_allclose(theta, [[1 - 1e-4, 1, 1 + 1e-4]], rtol=1e-15)
@@ -145,7 +145,7 @@ def test_lion_does_not_move_what_has_no_gradient() -> None:
 
 @pytest.mark.parametrize("name", REG.names("optimizer"))
 @pytest.mark.parametrize("lr", [0.0, -1.0, np.nan, np.array([[0.1], [0.0]])])
-def test_a_step_size_must_be_above_zero(name: str, lr: Any) -> None:
+def test_the_learning_rate_must_be_positive(name: str, lr: Any) -> None:
     with pytest.raises(ValueError, match=r"optimizer\.lr must be (a finite number )?> 0"):
         REG.build("optimizer", name, {"lr": lr})
 
@@ -155,7 +155,7 @@ def test_a_step_size_must_be_above_zero(name: str, lr: Any) -> None:
 
 @dataclass(frozen=True)
 class Right(Optimizer):
-    """Momentum. Everything below is this with one mistake."""
+    """SGD with momentum. The optimizers below are this one with one mistake each."""
 
     slots: ClassVar[tuple[str, ...]] = ("v",)
     mu: float = hyper(0.5, "μ", ge=0, lt=1)
@@ -183,7 +183,7 @@ class StartsWithNaN(Right):
         return np.nan
 
 
-class GoesUp(Right):
+class Ascends(Right):
     def step(self, theta, grad, state, t, lr, work):
         super().step(theta, -grad, state, t, lr, work)
 
@@ -193,41 +193,41 @@ class DoesNothing(Right):
         theta = theta - lr * grad
 
 
-class OverTheStack(Right):
+class CouplesMembers(Right):
     def step(self, theta, grad, state, t, lr, work):
         grad *= 1 + 1e-9 * np.abs(grad).max()
         super().step(theta, grad, state, t, lr, work)
 
 
-class OverTheMember(Right):
+class CouplesParameters(Right):
     def step(self, theta, grad, state, t, lr, work):
         grad *= 1 + 1e-9 * np.abs(grad).max(axis=-1, keepdims=True)
         super().step(theta, grad, state, t, lr, work)
 
 
-class MustBeANumber(Right):
+class RequiresANumber(Right):
     def step(self, theta, grad, state, t, lr, work):
         super().step(theta, grad, state, t, float(lr), work)
 
 
-class FirstNumberForAll(Right):
+class FirstRateForAll(Right):
     def step(self, theta, grad, state, t, lr, work):
         Right(mu=np.ravel(self.mu)[0].item()).step(theta, grad, state, t, lr, work)
 
 
-class RoundsOtherwise(Right):
-    """In float64 where the rates are arrays."""
+class RoundsDifferently(Right):
+    """Compute in float64 if the rates are arrays."""
 
     def step(self, theta, grad, state, t, lr, work):
         theta -= lr * grad
 
 
-class OwnRate(Right):
+class IgnoresTheRate(Right):
     def step(self, theta, grad, state, t, lr, work):
         super().step(theta, grad, state, t, self.lr, work)
 
 
-class OwnRateInPart(Right):
+class IgnoresTheRateInPart(Right):
     def step(self, theta, grad, state, t, lr, work):
         super().step(theta, grad + 1e-9 * self.lr, state, t, lr, work)
 
@@ -246,7 +246,7 @@ class DividesByTheGradient(Right):
 
 
 class CountsFromZero(Right):
-    """A bias correction that takes the first step for step 0."""
+    """A bias correction that counts steps from 0."""
 
     def step(self, theta, grad, state, t, lr, work):
         super().step(theta, grad / (1 - self.mu ** (t - 1)), state, t, lr, work)
@@ -288,15 +288,15 @@ WRONG: list[tuple[type[Optimizer], str]] = [
     (SameNameTwice, "check_slots"),
     (SlotsAreAList, "check_slots"),
     (StartsWithNaN, "check_slots"),
-    (GoesUp, "check_descends"),
+    (Ascends, "check_descends"),
     (DoesNothing, "check_descends"),
-    (OverTheStack, "check_members"),
-    (OverTheMember, "check_blocks"),
-    (MustBeANumber, "check_rates_of_a_stack"),
-    (FirstNumberForAll, "check_rates_of_a_stack"),
-    (RoundsOtherwise, "check_rates_of_a_stack"),
-    (OwnRate, "check_rate"),
-    (OwnRateInPart, "check_rate"),
+    (CouplesMembers, "check_members"),
+    (CouplesParameters, "check_blocks"),
+    (RequiresANumber, "check_rates_of_a_stack"),
+    (FirstRateForAll, "check_rates_of_a_stack"),
+    (RoundsDifferently, "check_rates_of_a_stack"),
+    (IgnoresTheRate, "check_rate"),
+    (IgnoresTheRateInPart, "check_rate"),
     (HalfPrecision, "check_dtype"),
     (DividesByTheGradient, "check_zero_gradient"),
     (ReadsWork, "check_zero_gradient"),
@@ -309,12 +309,12 @@ WRONG: list[tuple[type[Optimizer], str]] = [
 
 
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
-def test_the_right_one_passes(check: Check) -> None:
+def test_a_correct_optimizer_passes(check: Check) -> None:
     check(Right())
 
 
 @pytest.mark.parametrize(("wrong", "name"), WRONG, ids=lambda value: getattr(value, "__name__", value))
-def test_a_wrong_one_fails(wrong: type[Optimizer], name: str) -> None:
+def test_a_wrong_optimizer_fails(wrong: type[Optimizer], name: str) -> None:
     with pytest.raises(ConformanceError):
         getattr(conformance, name)(wrong())
 
@@ -324,6 +324,6 @@ def test_every_check_has_an_optimizer_that_fails_it() -> None:
 
 
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
-def test_another_kind_is_refused(check: Check) -> None:
+def test_another_kind_is_rejected(check: Check) -> None:
     with pytest.raises(ConformanceError, match="expected an Optimizer, got ReLU"):
         check(REG.build("activation", "relu"))

@@ -1,4 +1,4 @@
-"""Index formulas computed on arrays equal plain loops and the network's own backward pass."""
+"""Index formulas evaluated on arrays equal plain loops and the network's own backward pass."""
 
 import itertools
 import math
@@ -13,7 +13,19 @@ from backproof.formulas.rule import Rule
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.helpers.formulas import CS446, TRACE, D, H, K, N, derived_rule, only, refused, trace_of, written
+from tests.helpers.formulas import (
+    CS446,
+    TRACE,
+    D,
+    H,
+    K,
+    N,
+    derived_rule,
+    only,
+    random_formulas,
+    rejected,
+    trace_of,
+)
 from tests.helpers.fuzz import examples
 
 
@@ -28,9 +40,9 @@ def test_formulas_of_any_depth_equal_backprop(data):
     rule = Rule.read(derived_rule(depth))
     assert rule.depth == depth
     for tensor, expected in trace.backprop().items():
-        got = rule.formulas[tensor](trace)
-        np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
-        assert got.dtype == expected.dtype
+        gradient = rule.formulas[tensor](trace)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-10, atol=1e-12)
+        assert gradient.dtype == expected.dtype
 
 
 def test_float32_stays_float32():
@@ -40,9 +52,9 @@ def test_float32_stays_float32():
     )
     assert only("W1", text)(trace).dtype == np.float32
     for tensor, expected in trace.backprop().items():
-        got = Rule.read(CS446).formulas[tensor](trace)
-        assert got.dtype == np.float32
-        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
+        gradient = Rule.read(CS446).formulas[tensor](trace)
+        assert gradient.dtype == np.float32
+        np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_the_letters_are_free_and_may_be_words():
@@ -58,7 +70,7 @@ def test_the_letters_are_free_and_may_be_words():
 
 
 PLAIN = {
-    # text: a function of the indices of W1, and of the trace
+    # formula: its value as a function of the trace and the indices of W1
     "sum[n] p[n,0] * x[n,d] * h1[n,h]": lambda t, h, d: sum(t.p[n, 0] * t.x[n, d] * t.h[1][n, h] for n in N),
     "sum[n,k] x[n,d] * a1[n,h] * W2[k,h] + b1[h]": lambda t, h, d: (
         sum(t.x[n, d] * t.a[1][n, h] * t.W[2][k, h] for n in N for k in K) + t.b[1][h]
@@ -68,7 +80,7 @@ PLAIN = {
     "2 * sum[k] W2[k,h] * b2[k] * W1[h,d] - 3e-1": lambda t, h, d: (
         2 * sum(t.W[2][k, h] * t.b[2][k] for k in K) * t.W[1][h, d] - 0.3
     ),
-    # A sum reaches to the end of its term: over y as well, but not over b1.
+    # A sum extends to the end of its term: it includes y but not b1.
     "sum[n,k] p[n,k] * x[n,d] / (2 + z[n,k] ** 2) / N * y[n,k] - b1[h]": lambda t, h, d: (
         sum(t.p[n, k] * t.x[n, d] / (2 + t.z[n, k] ** 2) / 5 * t.y[n, k] for n in N for k in K) - t.b[1][h]
     ),
@@ -100,7 +112,7 @@ PLAIN = {
     "sum[n] dphi(W1[h,d] * x[n,d] + b1[h]) * x[n,d]": lambda t, h, d: sum(
         (1 - math.tanh(t.W[1][h, d] * t.x[n, d] + t.b[1][h]) ** 2) * t.x[n, d] for n in N
     ),
-    # A letter again, bound inside and free outside; and two letters for one axis.
+    # The same letter in an inner sum; and two letters for one axis.
     "sum[n,k] exp(z[n,k]) / (sum[k] exp(z[n,k])) * W2[k,h] * x[n,d]": None,
     "sum[n,k] exp(z[n,k]) / (sum[j] exp(z[n,j])) * W2[k,h] * x[n,d]": lambda t, h, d: sum(
         math.exp(t.z[n, k]) / sum(math.exp(t.z[n, j]) for j in K) * t.W[2][k, h] * t.x[n, d]
@@ -108,7 +120,7 @@ PLAIN = {
         for k in K
     ),
     "W1[h,d] / sum[g] W1[g,d] ** 2": lambda t, h, d: t.W[1][h, d] / sum(t.W[1][g, d] ** 2 for g in H),
-    # A term that lacks a letter is summed as often as the letter has values.
+    # A term that does not depend on the letter is multiplied by its number of values.
     "sum[n] (x[n,d] - b1[h])": lambda t, h, d: sum(t.x[n, d] - t.b[1][h] for n in N),
     "sum[n] 2 * (x[n,d] - b1[h]) * (b1[h] + 1 - x[n,d])": lambda t, h, d: sum(
         2 * (t.x[n, d] - t.b[1][h]) * (t.b[1][h] + 1 - t.x[n, d]) for n in N
@@ -125,30 +137,32 @@ PLAIN = {
 }
 
 
-_ONE, _TWO = (f"sum[n,k] exp(z[n,k]) / (sum[{j}] exp(z[n,{j}])) * W2[k,h] * x[n,d]" for j in "kj")
+_SAME_LETTER, _OTHER_LETTER = (
+    f"sum[n,k] exp(z[n,k]) / (sum[{j}] exp(z[n,{j}])) * W2[k,h] * x[n,d]" for j in "kj"
+)
 
 
-PLAIN[_ONE] = PLAIN[_TWO]
+PLAIN[_SAME_LETTER] = PLAIN[_OTHER_LETTER]
 
 
-@pytest.mark.parametrize("text", [each for each in PLAIN if each != _ONE])
+@pytest.mark.parametrize("text", [text for text in PLAIN if text != _SAME_LETTER])
 def test_every_element_equals_plain_loops(text):
     expected = [[PLAIN[text](TRACE, h, d) for d in D] for h in H]
     np.testing.assert_allclose(only("W1", text)(TRACE), expected, rtol=1e-12, atol=1e-13)
 
 
-def test_a_letter_bound_by_a_sum_around_cannot_be_bound_again():
-    error = refused("W1", _ONE)
-    assert (error.start, error.end) == (_ONE.index("(sum[k]") + 5, _ONE.index("(sum[k]") + 6)
+def test_a_letter_bound_by_an_outer_sum_cannot_be_bound_again():
+    error = rejected("W1", _SAME_LETTER)
+    assert (error.start, error.end) == (_SAME_LETTER.index("(sum[k]") + 5, _SAME_LETTER.index("(sum[k]") + 6)
     assert error.reason == "k is already summed by an outer sum"
 
 
 @pytest.mark.slow
 @examples(200)
-@given(written)
+@given(random_formulas)
 def test_random_formulas_equal_plain_loops(drawn):
     text, value, _ = drawn
-    # For a letter that the formula has not, and that W1 and the sum need, there is this.
+    # Make sure that every letter of W1 and of the sum occurs.
     whole = f"sum[n,k] x[n,d] * W2[k,h] * ({text})"
     assume(len(whole) <= 2000)
     expected = [
@@ -164,7 +178,7 @@ def test_random_formulas_equal_plain_loops(drawn):
     np.testing.assert_allclose(only("W1", whole)(TRACE), expected, rtol=1e-9, atol=1e-9)
 
 
-def test_samples_in_ranges_give_the_same(monkeypatch):
+def test_ranges_of_samples_give_the_same_result(monkeypatch):
     text = "sum[n] (p[n,0] - y[n,0]) * W2[0,h] * dphi(W1[h,d] * x[n,d] + b1[h]) * x[n,d] / N + W1[h,d]"
     formula = only("W1", text)
     trace = trace_of((4, 3, 2), N=37)
@@ -177,21 +191,21 @@ def test_samples_in_ranges_give_the_same(monkeypatch):
     assert {math.prod(shape) for shape in calls} == {4 * 3 * 5, 4 * 3 * 2}
 
 
-def test_ranges_of_samples_that_a_term_does_not_depend_on(monkeypatch):
+def test_ranges_of_samples_with_a_term_independent_of_them(monkeypatch):
     formula = only("W1", "sum[n] (x[n,d] - exp(W1[h,d]))")
     whole = formula(TRACE)
     monkeypatch.setattr(evaluate, "MOST_NUMBERS", 4)
     np.testing.assert_allclose(formula(TRACE), whole, rtol=1e-12)
 
 
-def test_nothing_is_written_into_a_trace():
+def test_a_trace_is_not_modified():
     for text in ("W1[h,d]", "W1[h,d] - W1[h,d]", "-W1[h,d]"):
         before = TRACE.W[1].copy()
         only("W1", text)(TRACE)[...] = 7
         np.testing.assert_array_equal(TRACE.W[1], before)
 
 
-def test_arrays_of_a_network_are_those_of_its_trace():
+def test_the_arrays_of_a_network_are_those_of_its_trace():
     for depth in (1, 2, 3):
         trace = trace_of((4, 3, 6, 2)[: depth + 1] if depth < 3 else (4, 3, 6, 2))
         sizes = {-1: len(trace.x), 0: trace.x.shape[1], **{i: len(trace.b[i]) for i in trace.b}}
@@ -212,7 +226,7 @@ def test_arrays_of_a_network_are_those_of_its_trace():
         ("W1[h,d] * x[7,d]", "7", "this axis of x has 5 entries, counted from 0"),
     ],
 )
-def test_numbers_that_cannot_be_are_an_error_with_a_place(text, mark, message):
+def test_an_error_in_the_evaluation_has_a_position(text, mark, message):
     formula = only("W1", text)
     with pytest.raises(FormulaError, match=message) as caught:
         formula(TRACE)

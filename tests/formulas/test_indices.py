@@ -1,10 +1,10 @@
-"""Wrong index formulas are refused before anything is computed, with the position in the text."""
+"""Wrong index formulas are rejected before anything is computed, with the position in the text."""
 
 import pytest
 from backproof.formulas.errors import FormulaError, FormulasError
 from backproof.formulas.rule import Rule
 
-from tests.helpers.formulas import CS446, only, refused
+from tests.helpers.formulas import CS446, only, rejected
 
 WRONG = [
     # syntax
@@ -41,7 +41,7 @@ WRONG = [
     ("W1", "W1[h,d] * 1e999", "1e999", "the number is too large"),
     ("W1", "W1[h,d] * 1j", "1j", "1j is not a real number"),
     ("W1", "W1[h,d] * True", "True", "'True' is not part of a formula"),
-    # what Python has and a formula has not
+    # Python that is not part of a formula
     ("W1", "open(x[n,d])", "open", "there is no function 'open'"),
     ("W1", "expp(x[n,d])", "expp", "did you mean exp"),
     ("W1", "exp(x[n,d], 2)", "exp(x[n,d], 2)", "exp takes one argument"),
@@ -146,38 +146,38 @@ WRONG = [
 ]
 
 
-def place_of(text, mark):
-    """The range that a case names: a piece of the text, or (where it starts, its length, which occurrence)."""
+def marked_range(text, mark):
+    """Return the range of `mark`: a part of the text, or (text at its start, its length, which occurrence)."""
     if not isinstance(mark, tuple):
         return text.index(mark), text.index(mark) + len(mark)
-    piece, length, which = (*mark, 1)[:3]
-    at = -1
-    for _ in range(which):
-        at = text.index(piece, at + 1)
-    return at, at + length
+    part, length, occurrence = (*mark, 1)[:3]
+    start = -1
+    for _ in range(occurrence):
+        start = text.index(part, start + 1)
+    return start, start + length
 
 
 @pytest.mark.parametrize(("tensor", "text", "mark", "message"), WRONG)
-def test_what_is_wrong_is_named_and_pointed_at(tensor, text, mark, message):
-    error = refused(tensor, text)
+def test_the_wrong_part_is_named_and_marked(tensor, text, mark, message):
+    error = rejected(tensor, text)
     assert error.tensor == tensor.partition("[")[0]
     shown_error = str(error)
     with pytest.raises(FormulaError, match=message):
         raise error
     assert "\n    expected " in shown_error
     if mark:
-        assert (error.start, error.end) == place_of(text, mark)
+        assert (error.start, error.end) == marked_range(text, mark)
         _, line, carets, *_ = shown_error.splitlines()
         assert line == f"    {text}"
         assert carets == " " * (4 + error.start) + "^" * (error.end - error.start)
 
 
-def test_parentheses_alone_are_no_depth():
+def test_parentheses_do_not_count_as_nesting():
     only("W1", "(" * 60 + "W1[h,d]" + ")" * 60 + " * 1")
 
 
-def test_the_message_in_full():
-    error = refused("W1", "sum[n] (p[n,k] - y[n,k]) * W2[k,h] * dphi(a1[n,h]) * x[n,d] / N")
+def test_the_complete_message():
+    error = rejected("W1", "sum[n] (p[n,k] - y[n,k]) * W2[k,h] * dphi(a1[n,h]) * x[n,d] / N")
     assert str(error) == (
         "W1: k is not summed: it runs over the outputs, and W1 has no such index\n"
         "    sum[n] (p[n,k] - y[n,k]) * W2[k,h] * dphi(a1[n,h]) * x[n,d] / N\n"
@@ -186,13 +186,13 @@ def test_the_message_in_full():
     )
 
 
-def test_the_caret_of_a_formula_of_several_lines():
-    error = refused("W1", "sum[n]\n\tp[n,k]\n\t* x[n,d] * h1[n,h]\n")
+def test_the_caret_in_a_formula_of_several_lines():
+    error = rejected("W1", "sum[n]\n\tp[n,k]\n\t* x[n,d] * h1[n,h]\n")
     assert str(error).splitlines()[1:3] == ["    \tp[n,k]", "    \t    ^"]
 
 
 def test_layers_are_named_in_deeper_networks():
-    assert "the hidden units of layer 2" in str(refused("W1", "sum[n] x[n,d] * h2[n,h]", depth=3))
+    assert "the hidden units of layer 2" in str(rejected("W1", "sum[n] x[n,d] * h2[n,h]", depth=3))
 
 
 @pytest.mark.parametrize(
@@ -230,15 +230,15 @@ def test_wrong_left_sides(left, start, end, message):
         ({"W99": "W99[a,b]"}, "no formula for W3, b3"),
     ],
 )
-def test_tensors_that_are_missing_or_too_many(change, message):
+def test_missing_or_unknown_tensors(change, message):
     texts = {k: v for k, v in {**CS446, **change}.items() if v is not None}
     with pytest.raises(FormulasError, match=message):
         Rule.read(texts)
 
 
-def test_all_wrong_formulas_are_said_at_once():
+def test_all_wrong_formulas_are_reported_at_once():
     with pytest.raises(FormulasError) as caught:
         Rule.read({"W1": "q[n,d]", "b1": "1 +", "W2": CS446["W2"]})
-    no_b2, one, other = caught.value.errors
-    assert "no formula for b2" in no_b2
-    assert (one.tensor, other.tensor) == ("W1", "b1")
+    missing, *wrong = caught.value.errors
+    assert "no formula for b2" in missing
+    assert [error.tensor for error in wrong] == ["W1", "b1"]

@@ -1,4 +1,4 @@
-"""Any text is parsed or refused with a position; trees print as on paper."""
+"""Any text is parsed or rejected with a position; trees are printed as on paper."""
 
 import pytest
 from backproof.formulas.errors import FormulaError
@@ -7,26 +7,24 @@ from backproof.formulas.tree import Entry, Sum, children, free, to_text
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.helpers.formulas import CS446, only, written
+from tests.helpers.formulas import CS446, only, random_formulas
 from tests.helpers.fuzz import examples
 
 
 @examples(300)
 @given(st.text(alphabet="xpyznkhdWab12N()[],+-*/. sumexp\n\té@#'", max_size=40))
-def test_any_text_is_read_or_refused_with_a_place(text):
-    found = None
+def test_any_text_is_parsed_or_rejected_with_a_position(text):
     try:
         parse(text)
     except FormulaError as error:
-        found = error.of("W1", text)
-    if found is not None:
-        assert 0 <= found.start < max(len(text), 1)
-        assert "^" in str(found)
+        located = error.of("W1", text)
+        assert 0 <= located.start < max(len(text), 1)
+        assert "^" in str(located)
 
 
 @examples(150)
-@given(written)
-def test_places_are_those_of_the_text(drawn):
+@given(random_formulas)
+def test_spans_match_the_text(drawn):
     text, _, letters = drawn
     assume(len(text) <= 2000)
     node = parse(text)
@@ -61,6 +59,6 @@ def test_as_on_paper(text, paper):
     assert str(only("W1", text)) == paper
 
 
-def test_trees_are_equal_wherever_they_stand():
+def test_spans_do_not_affect_equality():
     assert parse("p[n,k]*2") == parse("  p[n, k]  *  2 ")
     assert to_text(parse("p[n,k]*2")) == "p_nk 2"

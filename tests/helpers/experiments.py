@@ -23,34 +23,34 @@ KINDS = {
 }
 
 
-def experiment(**given):
-    """Return an experiment. Plugins are given by name or as (name, hyperparameters), options by name."""
+def experiment(**settings):
+    """Return an experiment. Settings are plugins, as a name or (name, hyperparameters), and options by name."""
     plugins = registry()
 
-    def built(kind, chosen):
-        if not isinstance(chosen, str | tuple):
-            return chosen
-        name, params = chosen if isinstance(chosen, tuple) else (chosen, {})
+    def build(kind, choice):
+        if not isinstance(choice, str | tuple):
+            return choice
+        name, params = choice if isinstance(choice, tuple) else (choice, {})
         return plugins.build(kind, name, params)
 
-    chosen = {kind: built(kind, given.pop(kind, name)) for kind, name in KINDS.items()}
-    loss = given.pop("loss", None)
-    metrics = given.pop("metrics", None)
-    stopping = EarlyStopping(**given.pop("stopping", {}))
+    components = {kind: build(kind, settings.pop(kind, name)) for kind, name in KINDS.items()}
+    loss = settings.pop("loss", None)
+    metrics = settings.pop("metrics", None)
+    stopping = EarlyStopping(**settings.pop("stopping", {}))
     options = {
-        "model": ModelOptions(given.pop("hidden", (8,))),
+        "model": ModelOptions(settings.pop("hidden", (8,))),
         "train": TrainOptions(
-            **{"epochs": 3, "batch_size": 16, **given.pop("train", {})}, early_stopping=stopping
+            **{"epochs": 3, "batch_size": 16, **settings.pop("train", {})}, early_stopping=stopping
         ),
-        "data": DataOptions(**given.pop("data", {})),
-        "gradcheck": CheckOptions(**given.pop("gradcheck", {})),
-        "run": RunOptions(given.pop("seed", 0), given.pop("repeats", 1)),
+        "data": DataOptions(**settings.pop("data", {})),
+        "gradcheck": CheckOptions(**settings.pop("gradcheck", {})),
+        "run": RunOptions(settings.pop("seed", 0), settings.pop("repeats", 1)),
     }
-    assert not given, given
+    assert not settings, settings
     return Experiment(
-        **chosen,
-        loss=built("loss", loss) if loss else None,
-        metrics=None if metrics is None else tuple(built("metric", metric) for metric in metrics),
+        **components,
+        loss=build("loss", loss) if loss else None,
+        metrics=None if metrics is None else tuple(build("metric", metric) for metric in metrics),
         **options,
     )
 
@@ -74,8 +74,8 @@ class Watcher:
         self.outcome = outcome
 
 
-def run(**given):
-    return run_prepared(experiment(**given).prepare(registry()), Watcher())
+def run(**settings):
+    return run_prepared(experiment(**settings).prepare(registry()), Watcher())
 
 
 def saved_model(folder):

@@ -66,7 +66,8 @@ def only(left, text, depth=2):
     return Rule.read({**others, left: text}).formulas[tensor]
 
 
-def refused(tensor, text, depth=2):
+def rejected(tensor, text, depth=2):
+    """Return the error for a formula that is rejected."""
     with pytest.raises(FormulasError) as caught:
         only(tensor, text, depth)
     (error,) = caught.value.errors
@@ -91,7 +92,7 @@ ENTRIES = {
 
 
 class Writer:
-    """Writes random formulas: a text, its value at an assignment of letters, and its free letters."""
+    """Generate random formulas: a text, its value at an assignment of letters, and its free letters."""
 
     def __init__(self, seed):
         self.random = random.Random(seed)
@@ -99,16 +100,17 @@ class Writer:
     def entry(self, bound, name=None):
         name = name or self.random.choice([*ENTRIES])
         array = TRACE.p if name == "p" else TRACE.x if name == "x" else getattr(TRACE, name[0])[int(name[1])]
-        at = []
+        indices = []
         for axis in ENTRIES[name]:
             if self.random.random() < 0.1:
-                at.append(0)
+                indices.append(0)
             else:
-                at.append(
+                indices.append(
                     self.random.choice([letter for letter in axis if letter in bound or letter in "nkhd"])
                 )
-        text = f"{name}[{','.join(map(str, at))}]"
-        return text, lambda e: array[tuple(e.get(index, index) for index in at)], {e for e in at if e != 0}
+        text = f"{name}[{','.join(map(str, indices))}]"
+        letters = {index for index in indices if index != 0}
+        return text, lambda e: array[tuple(e.get(index, index) for index in indices)], letters
 
     def factor(self, level, bound):
         kind = self.random.choice(["entry", "entry", "N", "0.5", "()", "exp", "dphi", "**"])
@@ -130,17 +132,21 @@ class Writer:
     def term(self, level, bound):
         text, value, letters = self.factor(level, bound)
         for _ in range(self.random.randint(0, 2)):
-            its, other, own = self.factor(level, bound)
+            right_text, right_value, right_letters = self.factor(level, bound)
             if self.random.random() < 0.3:
-                text += f" / (2 + ({its}) ** 2)"
-                value = lambda e, a=value, b=other: a(e) / (2 + b(e) ** 2)  # noqa: E731
+                text += f" / (2 + ({right_text}) ** 2)"
+                value = lambda e, a=value, b=right_value: a(e) / (2 + b(e) ** 2)  # noqa: E731
             else:
-                text += f" * {its}"
-                value = lambda e, a=value, b=other: a(e) * b(e)  # noqa: E731
-            letters = letters | own
+                text += f" * {right_text}"
+                value = lambda e, a=value, b=right_value: a(e) * b(e)  # noqa: E731
+            letters = letters | right_letters
         if level and self.random.random() < 0.4:
-            its, other, own = self.sum(level - 1, bound)
-            return f"{text} * {its}", lambda e, a=value, b=other: a(e) * b(e), letters | own
+            right_text, right_value, right_letters = self.sum(level - 1, bound)
+            return (
+                f"{text} * {right_text}",
+                lambda e, a=value, b=right_value: a(e) * b(e),
+                letters | right_letters,
+            )
         return text, value, letters
 
     def sum(self, level, bound):
@@ -149,11 +155,11 @@ class Writer:
         (name,) = self.random.sample([n for n, axes in ENTRIES.items() if letter in "".join(axes)], 1)
         text, value, letters = self.term(level, inner)
         if letter not in letters:
-            its, other, own = "", None, set()
-            while letter not in own:
-                its, other, own = self.entry(inner, name)
-            text, letters = f"{its} * {text}", letters | own
-            value = lambda e, a=value, b=other: a(e) * b(e)  # noqa: E731
+            factor_text, factor_value, factor_letters = "", None, set()
+            while letter not in factor_letters:
+                factor_text, factor_value, factor_letters = self.entry(inner, name)
+            text, letters = f"{factor_text} * {text}", letters | factor_letters
+            value = lambda e, a=value, b=factor_value: a(e) * b(e)  # noqa: E731
         whole = lambda e: sum(value({**e, letter: i}) for i in LETTERS[letter])  # noqa: E731
         return f"sum[{letter}] {text}", whole, letters - {letter}
 
@@ -162,16 +168,16 @@ class Writer:
         if self.random.random() < 0.2:
             text, value = f"-{text}", (lambda e, a=value: -a(e))
         for _ in range(self.random.randint(0, 1)):
-            its, other, own = self.term(level, bound)
+            right_text, right_value, right_letters = self.term(level, bound)
             if self.random.random() < 0.5:
-                text, value = f"{text} - {its}", (lambda e, a=value, b=other: a(e) - b(e))
+                text, value = f"{text} - {right_text}", (lambda e, a=value, b=right_value: a(e) - b(e))
             else:
-                text, value = f"{text} + {its}", (lambda e, a=value, b=other: a(e) + b(e))
-            letters = letters | own
+                text, value = f"{text} + {right_text}", (lambda e, a=value, b=right_value: a(e) + b(e))
+            letters = letters | right_letters
         return text, value, letters
 
 
-written = st.integers(0, 2**32).map(lambda seed: Writer(seed).total(2, frozenset("nk")))
+random_formulas = st.integers(0, 2**32).map(lambda seed: Writer(seed).total(2, frozenset("nk")))
 
 
 def yaml_of(texts):

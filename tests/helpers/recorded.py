@@ -7,7 +7,7 @@ _PARAMS = {"seed": "0", "repeats": "1", "metrics": '["accuracy"]', "dataset": "i
 
 
 def run(number=0, value=0.9, status="FINISHED", tags=None, metrics=None, **params):
-    """Return the record of a run. In the names of parameters, __ stands for a dot."""
+    """Return the record of a run. In the names of parameters, __ means a dot."""
     params = {key.replace("__", "."): str(value) for key, value in params.items()}
     default_metrics = (
         {} if value is None else {"val/accuracy": value, "test/accuracy": value - 0.1, "val/loss": 1 - value}
@@ -29,9 +29,9 @@ def parent(over="", status="FINISHED", tags=None, metrics=None):
     return RunRecord("f" * 32, "sweep-x", status, 1e9, 1e9 + 99, {"sweep.over": over}, metrics or {}, tags)
 
 
-def sweep(runs, members=None, **given):
+def sweep(runs, members=None, **parent_fields):
     """Return a sweep of these runs, the oldest first."""
     single_members = {
         run.id: {int(run.params["seed"]): run.metrics} for run in runs if run.params["repeats"] == "1"
     }
-    return sweep_of(parent(**given), runs[::-1], single_members | (members or {}))
+    return sweep_of(parent(**parent_fields), runs[::-1], single_members | (members or {}))

@@ -33,8 +33,8 @@ def children(parent, status=None):
     return [r for r in records if status in (None, r.info.status)]
 
 
-def hashes(found):
-    return sorted(r.data.tags["backproof.config_hash"] for r in found)
+def hashes(runs):
+    return sorted(run.data.tags["backproof.config_hash"] for run in runs)
 
 
 def points(folder):
@@ -43,7 +43,7 @@ def points(folder):
 
 
 def launch_by(monkeypatch, launcher):
-    """Replace the class of the launcher that sweeps use, Hydra's basic one."""
+    """Make sweeps use this launcher class instead of Hydra's basic launcher."""
     original = Plugins.instantiate_launcher
 
     def instantiate(self, **kwargs):
