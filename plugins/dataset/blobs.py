@@ -26,7 +26,7 @@ class Blobs(DatasetLoader):
 
         if self.samples < 2 * self.classes:
             raise ValueError(
-                f"samples={self.samples} is too few for classes={self.classes}: each class needs two or more"
+                f"samples={self.samples} is too few for classes={self.classes}: each class needs at least two"
             )
         arrays: Any = make_blobs(
             n_samples=self.samples,

@@ -1,4 +1,4 @@
-"""California housing: the median house value of 20,640 districts by eight features. A download."""
+"""California housing: the median house value of 20,640 districts by eight features (a download)."""
 
 import warnings
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ class CaliforniaHousing(DatasetLoader):
         from sklearn.datasets import fetch_california_housing
 
         try:
-            # At least one retry is required; nobody needs a warning about it.
+            # scikit-learn requires at least one retry; its warning about it is noise.
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "Retry downloading")
                 bunch: Any = fetch_california_housing(n_retries=1, delay=0.5)
         except OSError as error:
             raise OSError(
-                f"california_housing could not be downloaded: {error}. It needs the network the first time and "
-                "is then kept in scikit-learn's data directory (~/scikit_learn_data, or SCIKIT_LEARN_DATA): "
-                "connect and try again, or copy that directory from a machine that has it"
+                f"california_housing could not be downloaded: {error}. The first time it needs network access; "
+                "then it is cached in scikit-learn's data directory (~/scikit_learn_data, or SCIKIT_LEARN_DATA): "
+                "connect and try again, or copy that directory from another machine"
             ) from error
         return Dataset(
             X=bunch.data,

@@ -11,14 +11,14 @@ from backproof.contracts import CLASSIFICATION, Dataset, DatasetLoader, hyper
 class Classification(DatasetLoader):
     """scikit-learn's `make_classification` (Guyon 2003, the generator of the Madelon data).
 
-    X (samples, features): `informative` features place the classes, `redundant` ones are mixtures of these,
-    the rest is noise; y (samples,).
+    X (samples, features): `informative` features determine the classes, `redundant` ones are linear
+    combinations of these, and the rest is noise; y (samples,).
     """
 
     samples: int = hyper(500, "number of samples", ge=4)
     features: int = hyper(20, "number of features", ge=1)
-    informative: int = hyper(5, "features that place the classes", ge=1)
-    redundant: int = hyper(2, "features that are mixtures of the informative ones", ge=0)
+    informative: int = hyper(5, "features that determine the classes", ge=1)
+    redundant: int = hyper(2, "features that are linear combinations of the informative ones", ge=0)
     classes: int = hyper(3, "number of classes", ge=2)
     clusters: int = hyper(1, "clusters of each class", ge=1)
     separation: float = hyper(1.0, "distance between the clusters: larger is easier", gt=0)

@@ -13,22 +13,24 @@ from backproof.contracts.table import AUTO, Table
 
 @dataclass(frozen=True)
 class Csv(DatasetLoader):
-    """Numbers are features as they stand; text columns become one feature of 0 and 1 per category.
+    """Numbers are used as features unchanged; a text column becomes one feature of 0 and 1 per category.
 
-    A column is numeric where more than half of its values are numbers; text in it is then an error that names
-    the line. Missing values (empty, NA, NaN, null, ?) and infinite ones are errors too: nothing is filled in.
+    A column is numeric if more than half of its values are numbers; text in it is then an error that names the
+    line. Missing values (empty, NA, NaN, null, ?) and infinite ones are errors too: nothing is filled in.
     """
 
-    path: str = hyper(dataclasses.MISSING, "the file: UTF-8 text, the names of the columns in its first line")
+    path: str = hyper(
+        dataclasses.MISSING, "the file: UTF-8 text with the names of the columns in its first line"
+    )
     target: str | None = hyper(None, "the column to predict")
     targets: tuple[str, ...] = hyper((), "the columns to predict, if there are several")
     task: str = hyper(AUTO, "auto: text or up to 20 whole numbers are classes", choices=(AUTO, *TASKS))
     separator: str = hyper(",", "the character between values; 'tab' for a tab")
     decimal: str = hyper(".", "the decimal sign", choices=(".", ","))
     ignore: tuple[str, ...] = hyper((), "columns to leave out, such as an identifier")
-    nominal: tuple[str, ...] = hyper((), "columns of numbers that stand for categories, such as a postal code")
+    nominal: tuple[str, ...] = hyper((), "columns of numbers that denote categories, such as a postal code")
     categorical: str = hyper("one_hot", "what to do with text in features", choices=("one_hot", "error"))
-    max_categories: int = hyper(100, "most categories of one column (nor more than half the rows)", ge=2)
+    max_categories: int = hyper(100, "maximum number of categories of a column (at most half the rows)", ge=2)
 
     @classmethod
     def examples(cls) -> tuple[dict[str, object], ...]:
@@ -61,8 +63,10 @@ class Csv(DatasetLoader):
             raise IsADirectoryError(f"{path} is a folder, expected a file of comma-separated values")
         if not path.is_file():
             folder = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-            near = difflib.get_close_matches(path.name, folder, n=1)
-            raise FileNotFoundError(f"no such file: {path}" + (f". Did you mean {near[0]!r}?" if near else ""))
+            matches = difflib.get_close_matches(path.name, folder, n=1)
+            raise FileNotFoundError(
+                f"no such file: {path}" + (f". Did you mean {matches[0]!r}?" if matches else "")
+            )
         rows: list[list[str]] = []
         lines: list[int] = []
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -71,8 +75,8 @@ class Csv(DatasetLoader):
                 for row in filter(None, reader):
                     if rows and len(row) != len(rows[0]):
                         raise ValueError(
-                            f"{path}, line {reader.line_num}: {len(row)} values, where the first line names "
-                            f"{len(rows[0])} columns (does a value hold the separator {separator!r} unquoted?)"
+                            f"{path}, line {reader.line_num}: {len(row)} values, but the first line names "
+                            f"{len(rows[0])} columns (does a value contain the separator {separator!r} unquoted?)"
                         )
                     rows.append(row)
                     lines.append(reader.line_num)
@@ -89,17 +93,17 @@ class Csv(DatasetLoader):
     def _header(self, path: Path, names: list[str]) -> list[str]:
         if len(names) == 1:
             raise ValueError(
-                f"{path}: the first line is one column, {names[0]!r}, but features and a target are needed. Is "
-                "another character the separator? Give it with `separator`"
+                f"{path}: the first line has one column, {names[0]!r}, but features and a target are needed. If "
+                "the separator is another character, set `separator`"
             )
         if all(name.lstrip("+-").replace(".", "", 1).isdigit() for name in names):
-            raise ValueError(f"{path}: the first line holds numbers; it must name the columns")
+            raise ValueError(f"{path}: the first line contains numbers; it must name the columns")
         for column, name in enumerate(names):
             if name in self.ignore:
                 continue
             if not name:
                 raise ValueError(
-                    f"{path}: column {column + 1} has no name (a saved row index?): name it, or leave it out "
+                    f"{path}: column {column + 1} has no name (a saved row index?): name it, or exclude it "
                     "with ignore=['']"
                 )
             if names.index(name) != column:

@@ -11,7 +11,7 @@ class Diabetes(DatasetLoader):
     """Efron et al. (2004), the copy in scikit-learn. X (442, 10), y (442, 1) from 25 to 346.
 
     The features are in their original units (years, blood pressure, ...): scikit-learn's scaled copy was scaled
-    with all 442 patients, so that the test part would leak into training.
+    with all 442 patients, so the test part would leak into training.
     """
 
     def load(self) -> Dataset:

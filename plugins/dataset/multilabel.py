@@ -17,7 +17,7 @@ class Multilabel(DatasetLoader):
     samples: int = hyper(500, "number of samples", ge=4)
     features: int = hyper(20, "number of features", ge=1)
     labels: int = hyper(5, "number of labels", ge=1)
-    average: int = hyper(2, "labels that a sample has on average", ge=1)
+    average: int = hyper(2, "average number of labels per sample", ge=1)
     seed: int = hyper(0, "seed of the generator", ge=0, lt=2**32)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Any dataset of OpenML, by its number or its name. A download."""
+"""Any dataset on OpenML, by number or name (a download)."""
 
 import warnings
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ class OpenML(DatasetLoader):
     data_id: int | None = hyper(None, "the dataset's number on OpenML", ge=1)
     data_name: str | None = hyper(None, "the dataset's name, instead of data_id")
     version: int | None = hyper(None, "the version of that name; by default the oldest active one", ge=1)
-    target: str | None = hyper(None, "the column to predict; by default the one that OpenML names")
+    target: str | None = hyper(None, "the column to predict; by default OpenML's own choice")
     task: str = hyper(AUTO, "auto: nominal or up to 20 whole numbers are classes", choices=(AUTO, *TASKS))
     ignore: tuple[str, ...] = hyper((), "columns to leave out")
     categorical: str = hyper("one_hot", "what to do with text in features", choices=("one_hot", "error"))
-    max_categories: int = hyper(100, "most categories of one column (nor more than half the rows)", ge=2)
+    max_categories: int = hyper(100, "maximum number of categories of a column (at most half the rows)", ge=2)
 
     @classmethod
     def examples(cls) -> tuple[dict[str, object], ...]:
@@ -32,8 +32,9 @@ class OpenML(DatasetLoader):
 
     def load(self) -> Dataset:
         if (self.data_id is None) == (self.data_name is None):
-            given = f"data_id={self.data_id}, data_name={self.data_name}"
-            raise ValueError(f"give data_id or data_name, one of them; got {given}")
+            raise ValueError(
+                f"give either data_id or data_name, got data_id={self.data_id}, data_name={self.data_name}"
+            )
         bunch = self._fetch()
         columns = {name: bunch.frame[name] for name in bunch.frame}
         nominal = {name for name, column in columns.items() if str(column.dtype) == "category"}
@@ -56,18 +57,18 @@ class OpenML(DatasetLoader):
     def _fetch(self) -> Any:
         from sklearn.datasets import fetch_openml
 
-        which: dict[str, Any] = {"data_id": self.data_id} if self.data_id else {"name": self.data_name}
+        selection: dict[str, Any] = {"data_id": self.data_id} if self.data_id else {"name": self.data_name}
         if self.version is not None:
-            which["version"] = self.version
+            selection["version"] = self.version
         try:
-            # At least one retry is required; nobody needs a warning about it.
+            # scikit-learn requires at least one retry; its warning about it is noise.
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "A network error occurred")
-                return fetch_openml(**which, as_frame=True, n_retries=1, delay=0.5)
+                return fetch_openml(**selection, as_frame=True, n_retries=1, delay=0.5)
         except OSError as error:
             raise OSError(
-                f"OpenML dataset {self.data_id or self.data_name} could not be downloaded: {error}. It needs "
-                "the network the first time and is then kept in scikit-learn's data directory "
+                f"OpenML dataset {self.data_id or self.data_name} could not be downloaded: {error}. The "
+                "first time it needs network access; then it is cached in scikit-learn's data directory "
                 "(~/scikit_learn_data, or SCIKIT_LEARN_DATA): connect and try again, or copy that directory "
-                "from a machine that has it"
+                "from another machine"
             ) from error

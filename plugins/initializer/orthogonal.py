@@ -8,9 +8,9 @@ from backproof.contracts import Array, Initializer, hyper
 
 @dataclass(frozen=True)
 class Orthogonal(Initializer):
-    """W = gain · Q, with orthonormal rows, or columns if these are fewer (Saxe, McClelland & Ganguli 2014).
+    """W = gain · Q, with orthonormal rows, or columns if there are fewer of them (Saxe, McClelland & Ganguli 2014).
 
-    Q is uniform among all such matrices, which takes the signs of R (Mezzadri 2007).
+    Q is uniformly distributed among all such matrices, thanks to the signs of R (Mezzadri 2007).
     """
 
     gain: float = hyper(1.0, "length of the rows: √2 is usual for ReLU", gt=0)

@@ -28,7 +28,7 @@ class SigmoidCrossEntropy(Loss):
         """Return one output for two classes, and one per label."""
         if task == CLASSIFICATION and targets != 2:
             raise ValueError(
-                f"loss=sigmoid_cross_entropy takes two classes, the dataset has {targets}: "
+                f"loss=sigmoid_cross_entropy needs two classes, but the dataset has {targets}: "
                 "use loss=softmax_cross_entropy"
             )
         return 1 if task == CLASSIFICATION else targets
@@ -38,7 +38,7 @@ class SigmoidCrossEntropy(Loss):
         rows = y[:, None] if y.ndim == 1 else y
         if rows.shape[1:] != (K,):
             raise ValueError(f"targets must be (N, {K}), got {y.shape}")
-        # NaN fails this comparison, and is refused.
+        # NaN fails this comparison, and is rejected.
         if not ((rows >= 0) & (rows <= 1)).all():
             raise ValueError(f"targets must lie between 0 and 1, got {rows.min()} to {rows.max()}")
         return (rows * (1 - self.label_smoothing) + self.label_smoothing / 2).astype(dtype)

@@ -11,7 +11,7 @@ from backproof.contracts import CLASSIFICATION, MULTILABEL, Array, Metric
 class Accuracy(Metric):
     """The share of samples whose class, or all of whose labels, are predicted correctly.
 
-    The formula is that of scikit-learn's accuracy_score, which takes longer to check its input than to compute it.
+    The formula is that of scikit-learn's accuracy_score, which spends more time on checking its input than on it.
     A label is predicted if its probability is above one half.
     """
 

@@ -15,7 +15,7 @@ class Adagrad(Optimizer):
 
     lr: float = hyper(0.01, "step size", gt=0)
     eps: float = hyper(1e-10, "ε", gt=0)
-    initial_accumulator: float = hyper(0.0, "what s starts with", ge=0)
+    initial_accumulator: float = hyper(0.0, "initial value of s", ge=0)
 
     def initial(self, slot: str) -> float:
         return self.initial_accumulator

@@ -33,7 +33,7 @@ class Adam(Optimizer):
         np.multiply(grad, grad, grad)
         np.add(v, grad, v)
         scale = sqrt_exact((1 - self.beta2) / (1 - pow_exact(self.beta2, t)))
-        # grad is spent, and still in the cache: work is left alone.
+        # grad is no longer needed but still in the cache, so it is used instead of work.
         np.sqrt(v, grad)
         np.add(grad, as_dtype_of(self.eps / scale, grad), grad)
         np.divide(m, grad, grad)

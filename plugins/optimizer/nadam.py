@@ -12,8 +12,8 @@ class NAdam(Optimizer):
     """θ ← θ − lr (β1 m / (1 − β1^(t+1)) + (1 − β1) g / (1 − β1^t)) / (√v̂ + ε), v̂ as in Adam (Dozat 2016, with
     a constant μ = β1, as in optax).
 
-    The paper's schedule of μ, which PyTorch and Keras follow, is left out: it needs one more state array, for the
-    product of all μ so far.
+    The paper's schedule of μ, which PyTorch and Keras follow, is omitted: it would need one more state array, for
+    the product of all μ so far.
 
     The state holds m / (1 − β1) and v / (1 − β2), which saves two products per step; the step size and ε
     contain the constants.

@@ -20,7 +20,7 @@ class SGD(Optimizer):
 
     @property
     def slots(self) -> tuple[str, ...]:  # pyright: ignore
-        """No velocity without momentum: a step then touches theta and its gradient alone."""
+        """Without momentum there is no velocity: a step then touches only theta and its gradient."""
         return ("velocity",) if np.any(self.momentum) else ()
 
     def step(

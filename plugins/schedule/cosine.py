@@ -10,10 +10,10 @@ from backproof.contracts import Schedule, hyper
 class Cosine(Schedule):
     """factor = final + (1 − final) (1 + cos(π t / total)) / 2 (Loshchilov & Hutter 2017, eq. 5).
 
-    Without the restarts of the paper.
+    It has no restarts, unlike the paper's.
     """
 
-    final: float = hyper(0.0, "the factor towards which it falls", ge=0, le=1)
+    final: float = hyper(0.0, "the factor that it approaches", ge=0, le=1)
 
     def factor(self, t: int, total: int) -> float:
         return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * t / total))

@@ -10,8 +10,8 @@ from backproof.contracts import Schedule, hyper
 class OneCycle(Schedule):
     """Up from 1 / start to 1 over the fraction `rise`, then down to 1 / (start · final) (Smith & Topin 2018).
 
-    Both ways follow half a cosine, as in PyTorch, instead of the paper's lines; the momentum does not change. `lr`
-    is the largest step size.
+    Both parts follow half a cosine, as in PyTorch, not straight lines as in the paper; the momentum does not
+    change. `lr` is the largest step size.
     """
 
     rise: float = hyper(0.3, "fraction of the training in which it rises", gt=0, lt=1)

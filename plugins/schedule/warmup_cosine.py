@@ -14,7 +14,7 @@ class WarmupCosine(Schedule):
     """
 
     warmup: float = hyper(0.1, "fraction of the training in which it rises", ge=0, lt=1)
-    final: float = hyper(0.0, "the factor towards which it falls", ge=0, le=1)
+    final: float = hyper(0.0, "the factor that it approaches", ge=0, le=1)
 
     def factor(self, t: int, total: int) -> float:
         n = round(self.warmup * total)

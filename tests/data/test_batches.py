@@ -1,4 +1,4 @@
-"""Batches for a stack: each sample once an epoch, each member as if alone, views that never move."""
+"""Batches for a stack: each sample once per epoch, members as if alone, fixed views."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHAPES = {
 
 
 def table(N: int, D: int = 3, K: int = 2) -> tuple[Array, Array]:
-    """Numbers that name their row: X[n, d] = n + d/8, Y[n, k] = -n - k/8, exact in float32."""
+    """Return numbers that identify their row: X[n, d] = n + d/8, Y[n, k] = -n - k/8, exact in float32."""
     n = np.arange(N, dtype=np.float64)[:, None]
     return n + np.arange(D) / 8, -n - np.arange(K) / 8
 
@@ -44,21 +44,21 @@ def epoch(batches: Batches) -> list[tuple[Array, Array]]:
 
 @given(**SHAPES)
 @examples(80)
-def test_each_member_sees_each_sample_once_an_epoch(
+def test_each_member_sees_each_sample_once_per_epoch(
     N: int, B: int, R: int, chunk_bytes: int, shuffle: bool
 ) -> None:
     B = min(B, N)
     X, Y = table(N)
     batches = Batches(X, Y, B, rngs(R), np.float32, shuffle=shuffle, chunk_bytes=chunk_bytes)
     for _ in range(2):
-        got = epoch(batches)
-        assert len(got) == batches.steps_per_epoch == -(-N // B)
-        assert [x.shape for x, _ in got[:-1]] == [(R, B, 4)] * (len(got) - 1)
-        assert got[-1][0].shape == (R, N % B or B, 4)
-        x, y = (np.concatenate(each, axis=1) for each in zip(*got, strict=True))
+        steps = epoch(batches)
+        assert len(steps) == batches.steps_per_epoch == -(-N // B)
+        assert [x.shape for x, _ in steps[:-1]] == [(R, B, 4)] * (len(steps) - 1)
+        assert steps[-1][0].shape == (R, N % B or B, 4)
+        x, y = (np.concatenate(arrays, axis=1) for arrays in zip(*steps, strict=True))
         assert x.dtype == y.dtype == np.float32
         np.testing.assert_array_equal(x[..., 3], 1)
-        # The row's number is in both, so a row and its target are still together.
+        # Both contain the row's number, so rows and targets still match.
         np.testing.assert_array_equal(x[..., 0], -y[..., 0])
         for r in range(R):
             np.testing.assert_array_equal(np.sort(x[r, :, 0]), np.arange(N))
@@ -68,7 +68,7 @@ def test_each_member_sees_each_sample_once_an_epoch(
 
 @given(**SHAPES)
 @examples(50)
-def test_a_member_of_a_stack_gets_what_it_gets_alone(
+def test_a_member_of_a_stack_has_the_batches_it_has_alone(
     N: int, B: int, R: int, chunk_bytes: int, shuffle: bool
 ) -> None:
     B = min(B, N)
@@ -76,11 +76,11 @@ def test_a_member_of_a_stack_gets_what_it_gets_alone(
     stack = Batches(X, Y, B, rngs(R), np.float32, shuffle=shuffle, chunk_bytes=chunk_bytes)
     alone = [Batches(X, Y, B, [rng], np.float32, shuffle=shuffle) for rng in rngs(R)]
     for _ in range(2):
-        together, apart = epoch(stack), [epoch(each) for each in alone]
+        together, separate = epoch(stack), [epoch(batches) for batches in alone]
         for step, (x, y) in enumerate(together):
             for r in range(R):
-                np.testing.assert_array_equal(x[r], apart[r][step][0][0])
-                np.testing.assert_array_equal(y[r], apart[r][step][1][0])
+                np.testing.assert_array_equal(x[r], separate[r][step][0][0])
+                np.testing.assert_array_equal(y[r], separate[r][step][1][0])
 
 
 def test_the_order_is_one_permutation_of_each_members_generator() -> None:
@@ -95,8 +95,8 @@ def test_the_order_is_one_permutation_of_each_members_generator() -> None:
 
 def test_without_shuffle_rows_come_in_order() -> None:
     X, Y = table(7)
-    got = epoch(Batches(X, Y, 3, rngs(2), np.float64, shuffle=False))
-    assert [x[1, :, 0].tolist() for x, _ in got] == [[0, 1, 2], [3, 4, 5], [6]]
+    steps = epoch(Batches(X, Y, 3, rngs(2), np.float64, shuffle=False))
+    assert [x[1, :, 0].tolist() for x, _ in steps] == [[0, 1, 2], [3, 4, 5], [6]]
 
 
 def addresses(slot: Slot) -> list[int]:
@@ -104,7 +104,7 @@ def addresses(slot: Slot) -> list[int]:
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 500, 1 << 18])
-def test_views_are_made_once_and_stay(chunk_bytes: int) -> None:
+def test_views_are_created_once(chunk_bytes: int) -> None:
     X, Y = table(23)
     batches = Batches(X, Y, 5, rngs(2), np.float32, chunk_bytes=chunk_bytes)
     first = [(id(slot), addresses(slot)) for slot in slots(batches)]
@@ -183,13 +183,13 @@ def test_a_product_with_the_shared_full_batch_is_the_product_alone() -> None:
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 11])
-def test_batch_size_over_the_data_is_an_error(batch_size: int) -> None:
+def test_a_batch_size_above_the_number_of_samples_is_an_error(batch_size: int) -> None:
     X, Y = table(10)
     with pytest.raises(InvalidValue, match=f"batch_size must be from 1 to 10, the training.*got {batch_size}"):
         Batches(X, Y, batch_size, rngs(1), np.float32)
 
 
-def test_arrays_that_do_not_go_together_are_an_error() -> None:
+def test_incompatible_arrays_are_an_error() -> None:
     X, Y = table(10)
     for bad_X, bad_Y in ((X[:9], Y), (X[:, 0], Y), (X, Y[:, 0]), (X[:0], Y[:0])):
         with pytest.raises(ValueError, match=r"X must be \(N, D\) and Y \(N, K\)"):

@@ -1,4 +1,4 @@
-"""Options, validation, splitting, scaling: scikit-learn is the oracle."""
+"""Options, validation, splitting and scaling, compared with scikit-learn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.helpers.fuzz import examples
 
 
 def make(counts: tuple[int, ...] = (50, 30, 20), D: int = 4, seed: int = 0) -> Dataset:
-    """A classification set with so many samples of each class, in a random order."""
+    """Return a classification dataset with these numbers of samples per class, in random order."""
     rng = np.random.default_rng(seed)
     y = rng.permutation(np.repeat(np.arange(len(counts)), counts))
     X = 10 * rng.standard_normal((len(y), D)) + y[:, None]
@@ -41,7 +41,7 @@ LABELS = dataclasses.replace(make((6, 6)), y=np.tile([[0, 1], [1, 1]], (6, 1)), 
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("options", "message"),
     [
         ({"test_size": 1.0}, "test_size must be >= 0 and < 1, got 1.0"),
         ({"val_size": -0.1}, "val_size must be >= 0 and < 1, got -0.1"),
@@ -55,9 +55,9 @@ LABELS = dataclasses.replace(make((6, 6)), y=np.tile([[0, 1], [1, 1]], (6, 1)), 
         ),
     ],
 )
-def test_options_out_of_bounds(given: dict[str, Any], message: str) -> None:
+def test_options_out_of_bounds(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidValue, match=message):
-        DataOptions(**given)
+        DataOptions(**options)
 
 
 def test_options_have_docs() -> None:
@@ -105,7 +105,7 @@ def test_validation_names_what_is_wrong(base: Dataset, change: dict[str, Any], m
         validate(dataclasses.replace(base, **change))
 
 
-def test_validation_names_where_it_is_not_finite() -> None:
+def test_validation_names_the_first_value_that_is_not_finite() -> None:
     bad = make()
     bad.X[7, 2] = np.nan
     bad.X[9, 1] = np.inf
@@ -132,8 +132,8 @@ def rows(part: Part | None) -> list[int]:
     val_size=st.sampled_from([0.0, 0.1, 0.3]),
     seed=st.integers(0, 2**32 - 1),
 )
-@example(N=2, test_size=0.2, val_size=0.1, seed=0)  # One sample each for test and val leave none.
-@example(N=3, test_size=0.5, val_size=0.3, seed=0)  # round(1.5) = 2 for test, 1 for val: none are left.
+@example(N=2, test_size=0.2, val_size=0.1, seed=0)  # One sample each for test and val: none remains.
+@example(N=3, test_size=0.5, val_size=0.3, seed=0)  # round(1.5) = 2 for test, 1 for val: none remains.
 @examples(60)
 def test_parts_are_disjoint_and_complete(N: int, test_size: float, val_size: float, seed: int) -> None:
     options = DataOptions(test_size=test_size, val_size=val_size, split_seed=seed)
@@ -163,12 +163,12 @@ def test_every_part_has_the_classes_in_proportion(seed: int) -> None:
 def test_the_split_is_that_of_scikit_learn() -> None:
     dataset = make((50, 30, 20))
     data = split(dataset, DataOptions(split_seed=3))
-    left, test = train_test_split(np.arange(100), test_size=20, random_state=3, stratify=dataset.y)
-    train, val = train_test_split(left, test_size=20, random_state=3, stratify=dataset.y[left])
+    rest, test = train_test_split(np.arange(100), test_size=20, random_state=3, stratify=dataset.y)
+    train, val = train_test_split(rest, test_size=20, random_state=3, stratify=dataset.y[rest])
     assert [rows(data.train), rows(data.val), rows(data.test)] == [train.tolist(), val.tolist(), test.tolist()]
 
 
-def test_the_split_follows_its_own_seed_and_no_other() -> None:
+def test_the_split_depends_only_on_its_own_seed() -> None:
     np.random.seed(1)
     first = split(make(), DataOptions(split_seed=5))
     np.random.seed(2)
@@ -178,7 +178,7 @@ def test_the_split_follows_its_own_seed_and_no_other() -> None:
     assert rows(first.train) != rows(other.train)
 
 
-def test_meta_and_targets_are_the_datasets() -> None:
+def test_names_and_targets_are_those_of_the_dataset() -> None:
     for dataset in (make(), make_regression(), LABELS):
         data = split(dataset, DataOptions())
         assert (data.task, data.feature_names, data.target_names) == (
@@ -218,7 +218,7 @@ def test_too_few_samples_names_the_class(
         split(make(counts), DataOptions(**options))
 
 
-def test_unstratified_takes_what_stratified_cannot() -> None:
+def test_an_unstratified_split_needs_fewer_samples() -> None:
     data = split(make((20, 2)), DataOptions(stratify=False))
     assert sum(data.sizes.values()) == 22
 
@@ -227,7 +227,7 @@ def test_unstratified_takes_what_stratified_cannot() -> None:
 
 
 @pytest.mark.parametrize(("scaling", "oracle"), [("standard", StandardScaler()), ("minmax", MinMaxScaler())])
-def test_features_are_scaled_as_scikit_learn_does(scaling: str, oracle: Any) -> None:
+def test_features_are_scaled_as_in_scikit_learn(scaling: str, oracle: Any) -> None:
     dataset = make()
     dataset.X[:, 1] *= 1e-9
     data = split(dataset, DataOptions(scaling=scaling))
@@ -236,7 +236,7 @@ def test_features_are_scaled_as_scikit_learn_does(scaling: str, oracle: Any) -> 
         np.testing.assert_allclose(part.X, oracle.transform(dataset.X[part.indices]), rtol=1e-11, atol=1e-13)
 
 
-def test_targets_of_a_regression_are_scaled_by_the_scaler_alone() -> None:
+def test_targets_of_a_regression_are_scaled_only_by_the_scaler() -> None:
     dataset = make_regression()
     scaler = split(dataset, DataOptions()).scaler
     train = dataset.y[split(dataset, DataOptions()).train.indices]
@@ -271,7 +271,7 @@ def test_a_constant_column_becomes_zero(scaling: str, value: float) -> None:
     assert np.ptp(scaled[:, 1]) > 0.9
 
 
-def test_a_nearly_constant_column_is_not_blown_up() -> None:
+def test_a_nearly_constant_column_is_not_amplified() -> None:
     X = np.array([[1.0], [1.0], [1.0 + 2**-52]])
     assert np.abs(Scaler.fit(X, None, "standard", "none").transform(X)).max() < 1e-15
 
@@ -297,7 +297,7 @@ def test_inverse_undoes_transform(X: Array, scaling: str) -> None:
 
 
 @pytest.mark.parametrize("dataset", [make(), make_regression()])
-def test_nothing_of_the_other_parts_reaches_the_training_part(dataset: Dataset) -> None:
+def test_the_training_part_does_not_depend_on_the_others(dataset: Dataset) -> None:
     before = split(dataset, DataOptions())
     assert before.test is not None
     assert before.val is not None

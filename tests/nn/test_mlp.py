@@ -1,4 +1,4 @@
-"""The network against the homework's equations as loops and the complex step; stacks, dtypes, layouts."""
+"""The network against the homework's equations written as loops, and the complex step; stacks, dtypes, layouts."""
 
 import itertools
 
@@ -37,13 +37,13 @@ def data_for(net, N=7, seed=1):
 
 
 def complex_gradient(objective, theta):
-    """Return ∂Err/∂theta (P,), every entry by the complex step."""
+    """Return ∂Err/∂theta (P,) by the complex step, entry by entry."""
     points = theta + 1e-30j * np.eye(theta.size)
     return objective.value(points).imag / 1e-30
 
 
 class TestHomework:
-    """The equations as on paper, as loops over n, k, h, d."""
+    """The equations as on paper, written as loops over n, k, h, d."""
 
     D, H, K, N = 5, 4, 3, 7
 
@@ -204,8 +204,8 @@ class TestLayout:
             "W2": (2, 2, 3),
             "b2": (2, 2),
         }
-        for each in tensors.values():
-            each += 1
+        for tensor in tensors.values():
+            tensor += 1
         assert np.all(theta == 1)
 
     def test_indices_and_pack_are_inverse(self):
@@ -221,7 +221,7 @@ class TestLayout:
         with pytest.raises(ValueError, match=r"W2 must have shape \(2, 3\), got \(3, 2\)"):
             self.layout.pack({**tensors, "W2": np.zeros((3, 2))})
         with pytest.raises(ValueError, match="b2 must have shape"):
-            self.layout.pack({name: each for name, each in tensors.items() if name != "b2"})
+            self.layout.pack({name: tensor for name, tensor in tensors.items() if name != "b2"})
 
     def test_mask(self):
         weights = self.layout.tensors(self.layout.mask(np.float64, biases=False))

@@ -1,4 +1,4 @@
-"""Saved models: loading gives the same bits, damage is an error, predictions are in original units."""
+"""Saved models: they load bit for bit, damaged files are errors, predictions are in original units."""
 
 import json
 import os
@@ -30,7 +30,7 @@ CASES = [
 ]
 
 
-def made(task, loss_name, targets, R=3, dtype="float64", N=120, activation="leaky_relu"):
+def untrained(task, loss_name, targets, R=3, dtype="float64", N=120, activation="leaky_relu"):
     """Return an untrained network, its data, and the data before scaling."""
     rng = np.random.default_rng(0)
     X = 5 + 3 * rng.normal(size=(N, 4))
@@ -50,7 +50,7 @@ def made(task, loss_name, targets, R=3, dtype="float64", N=120, activation="leak
 
 @pytest.fixture(params=CASES, ids=lambda case: "-".join(map(str, case)))
 def case(request, tmp_path):
-    net, theta, data, dataset = made(*request.param)
+    net, theta, data, dataset = untrained(*request.param)
     model_io.save(tmp_path / "model", SavedModel.of(net, theta, data))
     return SimpleNamespace(net=net, theta=theta, data=data, dataset=dataset, folder=tmp_path / "model")
 
@@ -92,19 +92,19 @@ def test_a_loaded_model_has_the_metrics_of_the_end_of_training(case):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_prediction_by_hand(dtype):
     """One hidden layer, written out as in the homework."""
-    net, theta, data, dataset = made(
+    net, theta, data, dataset = untrained(
         "classification", "softmax_cross_entropy", 3, R=1, dtype=dtype, activation="relu"
     )
     tensors = {name: value[0].astype(float) for name, value in net.layout.tensors(theta).items()}
     x = (dataset.X - data.scaler.offset) / data.scaler.scale
     z = np.maximum(x @ tensors["W1"].T + tensors["b1"], 0) @ tensors["W2"].T + tensors["b2"]
     expected = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
-    found = Predictor(SavedModel.of(net, theta, data), registry()).predict(dataset.X)
-    np.testing.assert_allclose(found, expected, rtol=1e-4 if dtype == "float32" else 1e-12)
+    prediction = Predictor(SavedModel.of(net, theta, data), registry()).predict(dataset.X)
+    np.testing.assert_allclose(prediction, expected, rtol=1e-4 if dtype == "float32" else 1e-12)
 
 
 def test_long_inputs_are_predicted_in_chunks(monkeypatch):
-    net, theta, data, dataset = made("regression", "squared_error", 2)
+    net, theta, data, dataset = untrained("regression", "squared_error", 2)
     X = np.tile(dataset.X, (3, 1))
     whole = Predictor(SavedModel.of(net, theta, data), registry())
     expected = whole.predict(X)
@@ -117,7 +117,7 @@ def test_long_inputs_are_predicted_in_chunks(monkeypatch):
     assert chunked.predict(X[:0]).shape == (0, 2)
 
 
-def test_the_columns_of_a_table_are_found_by_name(case):
+def test_columns_of_a_table_are_matched_by_name(case):
     loaded = Predictor.load(case.folder, registry())
     X = case.dataset.X[:7]
     table = pandas.DataFrame(X, columns=list("abcd"))[["d", "b", "a", "c"]].assign(other="text")
@@ -148,15 +148,15 @@ def test_labels(case):
         (pandas.DataFrame({"a": [1], "c": [2]}), "2 of 4 features are missing: 'b', 'd'"),
     ],
 )
-def test_inputs_that_do_not_fit(X, message):
-    net, theta, data, _ = made("regression", "squared_error", 1)
+def test_invalid_inputs(X, message):
+    net, theta, data, _ = untrained("regression", "squared_error", 1)
     with pytest.raises(ValueError, match=message):
         Predictor(SavedModel.of(net, theta, data), registry()).predict(X)
 
 
-def test_hyperparameters_of_a_stack_are_kept(tmp_path):
+def test_hyperparameters_of_a_stack_are_saved(tmp_path):
     """An (R, 1) array, one value per member, is loaded with the same bits."""
-    net, theta, data, _ = made("regression", "squared_error", 1)
+    net, theta, data, _ = untrained("regression", "squared_error", 1)
     slopes = np.array([[0.1], [1 / 3], [0.7]])
     leaky = registry().build("activation", "leaky_relu")
     field = next(iter(vars(leaky)))
@@ -174,8 +174,8 @@ def change(folder, **values):
 
 def arrays(folder, **values):
     with np.load(folder / model_io.WEIGHTS) as archive:
-        found = {key: archive[key] for key in archive.files} | values
-    np.savez(folder / model_io.WEIGHTS, **{key: value for key, value in found.items() if value is not ...})
+        contents = {key: archive[key] for key in archive.files} | values
+    np.savez(folder / model_io.WEIGHTS, **{key: value for key, value in contents.items() if value is not ...})
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def arrays(folder, **values):
     ],
 )
 def test_damaged_models_are_rejected(tmp_path, damage, message):
-    net, theta, data, _ = made("regression", "squared_error", 2)
+    net, theta, data, _ = untrained("regression", "squared_error", 2)
     model_io.save(tmp_path, SavedModel.of(net, theta, data))
     damage(tmp_path)
     with pytest.raises(ModelFileError, match=message):
@@ -215,7 +215,7 @@ def test_damaged_models_are_rejected(tmp_path, damage, message):
 
 
 def test_a_missing_plugin_is_named(tmp_path):
-    net, theta, data, _ = made("regression", "squared_error", 1)
+    net, theta, data, _ = untrained("regression", "squared_error", 1)
     model_io.save(tmp_path, SavedModel.of(net, theta, data))
     change(tmp_path, activation={"name": "reluu", "params": {}})
     with pytest.raises(ValueError, match="no activation is called 'reluu', did you mean relu"):
@@ -225,22 +225,22 @@ def test_a_missing_plugin_is_named(tmp_path):
 def test_columns_of_the_mlflow_model(case):
     model = pyfunc_model._load_pyfunc(str(case.folder))
     table = pandas.DataFrame(case.dataset.X[:5], columns=list("abcd"), index=[10, 11, 12, 13, 14])
-    found = model.predict(table)
+    labelled = model.predict(table)
     prediction = Predictor.load(case.folder, registry()).predict(table)
     names = case.data.target_names
     if case.data.task == "regression":
-        assert list(found) == list(names)
-        values = found
+        assert list(labelled) == list(names)
+        values = labelled
     else:
         kind = case.net.loss.prediction
         first = ["prediction"] if case.data.task == "classification" else [f"prediction_{n}" for n in names]
-        assert list(found) == first + [f"{kind}_{name}" for name in names]
+        assert list(labelled) == first + [f"{kind}_{name}" for name in names]
         np.testing.assert_array_equal(
-            found[first].to_numpy().squeeze(), model.predictor.labels(prediction).squeeze()
+            labelled[first].to_numpy().squeeze(), model.predictor.labels(prediction).squeeze()
         )
-        values = found.drop(columns=first)
+        values = labelled.drop(columns=first)
     np.testing.assert_array_equal(values.to_numpy(float), prediction)
-    assert list(found.index) == list(table.index)
+    assert list(labelled.index) == list(table.index)
 
 
 @pytest.mark.slow

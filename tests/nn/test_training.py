@@ -15,7 +15,7 @@ REG = registry()
 class TestLearning:
     @pytest.mark.parametrize("optimizer", REG.names("optimizer"))
     def test_every_optimizer_lowers_the_loss(self, optimizer):
-        # The small learning rates of the papers would need more steps than a test has.
+        # The small learning rates of the papers would need too many steps for a test.
         faster = {"lion": {"lr": 3e-3}, "adadelta": {"lr": 10.0}, "adagrad": {"lr": 0.1}}.get(optimizer)
         chosen = (optimizer, faster or ({} if optimizer in ("sgd", "adadelta") else {"lr": 1e-2}))
         losses = run(optimizer=chosen, train={"epochs": 20}).history["train/loss"]
@@ -36,7 +36,7 @@ class TestLearning:
 
     @pytest.mark.slow
     def test_a_linear_model_finds_the_least_squares_solution(self):
-        """Without hidden layers and noise in the order, the optimum is known in closed form."""
+        """Without hidden layers and shuffling, the optimum is known in closed form."""
         result = run(
             dataset="diabetes",
             hidden=(),
@@ -49,9 +49,9 @@ class TestLearning:
         np.testing.assert_allclose(result.theta[0], solution, rtol=1e-4, atol=1e-4)
 
     def test_the_same_seed_gives_the_same_bits(self):
-        one, other = run(seed=3), run(seed=3)
-        np.testing.assert_array_equal(one.theta, other.theta)
-        assert not np.array_equal(one.theta, run(seed=4).theta)
+        first, second = run(seed=3), run(seed=3)
+        np.testing.assert_array_equal(first.theta, second.theta)
+        assert not np.array_equal(first.theta, run(seed=4).theta)
 
     def test_all_samples_are_used_with_a_short_last_batch(self):
         prepared = experiment(train={"epochs": 1, "batch_size": 16}).prepare(REG)
@@ -62,7 +62,7 @@ class TestLearning:
             for slot in chunk.slots:
                 for row in slot.x[0, :, :-1].round(9):
                     seen[rows[tuple(row)]] += 1
-        # Rows of iris that are the same count for one of them.
+        # Identical rows of iris count as one.
         assert seen.sum() == prepared.batches.N
 
 
@@ -70,25 +70,25 @@ class TestStacks:
     @pytest.mark.parametrize("optimizer", REG.names("optimizer"))
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
     def test_a_member_equals_a_run_with_its_seed_alone(self, optimizer, dtype):
-        given = {
+        settings = {
             "optimizer": optimizer,
             "train": {"epochs": 2, "dtype": dtype},
             "penalty": "l2",
             "hidden": (7, 5),
         }
-        stack = run(seed=5, repeats=3, **given)
+        stack = run(seed=5, repeats=3, **settings)
         for r in range(3):
-            alone = run(seed=5 + r, **given)
+            alone = run(seed=5 + r, **settings)
             np.testing.assert_array_equal(stack.theta[r], alone.theta[0])
             for name, values in alone.history.items():
                 np.testing.assert_array_equal([v[r] for v in stack.history[name]], [v[0] for v in values])
             for name, values in alone.final.items():
                 assert stack.final[name][r] == values[0]
 
-    def test_on_the_homeworks_network(self):
-        given = {"dataset": "digits", "hidden": (32,), "train": {"epochs": 2, "batch_size": 32}}
-        stack = run(repeats=5, **given)
-        np.testing.assert_array_equal(stack.theta[4], run(seed=4, **given).theta[0])
+    def test_on_the_network_of_the_homework(self):
+        settings = {"dataset": "digits", "hidden": (32,), "train": {"epochs": 2, "batch_size": 32}}
+        stack = run(repeats=5, **settings)
+        np.testing.assert_array_equal(stack.theta[4], run(seed=4, **settings).theta[0])
 
     def test_means_and_standard_deviations(self):
         stack = run(repeats=4)
@@ -104,14 +104,14 @@ class TestStacks:
         mask = (np.arange(50) % 3 > 0).astype(float)
         results = []
         for size in (1 << 16, block):
-            own, grad = theta.copy(), np.empty_like(theta)
+            updated, grad = theta.copy(), np.empty_like(theta)
             update = Update(
-                REG.build("optimizer", "adam"), REG.build("penalty", "elastic_net"), own, grad, mask, size
+                REG.build("optimizer", "adam"), REG.build("penalty", "elastic_net"), updated, grad, mask, size
             )
             for t, step_grad in enumerate(grads, start=1):
                 grad[...] = step_grad
                 update(t, 0.5)
-            results.append(own)
+            results.append(updated)
         np.testing.assert_array_equal(*results)
 
     def test_hyperparameters_of_a_stack_are_sliced_with_it(self):
@@ -122,15 +122,15 @@ class TestStacks:
 
 class TestEarlyStopping:
     def test_keeps_the_best_epoch_of_each_member(self):
-        given = {"optimizer": ("adam", {"lr": 0.05}), "train": {"epochs": 60}, "stopping": {"patience": 4}}
-        stack = run(repeats=3, **given)
+        settings = {"optimizer": ("adam", {"lr": 0.05}), "train": {"epochs": 60}, "stopping": {"patience": 4}}
+        stack = run(repeats=3, **settings)
         assert len(set(stack.epochs)) > 1
         for r in range(3):
             losses = [v[r] for v in stack.history["val/loss"][: stack.epochs[r]]]
             assert stack.best_epochs[r] == 1 + int(np.argmin(losses))
             assert stack.epochs[r] in (60, stack.best_epochs[r] + 4)
             assert stack.final["val/loss"][r] == pytest.approx(min(losses), rel=1e-12)
-            alone = run(seed=r, **given)
+            alone = run(seed=r, **settings)
             assert alone.epochs[0] == stack.epochs[r]
             np.testing.assert_array_equal(alone.theta[0], stack.theta[r])
 
@@ -174,9 +174,9 @@ class TestDivergence:
 
     def test_the_last_step_of_an_epoch_shows_in_validation(self):
         watcher = Watcher()
-        given = experiment(optimizer=("sgd", {"lr": 1e300}), train={"epochs": 1, "batch_size": None})
+        diverging = experiment(optimizer=("sgd", {"lr": 1e300}), train={"epochs": 1, "batch_size": None})
         with pytest.raises(DivergedError) as caught:
-            run_prepared(given.prepare(REG), watcher)
+            run_prepared(diverging.prepare(REG), watcher)
         assert (caught.value.epoch, caught.value.step) == (1, 1)
 
     def test_the_named_rate_includes_the_schedule(self):

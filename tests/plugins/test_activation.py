@@ -1,4 +1,4 @@
-"""Activations against SciPy and closed forms, and wrong ones that their conformance checks must find."""
+"""Activations against SciPy and closed forms, and wrong ones that the conformance checks must find."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ def u(a):
     return np.sqrt(2 / np.pi) * (a + 0.044715 * a**3)
 
 
-# name -> φ and φ' from the papers' formulas, written plainly.
+# name -> φ and φ', written directly from the papers' formulas.
 CLOSED = {
     "relu": (lambda a: np.maximum(a, 0), lambda a: (a > 0) * 1.0),
     "leaky_relu": (lambda a: np.where(a > 0, a, 0.01 * a), lambda a: np.where(a > 0, 1, 0.01)),
@@ -67,7 +67,7 @@ CLOSED = {
 }
 
 
-def test_every_activation_has_its_closed_form_here():
+def test_every_activation_has_a_closed_form():
     assert set(CLOSED) == {
         e.name for e in REG.entries("activation") if "backproof_plugin" not in e.cls.__module__
     }
@@ -111,8 +111,8 @@ def test_hyperparameters(name, number):
 
 
 @pytest.mark.parametrize("name", REG.names("activation"))
-def test_large_numbers_have_no_imaginary_surprises(name):
-    """Up to 1e4 the complex form agrees with the real one, and its slope with backward's."""
+def test_complex_values_agree_at_large_numbers(name):
+    """Up to 1e4 the complex form agrees with the real one, and its slope with that of `backward`."""
     plugin = REG.build("activation", name)
     if not plugin.complex_step:
         pytest.skip("has no complex form, and is checked by differences")
@@ -129,7 +129,7 @@ def test_relu_is_exact(number):
     np.testing.assert_array_equal(conformance.value(REG.build("activation", "relu"), a), expected)
 
 
-def test_relu_slope_at_zero_is_the_homeworks():
+def test_relu_slope_at_zero_is_that_of_the_homework():
     relu = REG.build("activation", "relu")
     assert relu.kinks == (0.0,)
     a = np.array([-1.0, -0.0, 0.0, 5e-324, 1.0])
@@ -145,15 +145,15 @@ def test_softplus_agrees_with_logaddexp_around_its_cutoff():
 
 @given(st.floats(0.01, 1), st.floats(-50, 50))
 def test_elu_without_a_mask_is_elu(alpha, number):
-    """At α ≤ 1 it is max(a, α (exp(a) − 1)), the last only below zero."""
+    """At α ≤ 1 it is max(a, α (exp(a) − 1)), with the second term only below zero."""
     got = conformance.value(REG.build("activation", "elu", {"alpha": alpha}), np.array([number]))
     expected = number if number > 0 else alpha * np.expm1(number)
     np.testing.assert_allclose(got, expected, rtol=5e-16, atol=0)
 
 
 @dataclass(frozen=True)
-class Sound(Activation):
-    """A tanh that passes every check; errors are planted in it."""
+class Correct(Activation):
+    """A tanh that passes every check, to plant errors in."""
 
     def forward(self, a, out):
         np.tanh(a, out)
@@ -162,7 +162,7 @@ class Sound(Activation):
         grad *= 1 - h * h
 
 
-class Halves(Sound):
+class CorrectReLU(Correct):
     """A ReLU that passes every check."""
 
     kinks = (0.0,)
@@ -174,7 +174,7 @@ class Halves(Sound):
         grad *= a > 0
 
 
-def failing(plugin):
+def failed_checks(plugin):
     """Return the names of the checks that the plugin fails."""
     names = set()
     for check in conformance.CHECKS:
@@ -186,11 +186,11 @@ def failing(plugin):
 
 
 class TestPlantedErrors:
-    """Each check fails, and no other, for an activation with the error that it is about."""
+    """An activation with one error fails exactly the check for that error."""
 
-    def wrong(self, check, base=Sound, **methods):
-        assert failing(base()) == set()
-        assert failing(type("Wrong", (base,), methods)()) == {check}
+    def wrong(self, check, base=Correct, **methods):
+        assert failed_checks(base()) == set()
+        assert failed_checks(type("Wrong", (base,), methods)()) == {check}
 
     @pytest.mark.parametrize("factor", [1.001, -1.0, 0.0, 1 + 1e-9])
     def test_derivative(self, factor):
@@ -203,13 +203,13 @@ class TestPlantedErrors:
         def backward(self, a, h, grad, work):
             grad *= 1.00001 * (1 - h * h)
 
-        self.wrong("check_derivative", type("Real", (Sound,), {"complex_step": False}), backward=backward)
+        self.wrong("check_derivative", type("Real", (Correct,), {"complex_step": False}), backward=backward)
 
     def test_derivative_next_to_a_kink(self):
         def backward(self, a, h, grad, work):
             grad *= np.where(np.abs(a - 1e-6) < 1e-8, 0.5, a > 0)
 
-        self.wrong("check_derivative", Halves, backward=backward)
+        self.wrong("check_derivative", CorrectReLU, backward=backward)
 
     def test_derivative_of_large_numbers(self):
         def backward(self, a, h, grad, work):
@@ -229,7 +229,7 @@ class TestPlantedErrors:
         def twice(self, a, h, grad, work):
             grad *= 2e-9 * (1 - np.tanh(a) ** 2)
 
-        small = type("Small", (Sound,), {"forward": forward, "backward": backward})
+        small = type("Small", (Correct,), {"forward": forward, "backward": backward})
         self.wrong("check_derivative", small, backward=twice)
 
     def test_multiplies(self):
@@ -242,7 +242,7 @@ class TestPlantedErrors:
         def backward(self, a, h, grad, work):
             np.copyto(grad, 0, where=a <= 0)
 
-        self.wrong("check_multiplies", Halves, backward=backward)
+        self.wrong("check_multiplies", CorrectReLU, backward=backward)
 
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
     def test_inputs_of_backward(self, dtype):
@@ -279,7 +279,7 @@ class TestPlantedErrors:
         def backward(self, a, h, grad, work):
             grad *= a > 0.5
 
-        sound = type("Shifted", (Sound,), {"forward": forward, "backward": backward, "kinks": (0.5,)})
+        sound = type("Shifted", (Correct,), {"forward": forward, "backward": backward, "kinks": (0.5,)})
         self.wrong("check_kinks", sound, kinks=())
         self.wrong("check_kinks", sound, kinks=(0.5, 2.0))
 
@@ -290,13 +290,13 @@ class TestPlantedErrors:
         def backward(self, a, h, grad, work):
             grad *= np.where(a == 0, 1.5, a > 0)
 
-        self.wrong("check_kinks", Halves, forward=forward, backward=backward)
+        self.wrong("check_kinks", CorrectReLU, forward=forward, backward=backward)
 
     def test_another_branch_at_the_kink(self):
         def backward(self, a, h, grad, work):
             grad *= a >= 0
 
-        self.wrong("check_kinks", Halves, backward=backward)
+        self.wrong("check_kinks", CorrectReLU, backward=backward)
 
     def test_discontinuous(self):
         def forward(self, a, out):
@@ -325,7 +325,7 @@ class TestPlantedErrors:
         self.wrong("check_dtypes", backward=backward)
 
     def test_dtypes_filled(self):
-        """A value that is not written stays what was in `out`."""
+        """A value that is not written keeps what was in `out`."""
 
         def forward(self, a, out):
             if a.dtype != np.float32 or len(a) < 100:
@@ -355,7 +355,10 @@ class TestPlantedErrors:
         def backward(self, a, h, grad, work):
             grad *= h
 
-        assert failing(type("Exponential", (Sound,), {"forward": forward, "backward": backward})()) == set()
+        assert (
+            failed_checks(type("Exponential", (Correct,), {"forward": forward, "backward": backward})())
+            == set()
+        )
 
     def test_nan(self):
         def forward(self, a, out):
@@ -379,7 +382,7 @@ class TestPlantedErrors:
 
         self.wrong("check_layout", forward=forward)
 
-    def test_layout_writes_outside_of_out(self):
+    def test_layout_writes_outside_out(self):
         """Memory next to `out` must not be written."""
 
         def forward(self, a, out):

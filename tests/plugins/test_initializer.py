@@ -1,4 +1,4 @@
-"""Initializers: their distributions by tests with fixed seeds; each conformance check has one that fails it."""
+"""Initializers: their distributions, with fixed seeds, and their conformance checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from backproof.contracts.errors import ConformanceError
 from backproof.discovery.registry import registry
 from scipy import stats
 
-#: (out, in): far from square, so that the inputs are not taken for the outputs.
+#: (out, in), far from square, so that swapping inputs and outputs would show.
 H, D = 150, 40
 
 
@@ -50,7 +50,7 @@ VARIANCES = {"he": 2 / D, "glorot": 2 / (D + H), "lecun": 1 / D}
 def test_normal_ones(family: str) -> None:
     W = fill(build(f"{family}_normal")).ravel()
     assert stats.kstest(W, stats.norm(0, VARIANCES[family] ** 0.5).cdf).pvalue > 0.01
-    # Σ W² / σ² is chi-square with one degree of freedom a weight.
+    # Σ W² / σ² is chi-squared with one degree of freedom for each weight.
     low, high = stats.chi2(W.size).ppf([0.005, 0.995])
     assert low < (W**2).sum() / VARIANCES[family] < high
 
@@ -71,8 +71,8 @@ def test_zeros() -> None:
     assert not fill(build("zeros")).any()
 
 
-def test_he_keeps_the_size_of_signals_through_relu() -> None:
-    """He et al. 2015, eq. 10: the second moment of pre-activations stays, layer after layer."""
+def test_he_preserves_the_scale_of_signals_through_relu() -> None:
+    """He et al. 2015, eq. 10: the second moment of pre-activations is the same in every layer."""
     rng, he, width = np.random.default_rng(0), build("he_normal"), 400
     a = rng.standard_normal((width, 200))
     before = (a**2).mean()
@@ -96,12 +96,14 @@ def test_orthogonal_rows_or_columns(shape: tuple[int, int], gain: float) -> None
 
 @pytest.mark.parametrize("shape", [(3, 3), (2, 3), (3, 2)])
 def test_orthogonal_is_uniform(shape: tuple[int, int]) -> None:
-    """In three dimensions each entry of a uniform direction is uniform in [−1, 1] (Archimedes). A QR whose
-    signs are not fixed has diagonal entries of one sign."""
+    """In three dimensions each entry of a uniform direction is uniform in [−1, 1] (Archimedes).
+
+    QR without correction of the signs has diagonal entries of one sign.
+    """
     orthogonal, rng = build("orthogonal"), np.random.default_rng(1)
     W = np.empty((2000, *shape))
-    for each in W:
-        orthogonal.fill(each, rng)
+    for matrix in W:
+        orthogonal.fill(matrix, rng)
     for i, j in np.ndindex(shape):
         assert stats.kstest(W[:, i, j], stats.uniform(-1, 2).cdf).pvalue > 0.001, (i, j)
     if shape == (3, 3):
@@ -120,7 +122,7 @@ def test_hyperparameters_out_of_bounds(name: str, params: dict[str, Any]) -> Non
 
 @dataclass(frozen=True)
 class Right(Initializer):
-    """Everything below is this with one mistake."""
+    """A correct initializer. Those below are this one with one mistake each."""
 
     def fill(self, W: Array, rng: np.random.Generator) -> None:
         W[...] = rng.standard_normal(W.shape)
@@ -137,7 +139,7 @@ class FillsACopy(Right):
         W.reshape(-1)[...] = rng.standard_normal(W.size)
 
 
-class WritesBeside(Right):
+class WritesOutside(Right):
     def fill(self, W, rng):
         super().fill(W, rng)
         if W.base is not None:
@@ -179,7 +181,7 @@ class FixedSeed(Right):
 
 
 class ForksTheGenerator(Right):
-    """The same for every layer of a member."""
+    """Draw the same weights for every layer of a member."""
 
     def fill(self, W, rng):
         super().fill(W, np.random.default_rng(rng.bit_generator.seed_seq.entropy))
@@ -187,7 +189,7 @@ class ForksTheGenerator(Right):
 
 WRONG: list[tuple[type[Initializer], str]] = [
     (FillsACopy, "check_fills"),
-    (WritesBeside, "check_fills"),
+    (WritesOutside, "check_fills"),
     (DividesByZero, "check_fills"),
     (OwnGenerator, "check_repeatable"),
     (GlobalState, "check_repeatable"),
@@ -200,12 +202,12 @@ WRONG: list[tuple[type[Initializer], str]] = [
 
 @pytest.mark.parametrize("right", [Right(), RightConstant()], ids=lambda right: type(right).__name__)
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
-def test_the_right_one_passes(right: Initializer, check: Check) -> None:
+def test_a_correct_initializer_passes(right: Initializer, check: Check) -> None:
     check(right)
 
 
 @pytest.mark.parametrize(("wrong", "name"), WRONG, ids=lambda value: getattr(value, "__name__", value))
-def test_a_wrong_one_fails(wrong: type[Initializer], name: str) -> None:
+def test_a_wrong_initializer_fails(wrong: type[Initializer], name: str) -> None:
     with pytest.raises(ConformanceError):
         getattr(conformance, name)(wrong())
 
@@ -215,6 +217,6 @@ def test_every_check_has_an_initializer_that_fails_it() -> None:
 
 
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
-def test_another_kind_is_refused(check: Check) -> None:
+def test_another_kind_is_rejected(check: Check) -> None:
     with pytest.raises(ConformanceError, match="expected an Initializer, got ReLU"):
         check(registry().build("activation", "relu"))

@@ -1,4 +1,4 @@
-"""Losses: scikit-learn, SciPy and closed forms are the oracles."""
+"""Losses, compared with scikit-learn, SciPy and closed forms."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def build(name: str, **params: Any) -> Loss:
 
 
 def value(loss: Loss, z: Array, y: Array) -> Array:
-    """(R,) from logits (R, N, K) and targets as the dataset has them."""
+    """Return the losses (R,) from logits (R, N, K) and targets as in the dataset."""
     return loss.value(z, loss.encode(y, z.shape[-1], np.float64)[None])
 
 
@@ -69,7 +69,7 @@ def test_conforms(loss: Loss, check: Check) -> None:
 def test_examples_are_valid_and_differ() -> None:
     for entry in registry().entries("loss"):
         built = [entry.cls(**params) for params in entry.cls.examples()]
-        assert len({dataclasses.astuple(each) for each in built}) == len(built)
+        assert len({dataclasses.astuple(loss) for loss in built}) == len(built)
 
 
 def test_one_default_for_each_task() -> None:
@@ -81,7 +81,7 @@ def test_one_default_for_each_task() -> None:
 # ----------------------------------------------------------------------------------- softmax cross-entropy
 
 
-def test_softmax_is_scikit_learns_log_loss() -> None:
+def test_softmax_equals_log_loss_of_scikit_learn() -> None:
     loss = build("softmax_cross_entropy")
     probabilities = link(loss, Z)
     np.testing.assert_allclose(probabilities, softmax(Z, axis=-1), rtol=1e-14)
@@ -90,7 +90,7 @@ def test_softmax_is_scikit_learns_log_loss() -> None:
     )
 
 
-def test_softmax_is_the_homeworks_error_and_gradient() -> None:
+def test_softmax_is_the_error_and_gradient_of_the_homework() -> None:
     """Err(y, z) = −Σ_k y_k z_k + log Σ_k exp(z_k), ∂Err/∂z_k = p_k − y_k, for one sample."""
     loss, z, y = build("softmax_cross_entropy"), np.array([[[0.3, -1.2, 2.0]]]), np.array([2])
     np.testing.assert_allclose(value(loss, z, y), -2.0 + np.log(np.exp(z).sum()), rtol=1e-15)
@@ -98,7 +98,7 @@ def test_softmax_is_the_homeworks_error_and_gradient() -> None:
     np.testing.assert_allclose(gradient(loss, z, y), expected, rtol=1e-14)
 
 
-def test_softmax_takes_probabilities_as_targets() -> None:
+def test_softmax_accepts_probabilities_as_targets() -> None:
     loss, rows = build("softmax_cross_entropy"), softmax(REAL, axis=1)
     expected = -(rows * log_softmax(Z, axis=-1)).sum(-1).mean(-1)
     np.testing.assert_allclose(value(loss, Z, rows), expected, rtol=1e-13)
@@ -120,10 +120,10 @@ def test_class_weights_are_sample_weights_and_the_mean_is_over_samples(smoothing
     loss = build("softmax_cross_entropy", class_weights=list(weights), label_smoothing=smoothing)
     of_sample = np.array(weights)[CLASSES]
     plain = build("softmax_cross_entropy", label_smoothing=smoothing)
-    each = [value(plain, Z[:, n : n + 1], CLASSES[n : n + 1]) for n in range(N)]
-    np.testing.assert_allclose(value(loss, Z, CLASSES), of_sample @ np.array(each) / N, rtol=1e-13)
+    losses = [value(plain, Z[:, n : n + 1], CLASSES[n : n + 1]) for n in range(N)]
+    np.testing.assert_allclose(value(loss, Z, CLASSES), of_sample @ np.array(losses) / N, rtol=1e-13)
     if not smoothing:
-        # scikit-learn's mean divides by the weights' sum, as PyTorch's does; ours by N.
+        # scikit-learn and PyTorch divide by the sum of the weights, backproof by N.
         theirs = [log_loss(CLASSES, p, sample_weight=of_sample) for p in softmax(Z, axis=-1)]
         np.testing.assert_allclose(value(loss, Z, CLASSES), np.array(theirs) * of_sample.sum() / N, rtol=1e-13)
     expected = of_sample[:, None] * gradient(plain, Z, CLASSES)
@@ -131,7 +131,7 @@ def test_class_weights_are_sample_weights_and_the_mean_is_over_samples(smoothing
 
 
 def test_gradient_vanishes_where_logistic_regression_has_its_minimum() -> None:
-    """scikit-learn minimises C Σ_n Err_n + ½ Σ W², so that ours is λ = 1 / (C N)."""
+    """scikit-learn minimizes C Σ_n Err_n + ½ Σ W², which corresponds to λ = 1 / (C N)."""
     X, y = load_iris(return_X_y=True)
     X, C = X - X.mean(axis=0), 0.7
     model = LogisticRegression(C=C, tol=1e-10, max_iter=10_000).fit(X, y)
@@ -141,7 +141,7 @@ def test_gradient_vanishes_where_logistic_regression_has_its_minimum() -> None:
     np.testing.assert_allclose(grad.sum(axis=0), 0, atol=1e-7)
 
 
-def test_softmax_far_out_is_exact_not_clipped() -> None:
+def test_softmax_is_exact_at_large_logits() -> None:
     loss, z = build("softmax_cross_entropy"), np.array([[[1e4, -1e4, 0.0]]])
     for y, expected in ((0, 0.0), (1, 2e4), (2, 1e4)):
         assert value(loss, z, np.array([y])) == expected
@@ -154,7 +154,7 @@ LOGITS = arrays(np.float64, (1, 3, 4), elements=st.floats(-1e4, 1e4))
 @examples(60)
 @given(z=LOGITS, shift=st.floats(-100, 100))
 def test_softmax_properties(z: Array, shift: float) -> None:
-    """Never negative, unmoved by a shift of all logits, and so with a gradient that sums to zero."""
+    """It is never negative and does not change if all logits are shifted, so its gradient sums to zero."""
     loss, y = build("softmax_cross_entropy"), np.array([0, 1, 3])
     err = value(loss, z, y)
     assert err >= 0
@@ -189,7 +189,7 @@ def test_softmax_properties(z: Array, shift: float) -> None:
         ("huber", {}, [[0.0, 1.0]], 1, r"must be \(N, 1\)"),
     ],
 )
-def test_targets_that_do_not_fit(name: str, params: dict[str, Any], y: Any, outputs: int, message: str) -> None:
+def test_invalid_targets(name: str, params: dict[str, Any], y: Any, outputs: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(name, **params).encode(np.array(y), outputs, np.float64)
 
@@ -212,10 +212,10 @@ def test_hyperparameters_out_of_bounds(name: str, params: dict[str, Any]) -> Non
 # ----------------------------------------------------------------------------------- sigmoid cross-entropy
 
 
-def test_sigmoid_of_two_classes_is_scikit_learns_log_loss_and_softmax_of_the_difference() -> None:
+def test_sigmoid_of_two_classes_equals_log_loss_and_softmax_of_the_difference() -> None:
     loss, z, y = build("sigmoid_cross_entropy"), Z[..., :1], CLASSES % 2
     p = link(loss, z)
-    np.testing.assert_allclose(value(loss, z, y), [log_loss(y, each[:, 0]) for each in p], rtol=1e-13)
+    np.testing.assert_allclose(value(loss, z, y), [log_loss(y, member[:, 0]) for member in p], rtol=1e-13)
     two = np.concatenate([np.zeros_like(z), z], axis=-1)
     np.testing.assert_allclose(value(loss, z, y), value(build("softmax_cross_entropy"), two, y), rtol=1e-13)
     np.testing.assert_allclose(
@@ -240,14 +240,14 @@ def test_sigmoid_outputs() -> None:
     loss = build("sigmoid_cross_entropy")
     assert loss.outputs(CLASSIFICATION, 2) == 1
     assert loss.outputs(MULTILABEL, 5) == 5
-    with pytest.raises(ValueError, match="takes two classes, the dataset has 3: use loss=softmax"):
+    with pytest.raises(ValueError, match="needs two classes, but the dataset has 3: use loss=softmax"):
         loss.outputs(CLASSIFICATION, 3)
 
 
 # ---------------------------------------------------------------------------------------------- regression
 
 
-def test_squared_and_absolute_error_are_scikit_learns() -> None:
+def test_squared_and_absolute_error_equal_those_of_scikit_learn() -> None:
     squared = [0.5 * K * mean_squared_error(REAL, z) for z in Z]
     np.testing.assert_allclose(value(build("squared_error"), Z, REAL), squared, rtol=1e-13)
     absolute = [K * mean_absolute_error(REAL, z) for z in Z]
@@ -257,7 +257,7 @@ def test_squared_and_absolute_error_are_scikit_learns() -> None:
 
 
 @pytest.mark.parametrize("delta", [0.1, 1.0, 2.5])
-def test_huber_is_scipys(delta: float) -> None:
+def test_huber_equals_that_of_scipy(delta: float) -> None:
     loss = build("huber", delta=delta)
     expected = huber(delta, Z - REAL).sum(axis=-1).mean(axis=-1)
     np.testing.assert_allclose(value(loss, Z, REAL), expected, rtol=1e-13)
@@ -275,19 +275,19 @@ def test_absolute_error_has_subgradient_zero_at_its_kink() -> None:
 @pytest.mark.parametrize(
     "name", [n for n in registry().names("loss") if REGRESSION in registry().get("loss", n).tasks]
 )  # type: ignore[attr-defined]
-def test_values_are_read_as_they_are(name: str) -> None:
+def test_values_are_used_unchanged(name: str) -> None:
     np.testing.assert_array_equal(link(build(name), Z), Z)
 
 
 # --------------------------------------------------------------------------------------------------- hinge
 
 
-def test_hinge_is_scikit_learns() -> None:
+def test_hinge_equals_that_of_scikit_learn() -> None:
     expected = [hinge_loss(CLASSES, z, labels=np.arange(K)) for z in Z]
     np.testing.assert_allclose(value(build("hinge"), Z, CLASSES), expected, rtol=1e-13)
 
 
-def test_hinge_gradient_takes_the_first_of_those_that_tie() -> None:
+def test_hinge_gradient_uses_the_first_class_of_a_tie() -> None:
     loss = build("hinge")
     np.testing.assert_array_equal(gradient(loss, np.zeros((1, 1, 4)), np.array([0])), [[[-1, 1, 0, 0]]])
     np.testing.assert_array_equal(gradient(loss, np.zeros((1, 1, 4)), np.array([2])), [[[1, 0, -1, 0]]])
@@ -297,7 +297,7 @@ def test_hinge_gradient_takes_the_first_of_those_that_tie() -> None:
 
 @examples(60)
 @given(z=arrays(np.float64, (2, 5, 4), elements=st.integers(-2, 2).map(float)))
-def test_hinge_gradient_with_many_ties_is_the_first_maximisers(z: Array) -> None:
+def test_hinge_gradient_with_many_ties_is_that_of_the_first_maximizer(z: Array) -> None:
     y = np.array([0, 1, 2, 3, 0])
     best = np.argmax(z + 1 - np.eye(4)[y], axis=-1)
     np.testing.assert_allclose(gradient(build("hinge"), z, y), (np.eye(4)[best] - np.eye(4)[y]) / 5, atol=1e-17)

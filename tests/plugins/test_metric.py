@@ -1,4 +1,4 @@
-"""Metrics: counts by hand and other functions of scikit-learn are the oracles; each check has one that fails."""
+"""Metrics, compared with counts and other functions of scikit-learn; and their conformance checks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def value(name: str, prediction: Array, y: Array, **params: Any) -> Array:
 
 
 def classes(K: int, seed: int = 0) -> tuple[Array, Array]:
-    """Probabilities (R, N, K) and targets (N,)."""
+    """Return probabilities (R, N, K) and targets (N,)."""
     rng = np.random.default_rng(seed)
     return rng.dirichlet(np.ones(K), (R, N)), rng.integers(0, K, N)
 
@@ -38,7 +38,7 @@ def labels(K: int, seed: int = 0) -> tuple[Array, Array]:
 
 
 def margins(K: int, seed: int = 0) -> tuple[Array, Array]:
-    """Scores of two classes as a binary loss gives them, [-s, s]; else of K classes."""
+    """Return scores, for two classes [-s, s] as from a binary loss."""
     rng = np.random.default_rng(seed)
     scores = rng.standard_normal((R, N, K))
     if K == 2:
@@ -67,13 +67,13 @@ def test_conforms(metric: Metric, check: Check) -> None:
 class TestClassification:
     def test_accuracy(self, make: Any, K: int) -> None:
         prediction, y = make(K)
-        expected = [sk.accuracy_score(y, each.argmax(-1)) for each in prediction]
+        expected = [sk.accuracy_score(y, member.argmax(-1)) for member in prediction]
         np.testing.assert_array_equal(value("accuracy", prediction, y), expected)
 
     def test_f1_macro_from_counts(self, make: Any, K: int) -> None:
         prediction, y = make(K)
-        for each, f1 in zip(prediction.argmax(-1), value("f1_macro", prediction, y), strict=True):
-            counts = sk.confusion_matrix(y, each, labels=np.arange(K))
+        for member, f1 in zip(prediction.argmax(-1), value("f1_macro", prediction, y), strict=True):
+            counts = sk.confusion_matrix(y, member, labels=np.arange(K))
             expected = np.mean(2 * counts.diagonal() / (counts.sum(0) + counts.sum(1)))
             assert f1 == pytest.approx(expected, rel=1e-12)
 
@@ -85,15 +85,17 @@ class TestClassification:
 
     def test_roc_auc_counts_pairs(self, make: Any, K: int) -> None:
         prediction, y = make(K)
-        for each, area in zip(prediction, value("roc_auc", prediction, y), strict=True):
-            won = [(each[y == k, k][:, None] > each[y != k, k]).mean() for k in ([1] if K == 2 else range(K))]
-            assert area == pytest.approx(np.mean(won), rel=1e-12)
+        for member, area in zip(prediction, value("roc_auc", prediction, y), strict=True):
+            areas_by_class = [
+                (member[y == k, k][:, None] > member[y != k, k]).mean() for k in ([1] if K == 2 else range(K))
+            ]
+            assert area == pytest.approx(np.mean(areas_by_class), rel=1e-12)
 
 
 @pytest.mark.parametrize("K", [3, 7])
 def test_roc_auc_of_probabilities_is_one_against_the_rest(K: int) -> None:
     prediction, y = classes(K)
-    expected = [sk.roc_auc_score(y, each, multi_class="ovr") for each in prediction]
+    expected = [sk.roc_auc_score(y, member, multi_class="ovr") for member in prediction]
     np.testing.assert_allclose(value("roc_auc", prediction, y), expected, rtol=1e-12)
 
 
@@ -114,18 +116,22 @@ class TestLabels:
     def test_accuracy_is_of_all_labels(self, K: int) -> None:
         prediction, y = labels(K)
         expected = [
-            np.mean([list(p) == list(t) for p, t in zip(each > 0.5, y, strict=True)]) for each in prediction
+            np.mean([list(p) == list(t) for p, t in zip(member > 0.5, y, strict=True)]) for member in prediction
         ]
         np.testing.assert_array_equal(value("accuracy", prediction, y), expected)
 
     def test_f1_macro_is_the_mean_over_labels(self, K: int) -> None:
         prediction, y = labels(K)
-        expected = [np.mean([sk.f1_score(y[:, k], each[:, k] > 0.5) for k in range(K)]) for each in prediction]
+        expected = [
+            np.mean([sk.f1_score(y[:, k], member[:, k] > 0.5) for k in range(K)]) for member in prediction
+        ]
         np.testing.assert_allclose(value("f1_macro", prediction, y), expected, rtol=1e-12)
 
     def test_roc_auc_is_the_mean_over_labels(self, K: int) -> None:
         prediction, y = labels(K)
-        expected = [np.mean([sk.roc_auc_score(y[:, k], each[:, k]) for k in range(K)]) for each in prediction]
+        expected = [
+            np.mean([sk.roc_auc_score(y[:, k], member[:, k]) for k in range(K)]) for member in prediction
+        ]
         np.testing.assert_allclose(value("roc_auc", prediction, y), expected, rtol=1e-12)
 
 
@@ -153,8 +159,8 @@ def test_units_of_the_targets(shift: float, scale: float) -> None:
 
 
 @pytest.mark.parametrize("low", [0.1, -0.9])
-def test_top_1_of_two_classes_is_accuracy_wherever_the_scores_lie(low: float) -> None:
-    """scikit-learn cuts scores that all lie in [0, 1] at one half."""
+def test_top_1_of_two_classes_is_accuracy_for_any_range_of_scores(low: float) -> None:
+    """scikit-learn uses the threshold one half for scores in [0, 1]."""
     scores = low + 0.8 * np.random.default_rng(0).uniform(size=(R, N, 1))
     prediction, y = np.concatenate([-scores, scores], -1), np.arange(N) % 2
     np.testing.assert_array_equal(value("top_k", prediction, y, k=1), value("accuracy", prediction, y))
@@ -166,7 +172,7 @@ def test_top_k_needs_more_classes(K: int, k: int) -> None:
         value("top_k", *classes(K), k=k)
 
 
-def test_roc_auc_is_nan_where_a_class_or_label_is_missing() -> None:
+def test_roc_auc_is_nan_if_a_class_or_label_is_missing() -> None:
     prediction, y = classes(3)
     assert np.isnan(value("roc_auc", prediction, y % 2)).all()
     prediction, y = labels(3)
@@ -191,7 +197,8 @@ def test_errors_too_large_to_square_are_infinite() -> None:
     ],
 )
 def test_defaults_of_each_task(task: str, expected: set[str]) -> None:
-    loss = next(each for name in REG.names("loss") if task in (each := REG.build("loss", name)).default_for)
+    losses = (REG.build("loss", name) for name in REG.names("loss"))
+    loss = next(loss for loss in losses if task in loss.default_for)
     assert {metric.name for metric in default_metrics(REG, task, loss)} == expected
 
 
@@ -200,16 +207,19 @@ def test_defaults_of_each_task(task: str, expected: set[str]) -> None:
 
 @dataclass(frozen=True)
 class Right(Metric):
-    """The share of right classes, and of right labels; or minus the mean squared error. Below: one mistake each."""
+    """The fraction of right classes or labels, or minus the mean absolute error.
+
+    The metrics below are this one with one mistake each.
+    """
 
     tasks: ClassVar[tuple[str, ...]] = (CLASSIFICATION, MULTILABEL, REGRESSION)
 
     def __call__(self, prediction: Array, y: Array) -> Array:
         if y.dtype.kind == "f":
-            return -np.array([np.minimum(np.abs(each - y), 1e100).mean() for each in prediction])
+            return -np.array([np.minimum(np.abs(member - y), 1e100).mean() for member in prediction])
         if y.ndim == 1:
             return np.mean(prediction.argmax(-1) == y, axis=-1)
-        return np.array([np.mean((each > 0.5) == y) for each in prediction])
+        return np.array([np.mean((member > 0.5) == y) for member in prediction])
 
 
 class NoTask(Right):
@@ -273,7 +283,7 @@ class Constant(Right):
 
 
 class LikesNoise(Right):
-    """Right of what is all true or all wrong."""
+    """Wrong unless all labels are right or all are wrong."""
 
     def __call__(self, prediction, y):
         values = super().__call__(prediction, y)
@@ -350,7 +360,7 @@ def test_every_check_has_a_metric_that_fails_it() -> None:
     assert {name for _, name in WRONG} == {check.__name__ for check in conformance.CHECKS}
 
 
-def test_few_classes_may_be_refused() -> None:
+def test_few_classes_may_be_rejected() -> None:
     @dataclass(frozen=True)
     class ForThree(Right):
         def __call__(self, prediction: Array, y: Array) -> Array:
@@ -363,6 +373,6 @@ def test_few_classes_may_be_refused() -> None:
 
 
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
-def test_another_kind_is_refused(check: Check) -> None:
+def test_another_kind_is_rejected(check: Check) -> None:
     with pytest.raises(ConformanceError, match="expected a Metric, got ReLU"):
         check(REG.build("activation", "relu"))

@@ -125,7 +125,7 @@ REFERENCES = [
 ]
 
 
-def test_every_optimizer_has_its_reference_here():
+def test_every_optimizer_has_a_reference():
     ours = {e.name for e in REG.entries("optimizer") if "backproof_plugin" not in e.cls.__module__}
     assert ours == {name for name, *_ in REFERENCES}
 
@@ -134,7 +134,7 @@ def test_every_optimizer_has_its_reference_here():
 @pytest.mark.parametrize(
     ("name", "reference", "params"), REFERENCES, ids=[f"{n}-{p}" for n, _, p in REFERENCES]
 )
-def test_trajectory_is_the_papers_to_1e_12(name, reference, params, problem):
+def test_trajectory_equals_that_of_the_paper_to_1e_12(name, reference, params, problem):
     optimizer = REG.build("optimizer", name, params)
     rng = np.random.default_rng(0)
     theta = rng.standard_normal((1, 30))
@@ -238,7 +238,7 @@ class TestSchedules:
         ),
     ]
 
-    def test_every_schedule_is_here(self):
+    def test_every_schedule_is_tested(self):
         ours = {e.name for e in REG.entries("schedule") if "backproof_plugin" not in e.cls.__module__}
         assert ours == {name for name, *_ in self.CASES}
 
@@ -269,7 +269,7 @@ class TestSchedules:
 
 
 class TestMetrics:
-    """Formulas by hand; scikit-learn computes ours, so the oracle here is arithmetic."""
+    """Metrics worked by hand: most plugins call scikit-learn, so it is not an independent reference."""
 
     P: ClassVar = np.array([[[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.3, 0.4, 0.3], [0.2, 0.2, 0.6]]])
     Y: ClassVar = np.array([0, 1, 2, 2])
@@ -286,7 +286,7 @@ class TestMetrics:
         # F1 of the classes: 1, 2·1/(2+1), 2·1/(2+1)
         assert self.value("f1_macro", self.P, self.Y)[0] == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
 
-    def test_accuracy_is_scikit_learns(self):
+    def test_accuracy_equals_that_of_scikit_learn(self):
         from sklearn.metrics import accuracy_score
 
         rng = np.random.default_rng(0)
@@ -322,7 +322,7 @@ class TestMetrics:
     @pytest.mark.parametrize(
         "name", [n for n in REG.names("metric") if "classification" in REG.get("metric", n).tasks]
     )
-    def test_no_warning_where_a_part_lacks_a_class(self, name):
+    def test_no_warning_if_a_part_lacks_a_class(self, name):
         params = {"k": 1} if name == "top_k" else {}
         assert self.value(name, self.P, np.array([0, 0, 1, 1]), **params).shape == (1,)
 

@@ -1,4 +1,4 @@
-"""Penalties: closed forms and scikit-learn's minima are the oracles; each conformance check has one that fails."""
+"""Penalties, compared with closed forms and scikit-learn's minima; and their conformance checks."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def test_conforms(penalty: Penalty, check: Check) -> None:
 
 
 def test_closed_forms() -> None:
-    kept = THETA[:, MASK == 1]
+    penalized = THETA[:, MASK == 1]
     np.testing.assert_allclose(
-        build("l2", strength=0.3).value(THETA, MASK), 0.15 * (kept**2).sum(1), rtol=1e-14
+        build("l2", strength=0.3).value(THETA, MASK), 0.15 * (penalized**2).sum(1), rtol=1e-14
     )
     np.testing.assert_allclose(
-        build("l1", strength=0.3).value(THETA, MASK), 0.3 * np.abs(kept).sum(1), rtol=1e-14
+        build("l1", strength=0.3).value(THETA, MASK), 0.3 * np.abs(penalized).sum(1), rtol=1e-14
     )
-    expected = 0.3 * (0.2 * np.abs(kept) + 0.8 / 2 * kept**2).sum(1)
+    expected = 0.3 * (0.2 * np.abs(penalized) + 0.8 / 2 * penalized**2).sum(1)
     net = build("elastic_net", strength=0.3, l1_ratio=0.2)
     np.testing.assert_allclose(net.value(THETA, MASK), expected, rtol=1e-14)
     np.testing.assert_allclose(gradient(build("l2", strength=0.3), THETA, MASK), 0.3 * THETA * MASK, rtol=1e-15)
@@ -63,7 +63,7 @@ def test_closed_forms() -> None:
 
 
 @pytest.mark.parametrize(("ratio", "name"), [(0.0, "l2"), (1.0, "l1")])
-def test_elastic_net_has_the_others_as_its_ends(ratio: float, name: str) -> None:
+def test_elastic_net_has_l1_and_l2_as_limits(ratio: float, name: str) -> None:
     net, other = build("elastic_net", strength=0.3, l1_ratio=ratio), build(name, strength=0.3)
     np.testing.assert_allclose(net.value(THETA, MASK), other.value(THETA, MASK), rtol=1e-15)
     np.testing.assert_array_equal(gradient(net, THETA, MASK), gradient(other, THETA, MASK))
@@ -86,9 +86,11 @@ Y = X @ (RNG.standard_normal(10) * (np.arange(10) < 4)) + 0.1 * RNG.standard_nor
     ],
     ids=["ridge", "lasso", "elastic_net"],
 )
-def test_objective_has_the_minimum_of_scikit_learns(penalty: Penalty, model: Any) -> None:
-    """½ mean of squares + Ω: at scikit-learn's solution its gradient is zero, and where θ_j = 0 no larger than
-    the jump of Ω's."""
+def test_the_minimum_is_that_of_scikit_learn(penalty: Penalty, model: Any) -> None:
+    """The gradient of ½ mean of squares + Ω is zero at scikit-learn's solution.
+
+    At θ_j = 0 it is no larger than the jump of Ω's.
+    """
     theta = model.fit(X, Y).coef_[None]
     data = (theta @ X.T - Y) @ X / N
     total = data + gradient(penalty, theta, np.ones(10))
@@ -99,7 +101,7 @@ def test_objective_has_the_minimum_of_scikit_learns(penalty: Penalty, model: Any
     assert at_zero.any() == (type(model) is not Ridge)
 
 
-def test_none_is_nothing_and_touches_nothing() -> None:
+def test_none_is_zero_and_changes_nothing() -> None:
     nothing: Any = None
     build("none").gradient(nothing, nothing, nothing, nothing)
     np.testing.assert_array_equal(build("none").value(THETA, MASK), np.zeros(3))
@@ -118,7 +120,7 @@ def test_strength_per_member() -> None:
 
 
 @pytest.mark.parametrize("name", registry().names("penalty"))
-def test_biases_are_left_alone_unless_asked(name: str) -> None:
+def test_biases_are_not_penalized_by_default(name: str) -> None:
     assert not build(name).biases
     assert build(name, biases=True).biases
 
@@ -142,7 +144,7 @@ def test_hyperparameters_out_of_bounds(name: str, params: dict[str, Any]) -> Non
 
 @dataclass(frozen=True)
 class Right(Penalty):
-    """λ/4 Σ θ⁴. Everything below is this with one mistake."""
+    """λ/4 Σ θ⁴. The penalties below are this one with one mistake each."""
 
     strength: float = hyper(0.5, "λ", ge=0)
 
@@ -177,35 +179,35 @@ class OneNumber(Right):
         return super().value(theta, mask).sum()
 
 
-class SaysNull(Right):
+class ClaimsToBeNull(Right):
     null = True
 
 
-class SpoilsTheta(Right):
+class OverwritesTheta(Right):
     def value(self, theta, mask):
         theta *= mask
         return super().value(theta, mask)
 
 
-class SpoilsMask(Right):
+class OverwritesMask(Right):
     def gradient(self, theta, mask, grad, work):
         super().gradient(theta, mask, grad, work)
         mask[...] = 1
 
 
-class Overwrites(Right):
+class OverwritesGrad(Right):
     def gradient(self, theta, mask, grad, work):
         grad[...] = 0
         super().gradient(theta, mask, grad, work)
 
 
-class Off(Right):
+class Inexact(Right):
     def gradient(self, theta, mask, grad, work):
         super().gradient(theta, mask, grad, work)
         grad += 1e-10 * work
 
 
-class OffByDifferences(RightByDifferences):
+class InexactByDifferences(RightByDifferences):
     def gradient(self, theta, mask, grad, work):
         super().gradient(theta, mask, grad, work)
         grad += 1e-5 * work
@@ -217,7 +219,7 @@ class ReadsWork(Right):
         super().gradient(theta, mask, grad, work)
 
 
-class OtherWhenComplex(Right):
+class DifferentIfComplex(Right):
     def value(self, theta, mask):
         return super().value(theta, mask) * (1 if theta.dtype.kind == "c" else 2)
 
@@ -251,7 +253,7 @@ class MeanOfTheStack(Right):
         return super().value(theta, mask) / len(theta)
 
 
-class MustBeANumber(Right):
+class RequiresANumber(Right):
     def value(self, theta, mask):
         return float(self.strength) * Right(strength=1.0).value(theta, mask)
 
@@ -261,8 +263,8 @@ class BroadcastsWrongly(Right):
         return np.ravel(self.strength)[0] * Right(strength=1.0).value(theta, mask)
 
 
-class RoundsOtherwise(Right):
-    """In float64 where the numbers are arrays, as float64 arrays make it unless they are cast."""
+class RoundsDifferently(Right):
+    """Compute in float64 if the hyperparameters are arrays, as happens if they are not cast."""
 
     def gradient(self, theta, mask, grad, work):
         grad += self.strength * (theta * theta * theta * mask)
@@ -281,23 +283,23 @@ class Allocates(Right):
 
 WRONG: list[tuple[type[Penalty], str]] = [
     (OneNumber, "check_value"),
-    (SaysNull, "check_value"),
-    (SpoilsTheta, "check_untouched"),
-    (SpoilsMask, "check_untouched"),
-    (Overwrites, "check_adds"),
+    (ClaimsToBeNull, "check_value"),
+    (OverwritesTheta, "check_untouched"),
+    (OverwritesMask, "check_untouched"),
+    (OverwritesGrad, "check_adds"),
     (ReadsWork, "check_adds"),
-    (Off, "check_gradient"),
-    (OffByDifferences, "check_gradient"),
+    (Inexact, "check_gradient"),
+    (InexactByDifferences, "check_gradient"),
     (ForgetsMask, "check_gradient"),
-    (OtherWhenComplex, "check_complex"),
+    (DifferentIfComplex, "check_complex"),
     (OutsideTheKink, "check_kinks"),
     (ForgetsMask, "check_mask"),
     (ForgetsMaskInValue, "check_mask"),
     (MeanOfTheBlock, "check_blocks"),
     (MeanOfTheStack, "check_stack"),
-    (MustBeANumber, "check_per_member"),
+    (RequiresANumber, "check_per_member"),
     (BroadcastsWrongly, "check_per_member"),
-    (RoundsOtherwise, "check_per_member"),
+    (RoundsDifferently, "check_per_member"),
     (HalfPrecision, "check_float32"),
     (Allocates, "check_memory"),
 ]
@@ -305,12 +307,12 @@ WRONG: list[tuple[type[Penalty], str]] = [
 
 @pytest.mark.parametrize("right", [Right(), RightByDifferences()], ids=lambda right: type(right).__name__)
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
-def test_the_right_one_passes(right: Penalty, check: Check) -> None:
+def test_a_correct_penalty_passes(right: Penalty, check: Check) -> None:
     check(right)
 
 
 @pytest.mark.parametrize(("wrong", "name"), WRONG, ids=lambda value: getattr(value, "__name__", value))
-def test_a_wrong_one_fails(wrong: type[Penalty], name: str) -> None:
+def test_a_wrong_penalty_fails(wrong: type[Penalty], name: str) -> None:
     with pytest.raises(ConformanceError):
         getattr(conformance, name)(wrong())
 
@@ -320,6 +322,6 @@ def test_every_check_has_a_penalty_that_fails_it() -> None:
 
 
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
-def test_another_kind_is_refused(check: Check) -> None:
+def test_another_kind_is_rejected(check: Check) -> None:
     with pytest.raises(ConformanceError, match="expected a Penalty, got ReLU"):
         check(registry().build("activation", "relu"))

@@ -1,4 +1,4 @@
-"""Schedules: where they begin, turn and end, for any number of steps."""
+"""Schedules: their first, largest and last factors, for any number of steps."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_conforms(schedule: Schedule, check: Check) -> None:
 
 @pytest.mark.parametrize("total", [2, 7, 100, 1001])
 @pytest.mark.parametrize("name", ["cosine", "exponential", "step", "warmup_cosine", "one_cycle"])
-def test_falls_once_it_has_been_at_its_largest(name: str, total: int) -> None:
+def test_factors_fall_after_the_largest(name: str, total: int) -> None:
     values = factors(name, total)
     top = int(np.argmax(values))
     assert (np.diff(values[: top + 1]) >= 0).all()
@@ -48,47 +48,47 @@ def test_falls_once_it_has_been_at_its_largest(name: str, total: int) -> None:
 
 @pytest.mark.parametrize("final", [0.1, 0.5, 1.0])
 @pytest.mark.parametrize("name", ["cosine", "exponential", "warmup_cosine"])
-def test_comes_near_to_its_last_factor_and_not_below(name: str, final: float) -> None:
+def test_the_final_factor_is_approached_from_above(name: str, final: float) -> None:
     last = factors(name, 1000, final=final)[-1]
     assert final <= last < final + 0.003
 
 
-def test_a_last_factor_of_zero_is_not_reached() -> None:
-    """The last step moves something."""
+def test_a_final_factor_of_zero_is_not_reached() -> None:
+    """The last step still changes the parameters."""
     assert 0 < factors("cosine", 100)[-1] < 1e-3
     assert 0 < factors("warmup_cosine", 100)[-1] < 1e-3
 
 
-def test_exponential_divides_alike_in_every_step() -> None:
+def test_exponential_has_a_constant_ratio() -> None:
     values = np.array(factors("exponential", 50, final=1e-3))
     np.testing.assert_allclose(values[1:] / values[:-1], 1e-3 ** (1 / 50), rtol=1e-12)
 
 
 @given(st.integers(1, 99))
-def test_steps_fall_at_the_very_step(percent: int) -> None:
-    """0.28 * 100 is above 28: the point must not come a step late."""
+def test_the_factor_falls_at_the_exact_step(percent: int) -> None:
+    """0.28 * 100 exceeds 28: the factor must not fall one step late."""
     values = factors("step", 100, at=(percent / 100,), gamma=0.5)
     assert values == [1.0] * percent + [0.5] * (100 - percent)
 
 
-def test_steps_in_any_order_and_none() -> None:
+def test_points_in_any_order_or_none() -> None:
     assert factors("step", 8, at=(0.75, 0.25), gamma=0.5) == [1.0] * 2 + [0.5] * 4 + [0.25] * 2
     assert factors("step", 8, at=()) == [1.0] * 8
 
 
 @given(st.integers(1, 300), st.floats(0, 0.999))
-def test_warm_up_is_a_line_to_one(total: int, warmup: float) -> None:
+def test_warm_up_is_linear_to_one(total: int, warmup: float) -> None:
     n = round(warmup * total)
     values = factors("warmup_cosine", total, warmup=warmup)
     np.testing.assert_allclose(values[:n], np.arange(1, n + 1) / max(n, 1), rtol=1e-15)
     assert values[n : n + 1] in ([], [1.0])
 
 
-def test_without_warm_up_it_is_the_cosine() -> None:
+def test_without_warm_up_it_is_cosine() -> None:
     assert factors("warmup_cosine", 60, warmup=0.0, final=0.1) == factors("cosine", 60, final=0.1)
 
 
-def test_one_cycle_from_start_over_the_top_to_the_end() -> None:
+def test_one_cycle_at_its_start_peak_and_end() -> None:
     values = factors("one_cycle", 1000, rise=0.25, start=10, final=100)
     assert values[0] == pytest.approx(0.1)
     assert values[250] == 1
@@ -116,14 +116,14 @@ def test_hyperparameters_out_of_bounds(name: str, params: dict[str, Any]) -> Non
         REG.build("schedule", name, params)
 
 
-def test_a_numpy_number_is_refused() -> None:
-    """It would make float64 of float32 arithmetic."""
+def test_a_numpy_number_is_rejected() -> None:
+    """It would turn float32 arithmetic into float64."""
     broken: Any = type("Broken", (Schedule,), {"factor": lambda self, t, total: np.float64(1.0)})
     with pytest.raises(ConformanceError, match="must be a float, got float64"):
         conformance.check_factors(broken())
 
 
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
-def test_another_kind_is_refused(check: Check) -> None:
+def test_another_kind_is_rejected(check: Check) -> None:
     with pytest.raises(ConformanceError, match="expected a Schedule, got ReLU"):
         check(REG.build("activation", "relu"))
