@@ -1,4 +1,4 @@
-"""The checkers: each gets the same loss and claimed gradient, keeps its own defaults, and says yes or no."""
+"""The checkers: each gets the same loss and claimed gradient, uses its default settings, and accepts or rejects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scipy.optimize import check_grad
 from benchmarks.gradcheck.package import Packaged
 from benchmarks.gradcheck.problems import Candidate
 
-#: Whether a claimed gradient is accepted; None where the checker says that it cannot tell.
+#: Whether a claimed gradient is accepted; None if the checker says that it cannot tell.
 Check = Callable[[Candidate], bool | None]
 
 
@@ -31,12 +31,12 @@ class Checker(Packaged):
 
 
 def ours() -> Check:
-    """`NetworkCheck` with the options of `backproof check`, at this one point."""
+    """Return `NetworkCheck` with the options of `backproof check`, at one point."""
     penalty = registry().build("penalty", "none")
 
-    def check(given: Candidate) -> bool | None:
-        p, N = given.problem, len(given.problem.X)
-        # It shuffles the samples; some mistakes depend on their order, which must be the same for all checkers.
+    def check(candidate: Candidate) -> bool | None:
+        p, N = candidate.problem, len(candidate.problem.X)
+        # It shuffles the samples. Some mistakes depend on their order, which must be the same for all checkers.
         order = np.argsort(np.random.default_rng(0).permutation(N))
         network = NetworkCheck(p.net, p.X[order], p.y[order], penalty, CheckOptions(), 0)
         section = network.section(p.theta[None], p.moment)
@@ -46,26 +46,26 @@ def ours() -> Check:
 
 
 def torch_gradcheck(*, fast: bool) -> Check:
-    """A Function of W1, b1, ... whose backward gives the claimed gradient."""
+    """Return gradcheck of a Function of W1, b1, ... whose backward gives the claimed gradient."""
     import torch
 
     torch.set_num_threads(1)
 
-    def check(given: Candidate) -> bool:
+    def check(candidate: Candidate) -> bool:
         class Loss(torch.autograd.Function):
             @staticmethod
             def forward(ctx: Any, *tensors: Any) -> Any:
                 ctx.save_for_backward(*tensors)
-                return torch.as_tensor(given.value(given.join([each.numpy() for each in tensors])))
+                return torch.as_tensor(candidate.value(candidate.join([tensor.numpy() for tensor in tensors])))
 
             @staticmethod
             def backward(ctx: Any, *outer: Any) -> Any:
-                grad = given.gradient(given.join([each.numpy() for each in ctx.saved_tensors]))
-                return tuple(outer[0] * torch.from_numpy(each) for each in given.split(grad))
+                grad = candidate.gradient(candidate.join([tensor.numpy() for tensor in ctx.saved_tensors]))
+                return tuple(outer[0] * torch.from_numpy(tensor) for tensor in candidate.split(grad))
 
-        inputs = [torch.from_numpy(each).requires_grad_() for each in given.split(given.theta)]
+        inputs = [torch.from_numpy(tensor).requires_grad_() for tensor in candidate.split(candidate.theta)]
         with warnings.catch_warnings():
-            # That float32 is too coarse for it: the row says so.
+            # It warns that float32 is too coarse, which the table shows anyway.
             warnings.simplefilter("ignore", UserWarning)
             return bool(
                 torch.autograd.gradcheck(Loss.apply, tuple(inputs), fast_mode=fast, raise_exception=False)
@@ -75,7 +75,7 @@ def torch_gradcheck(*, fast: bool) -> Check:
 
 
 def jax_check_grads() -> Check:
-    """A custom_vjp of W1, b1, ... whose backward gives the claimed gradient, by callbacks to NumPy."""
+    """Return check_grads of a custom_vjp of W1, b1, ... that gives the claimed gradient by callbacks to NumPy."""
     import jax
     from jax.test_util import check_grads
 
@@ -83,26 +83,32 @@ def jax_check_grads() -> Check:
     jax.config.update("jax_platforms", "cpu")
     count = itertools.count(1)
 
-    def check(given: Candidate) -> bool:
-        scalar = jax.ShapeDtypeStruct((), given.theta.dtype)
-        shapes = tuple(jax.ShapeDtypeStruct(each.shape, each.dtype) for each in given.split(given.theta))
+    def check(candidate: Candidate) -> bool:
+        scalar = jax.ShapeDtypeStruct((), candidate.theta.dtype)
+        shapes = tuple(
+            jax.ShapeDtypeStruct(tensor.shape, tensor.dtype) for tensor in candidate.split(candidate.theta)
+        )
 
         def value(*tensors: Any) -> Any:
-            return np.asarray(given.value(given.join([np.asarray(each) for each in tensors])))
+            return np.asarray(candidate.value(candidate.join([np.asarray(tensor) for tensor in tensors])))
 
         def gradient(*tensors: Any) -> Any:
-            return tuple(given.split(given.gradient(given.join([np.asarray(each) for each in tensors]))))
+            return tuple(
+                candidate.split(candidate.gradient(candidate.join([np.asarray(tensor) for tensor in tensors])))
+            )
 
         def forward(*tensors: Any) -> Any:
             return loss(*tensors), tensors
 
         def backward(tensors: Any, outer: Any) -> Any:
-            return tuple(outer * each for each in jax.pure_callback(gradient, shapes, *tensors))
+            return tuple(outer * tensor for tensor in jax.pure_callback(gradient, shapes, *tensors))
 
         loss = jax.custom_vjp(lambda *tensors: jax.pure_callback(value, scalar, *tensors))
         loss.defvjp(forward, backward)
-        passes = _passes(lambda: check_grads(loss, tuple(given.split(given.theta)), order=1, modes=["rev"]))
-        # It keeps all that it compiled, some megabytes a check.
+        passes = _passes(
+            lambda: check_grads(loss, tuple(candidate.split(candidate.theta)), order=1, modes=["rev"])
+        )
+        # Compiled code stays in memory, some megabytes per check.
         if next(count) % 200 == 0:
             jax.clear_caches()
         return passes
@@ -111,50 +117,50 @@ def jax_check_grads() -> Check:
 
 
 def autograd_check_grads() -> Check:
-    """A primitive of theta whose vjp gives the claimed gradient."""
+    """Return check_grads of a primitive of theta whose vjp gives the claimed gradient."""
     from autograd.extend import defvjp, primitive
     from autograd.test_util import check_grads
 
-    checked: Any = check_grads
+    untyped_check_grads: Any = check_grads
 
-    def check(given: Candidate) -> bool:
-        loss = primitive(given.value)
-        defvjp(loss, lambda ans, theta: lambda outer: outer * given.gradient(theta))
-        # Its directions are drawn from NumPy's global generator.
+    def check(candidate: Candidate) -> bool:
+        loss = primitive(candidate.value)
+        defvjp(loss, lambda ans, theta: lambda outer: outer * candidate.gradient(theta))
+        # It draws directions from NumPy's global generator.
         np.random.seed(0)
-        return _passes(lambda: checked(loss, modes=["rev"], order=1)(given.theta))
+        return _passes(lambda: untyped_check_grads(loss, modes=["rev"], order=1)(candidate.theta))
 
     return check
 
 
 def scipy_check_grad() -> Check:
-    """`check_grad` gives a number; it is accepted up to 1e-6."""
-    return lambda given: bool(check_grad(given.value, given.gradient, given.theta) <= 1e-6)
+    """Return `check_grad`, whose error is accepted up to 1e-6."""
+    return lambda candidate: bool(check_grad(candidate.value, candidate.gradient, candidate.theta) <= 1e-6)
 
 
 def course_rule() -> Check:
-    """Central differences, |got − expected| / (|got| + |expected|) of each entry at most 1e-7 (CS231n's notes)."""
+    """Return CS231n's rule: |got − expected| / (|got| + |expected|) ≤ 1e-7 per entry, by central differences."""
 
-    def check(given: Candidate) -> bool:
-        got, expected = given.gradient(given.theta), _central(given, 1e-5)
+    def check(candidate: Candidate) -> bool:
+        got, expected = candidate.gradient(candidate.theta), _central(candidate, 1e-5)
         return bool(np.max(np.abs(got - expected) / np.maximum(1e-8, np.abs(got) + np.abs(expected))) <= 1e-7)
 
     return check
 
 
-def _central(given: Candidate, h: float) -> Array:
-    theta, slopes = given.theta.copy(), np.empty_like(given.theta)
-    for i, own in enumerate(given.theta):
-        theta[i] = own + h
-        above = given.value(theta)
-        theta[i] = own - h
-        slopes[i] = (above - given.value(theta)) / (2 * h)
-        theta[i] = own
+def _central(candidate: Candidate, h: float) -> Array:
+    theta, slopes = candidate.theta.copy(), np.empty_like(candidate.theta)
+    for i, value in enumerate(candidate.theta):
+        theta[i] = value + h
+        above = candidate.value(theta)
+        theta[i] = value - h
+        slopes[i] = (above - candidate.value(theta)) / (2 * h)
+        theta[i] = value
     return slopes
 
 
 def _passes(check: Callable[[], object]) -> bool:
-    """Whether a checker that asserts does not."""
+    """Return whether a checker raises no AssertionError."""
     try:
         check()
     except AssertionError:

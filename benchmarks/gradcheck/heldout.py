@@ -1,8 +1,7 @@
-"""Mistakes that were written after the last change to the ledger of the diagnosis, which nothing was fitted to.
+"""Held-out mistakes: they were written after the last change to the ledger of the diagnosis.
 
-They are asked for by themselves, so that the share named says what to expect of a mistake that nobody thought of
-when the ledger was written. Whoever adds one of them to the ledger moves it to mistakes.py, and writes another one
-here.
+They are counted separately: the fraction that is named shows what to expect for a mistake that nobody thought of
+when the ledger was written. If you add one of them to the ledger, move it to mistakes.py and write a new one.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from benchmarks.gradcheck.mistakes import Gradients, Rule, after, back, bias, dz
 
 
 def _predicted(t: Trace) -> Array:
-    """(N, K): 1 for the class predicted."""
+    """Return (N, K) with 1 for the predicted class."""
     return np.eye(t.p.shape[1])[t.p.argmax(axis=1)].astype(t.p.dtype)
 
 
 def _tempered(t: Trace, d: Array) -> Array:
-    """The softmax at half the logits."""
+    """Use the softmax of half the logits."""
     e = np.exp(t.z / 2 - (t.z / 2).max(axis=1, keepdims=True))
     return (e / e.sum(axis=1, keepdims=True) - t.y) / t.N
 
@@ -29,7 +28,7 @@ def _half(t: Trace, d: Array) -> Array:
 
 
 def _weighted(t: Trace, d: Array) -> Array:
-    """Samples of class 0 count twice, in the gradient alone."""
+    """Count samples of class 0 twice, in the gradient only."""
     return d * (1 + t.y[:, :1])
 
 
@@ -38,7 +37,7 @@ def _sigmoid(t: Trace, m: int, s: Array) -> Array:
 
 
 def _quick_gelu(t: Trace, m: int, s: Array) -> Array:
-    """The slope of a σ(1.702 a)."""
+    """Return the slope of a σ(1.702 a)."""
     sigma = 1 / (1 + np.exp(-1.702 * t.a[m]))
     return sigma * (1 + 1.702 * t.a[m] * (1 - sigma))
 
@@ -49,15 +48,15 @@ def _normalised(t: Trace, m: int, s: Array) -> Array:
 
 
 def _by_norm(t: Trace, g: Gradients) -> Gradients:
-    norm = np.sqrt(sum(float((each**2).sum()) for each in g.values()))
-    return {name: each * min(1.0, 0.2 / norm) for name, each in g.items()}
+    norm = np.sqrt(sum(float((gradient**2).sum()) for gradient in g.values()))
+    return {name: gradient * min(1.0, 0.2 / norm) for name, gradient in g.items()}
 
 
 def _on_weights(t: Trace, g: Gradients, strength: float, of: str) -> Gradients:
-    """Something of each W added to its gradient."""
-    parts = {"W": lambda W: W, "square": np.square, "sign": np.sign}
-    own = {f"W{m}": strength * parts[of](W) for m, W in t.W.items()}
-    return {name: each + own[name] if name in own else each for name, each in g.items()}
+    """Add a multiple of a function of each W to its gradient."""
+    functions = {"W": lambda W: W, "square": np.square, "sign": np.sign}
+    added = {f"W{m}": strength * functions[of](W) for m, W in t.W.items()}
+    return {name: g[name] + added[name] if name in added else g[name] for name in g}
 
 
 HELD_OUT: dict[str, Rule] = {
@@ -90,9 +89,9 @@ HELD_OUT: dict[str, Rule] = {
     "all clipped to norm 0.2": after(_by_norm),
     "W1 with its inputs in reverse": after(lambda t, g: {**g, "W1": g["W1"][:, ::-1].copy()}),
     "W1 counted twice": after(lambda t, g: {**g, "W1": 2 * g["W1"]}),
-    "rounded to float32": after(lambda t, g: {name: each.astype(np.float32) for name, each in g.items()}),
+    "rounded to float32": after(lambda t, g: {name: G.astype(np.float32) for name, G in g.items()}),
 }
-#: What the diagnosis may call them; for one that is not here the ledger has no name.
+#: The names that the diagnosis may give them; those not listed have no name in the ledger.
 HELD_OUT_NAMES: dict[str, set[str]] = {
     "divided by 32, whatever N": {"power_of_N"},
     "the first half of the samples alone": {"second_half_dropped"},

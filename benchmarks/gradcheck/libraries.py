@@ -251,7 +251,7 @@ def models(rng: np.random.Generator) -> Iterator[Case]:
 
 
 def mistakes(theta: Any, gradient: Any, rng: np.random.Generator) -> dict[str, Callable[[Any], Any]]:
-    """The mistakes that are none by accident: each changes the numbers of this gradient."""
+    """Return the mistakes that change this gradient."""
     flat = np.ravel(gradient)
     i, j = int(np.argmax(np.abs(flat))), int(rng.integers(flat.size))
 

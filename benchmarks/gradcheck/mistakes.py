@@ -1,7 +1,7 @@
-"""The planted mistakes: backward rules that are wrong in one place, as people get them wrong.
+"""The planted mistakes: backward rules with one wrong step, as people get them wrong.
 
-A rule is a plain NumPy backward pass with six places, each of which can be changed. It is written apart from
-framework/backproof/nn/mlp.py and from the ledger of the diagnosis, and takes all depths.
+A rule is a plain NumPy backward pass with six steps, each of which can be changed. It is written independently of
+framework/backproof/nn/mlp.py and of the ledger of the diagnosis, and works for any depth.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from backproof.contracts import Array, Trace
 Gradients = dict[str, Array]
 
 
-#: What is changed at a place: each takes the value there, last, and gives another one.
+#: The changes in a step: each takes its value as the last argument, and returns another one.
 Changes = tuple[Callable[..., Any], ...]
 
 
@@ -37,56 +37,56 @@ class Rule:
         grads: Gradients = {}
         delta = above = _changed(self.dz, (t,), (t.p - t.y) / t.N)
         for m in range(len(t.W), 0, -1):
-            here = t, m, delta, above
-            grads[f"W{m}"] = _changed(self.weight, here, delta.T @ t.h[m - 1])
-            grads[f"b{m}"] = _changed(self.bias, here, delta.sum(axis=0))
+            arguments = t, m, delta, above
+            grads[f"W{m}"] = _changed(self.weight, arguments, delta.T @ t.h[m - 1])
+            grads[f"b{m}"] = _changed(self.bias, arguments, delta.sum(axis=0))
             if m > 1:
                 above = _changed(self.back, (t, m, delta), delta @ t.W[m])
                 delta = above * _changed(self.slope, (t, m - 1), t.dphi(t.a[m - 1]))
         return _changed(self.after, (t,), grads)
 
     @property
-    def places(self) -> set[str]:
-        """Where it is not the right rule."""
-        return {each.name for each in dataclasses.fields(self) if getattr(self, each.name)}
+    def steps(self) -> set[str]:
+        """Return the steps that are changed."""
+        return {field.name for field in dataclasses.fields(self) if getattr(self, field.name)}
 
     def with_(self, other: Rule) -> Rule:
-        """Both mistakes at once. Where they are at one place, the other is made after this one."""
-        names = [each.name for each in dataclasses.fields(self)]
+        """Return a rule with both mistakes. In the same step, the other is made after this one."""
+        names = [field.name for field in dataclasses.fields(self)]
         return Rule(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
-def _changed(changes: Changes, at: tuple[Any, ...], value: Any) -> Any:
-    return functools.reduce(lambda each, change: change(*at, each), changes, value)
+def _changed(changes: Changes, arguments: tuple[Any, ...], value: Any) -> Any:
+    return functools.reduce(lambda result, change: change(*arguments, result), changes, value)
 
 
 def dz(change: Callable[[Trace, Array], Array]) -> Rule:
-    """A mistake in ∂Err/∂z."""
+    """Return a mistake in ∂Err/∂z."""
     return Rule(dz=(change,))
 
 
 def back(change: Callable[[Trace, int, Array, Array], Array]) -> Rule:
-    """A mistake in what comes back through W."""
+    """Return a mistake in ∂Err/∂h, which is propagated back through W."""
     return Rule(back=(change,))
 
 
 def slope(change: Callable[[Trace, int, Array], Array]) -> Rule:
-    """A mistake in φ'."""
+    """Return a mistake in φ'."""
     return Rule(slope=(change,))
 
 
 def weight(change: Callable[[Trace, int, Array, Array, Array], Array]) -> Rule:
-    """A mistake in the gradients of the weights."""
+    """Return a mistake in the gradients of the weights."""
     return Rule(weight=(change,))
 
 
 def bias(change: Callable[[Trace, int, Array, Array, Array], Array]) -> Rule:
-    """A mistake in the gradients of the biases."""
+    """Return a mistake in the gradients of the biases."""
     return Rule(bias=(change,))
 
 
 def after(change: Callable[[Trace, Gradients], Gradients]) -> Rule:
-    """A mistake in what is done with the finished gradients."""
+    """Return a mistake in the finished gradients."""
     return Rule(after=(change,))
 
 
@@ -102,7 +102,7 @@ def _exp(z: Array, axis: int) -> Array:
 
 
 def _rows(t: Trace, counts: dict[int, float]) -> Array:
-    """(N, 1): 1, or for some samples how often each is counted."""
+    """Return (N, 1): how often each sample counts, 1 unless `counts` says otherwise."""
     times = np.ones((t.N, 1), t.z.dtype)
     for row, count in counts.items():
         times[row] = count
@@ -110,7 +110,7 @@ def _rows(t: Trace, counts: dict[int, float]) -> Array:
 
 
 def _summand(t: Trace, m: int, delta: Array, above: Array, right: Array) -> Array:
-    """The homework as it was written: φ' at (W1)_hd x_d + (b1)_h instead of the whole a_h."""
+    """Take φ' at (W1)_hd x_d + (b1)_h instead of the whole a_h, as the homework did."""
     if m == len(t.W):
         return right
     single = t.W[m][None] * t.h[m - 1][:, None, :] + t.b[m][None, :, None]
@@ -118,12 +118,12 @@ def _summand(t: Trace, m: int, delta: Array, above: Array, right: Array) -> Arra
 
 
 def _updated(t: Trace, m: int, delta: Array, right: Array) -> Array:
-    """The layer above has already made its step, of size 0.1, when its weights are used."""
+    """Use the weights of the layer above after their update, with step size 0.1."""
     return delta @ (t.W[m] - 0.1 * (delta.T @ t.h[m - 1]))
 
 
 def _dropout(t: Trace, m: int, right: Array) -> Array:
-    """A mask of dropout that the forward pass did not have."""
+    """Apply a dropout mask that the forward pass did not have."""
     return right * (np.random.default_rng(m).random(t.a[m].shape) < 0.9)
 
 
@@ -139,28 +139,28 @@ def _dead_column(t: Trace, g: Gradients) -> Gradients:
     return {**g, "W1": first}
 
 
-def _each(f: Callable[[Array], Array]) -> Rule:
-    return after(lambda t, g: {name: f(each) for name, each in g.items()})
+def _every_tensor(f: Callable[[Array], Array]) -> Rule:
+    return after(lambda t, g: {name: f(gradient) for name, gradient in g.items()})
 
 
-def _one(name: str, f: Callable[[Array], Array]) -> Rule:
+def _tensor(name: str, f: Callable[[Array], Array]) -> Rule:
     return after(lambda t, g: {**g, name: f(g[name])})
 
 
 def _last(letter: str, f: Callable[[Array], Array]) -> Rule:
-    """The same for W or b of the last layer."""
+    """Change W or b of the last layer."""
     return after(lambda t, g: {**g, (name := f"{letter}{len(t.W)}"): f(g[name])})
 
 
 def _decay(letter: str) -> Rule:
     def decayed(t: Trace, g: Gradients) -> Gradients:
-        own = {f"{letter}{m}": each for m, each in (t.W if letter == "W" else t.b).items()}
-        return {name: each + 0.01 * own[name] if name in own else each for name, each in g.items()}
+        tensors = {f"{letter}{m}": tensor for m, tensor in (t.W if letter == "W" else t.b).items()}
+        return {name: g[name] + 0.01 * tensors[name] if name in tensors else g[name] for name in g}
 
     return after(decayed)
 
 
-#: By name: the sentence is what was done wrong.
+#: The mistakes, by a description of what is wrong.
 MISTAKES: dict[str, Rule] = {
     # ∂Err/∂z
     "y − p for p − y": dz(lambda t, d: -d),
@@ -224,19 +224,21 @@ MISTAKES: dict[str, Rule] = {
     "b of zero": bias(lambda t, m, d, u, g: np.zeros_like(g)),
     "b weighted by h": bias(lambda t, m, d, u, g: (d * t.h.get(m, t.z)).sum(axis=0)),
     # the finished gradients
-    "all by 1.0005": _each(lambda g: 1.0005 * g),
-    "all by 1.001": _each(lambda g: 1.001 * g),
-    "all by 1 + 1e-5": _each(lambda g: (1 + 1e-5) * g),
+    "all by 1.0005": _every_tensor(lambda g: 1.0005 * g),
+    "all by 1.001": _every_tensor(lambda g: 1.001 * g),
+    "all by 1 + 1e-5": _every_tensor(lambda g: (1 + 1e-5) * g),
     "b of the last layer by 1.001": _last("b", lambda g: 1.001 * g),
     "b of the last layer in reverse": _last("b", lambda g: g[::-1].copy()),
     "W of the last layer of zero": _last("W", np.zeros_like),
-    "W1 with the sign changed": _one("W1", np.negative),
+    "W1 with the sign changed": _tensor("W1", np.negative),
     "W1 with the last input forgotten": after(_dead_column),
     "W1 wrong in one entry, by 1e-4 of the largest": after(_one_entry),
-    "clipped at half the largest entry": _each(lambda g: np.clip(g, -np.abs(g).max() / 2, np.abs(g).max() / 2)),
-    "scaled to norm 1": _each(lambda g: g / (np.linalg.norm(g) or 1)),
-    "its sign alone": _each(np.sign),
-    "rounded to float16": _each(lambda g: g.astype(np.float16).astype(g.dtype)),
+    "clipped at half the largest entry": _every_tensor(
+        lambda g: np.clip(g, -np.abs(g).max() / 2, np.abs(g).max() / 2)
+    ),
+    "scaled to norm 1": _every_tensor(lambda g: g / (np.linalg.norm(g) or 1)),
+    "its sign alone": _every_tensor(np.sign),
+    "rounded to float16": _every_tensor(lambda g: g.astype(np.float16).astype(g.dtype)),
     "a penalty on W, 0.01 W, not in the loss": _decay("W"),
     "a penalty on b, 0.01 b, not in the loss": _decay("b"),
 }

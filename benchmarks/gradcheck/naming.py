@@ -1,11 +1,10 @@
-"""The share of mistakes that the diagnosis names: single ones, random pairs, and single ones of heldout.py.
+"""The fraction of mistakes that the diagnosis names: single ones, random pairs, and those of heldout.py.
 
-A mistake is named correctly where every mistake that the diagnosis names is one that was planted, or is listed as
-having the same numbers, all that were planted are named, and nothing is left over as unknown. It is asked as
-`backproof check` asks it.
+A result is right if every mistake that the diagnosis names, or a tie of it, was planted, all planted mistakes are
+named, and nothing is unknown. The diagnosis is called as by `backproof check`.
 
-A pair is any two of the mistakes, at different places or at one, where the second is made after the first; a pair
-is left out only if one of them then changes no number.
+A pair is any two of the mistakes, in different steps or in the same one, where the second is made after the first.
+It is excluded only if one of the two changes nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from benchmarks.gradcheck.problems import ACTIVATIONS, SAME, Problem, problem
 
 NAMED, MISNAMED, UNKNOWN = "named", "misnamed", "unknown"
 
-#: What the diagnosis may call each mistake. One that is not here has no name.
+#: The names that the diagnosis may give each mistake; those not listed have no name.
 NAMES: dict[str, set[str]] = {
     "y − p for p − y": {"sign"},
     "p for p − y": {"no_target"},
@@ -122,16 +121,16 @@ SINCE = frozenset(
 
 @dataclass
 class Share:
-    """How many of a sort were named, given another name (too), or not named in full."""
+    """The numbers of mistakes that were named, misnamed, or not named completely."""
 
     verdicts: Counter[str] = field(default_factory=Counter[str])
-    #: What was said of those that were not named, in words.
+    #: The diagnoses of those that were not named, in words.
     misses: list[str] = field(default_factory=list[str])
 
-    def add(self, verdict: str, what: str) -> None:
+    def add(self, verdict: str, description: str) -> None:
         self.verdicts[verdict] += 1
         if verdict != NAMED:
-            self.misses.append(what)
+            self.misses.append(description)
 
     @property
     def named(self) -> int:
@@ -144,86 +143,90 @@ class Share:
 
 @dataclass
 class Naming:
-    """What became of every mistake, by its name, and of pairs: at different places or at one."""
+    """The results for every mistake, by its name, and for pairs: in different steps or in the same one."""
 
     singles: dict[str, Share] = field(default_factory=dict[str, Share])
     heldout: dict[str, Share] = field(default_factory=dict[str, Share])
-    apart: Share = field(default_factory=Share)
-    together: Share = field(default_factory=Share)
+    different_steps: Share = field(default_factory=Share)
+    same_step: Share = field(default_factory=Share)
     seconds: list[float] = field(default_factory=list[float])
 
 
 def share_named(depths: tuple[int, ...], pairs: int, seed: int) -> Naming:
-    """Every mistake, and `pairs` random pairs, on one network of every activation and of these depths."""
-    found = Naming()
+    """Diagnose every mistake, and `pairs` random pairs, on a network of each activation and depth."""
+    naming = Naming()
     for cell, (activation, depth) in enumerate((a, d) for a in ACTIVATIONS for d in depths):
         rng = np.random.default_rng((seed, cell))
-        # No two layers of the same size, so that a transposition shows.
-        inputs, *hidden, outputs = (int(each) for each in rng.permutation(np.arange(3, 9))[: depth + 2])
-        given = problem(activation, (inputs, *hidden, outputs), "fresh", "float64", rng)
-        print(f"naming mistakes: {given.label}", file=sys.stderr)
-        _singles(found, found.singles, given, MISTAKES, NAMES)
-        _singles(found, found.heldout, given, HELD_OUT, HELD_OUT_NAMES)
-        _pairs(found, given, pairs, rng)
-    return found
+        # All layer sizes differ, so that a transposition is visible.
+        inputs, *hidden, outputs = (int(size) for size in rng.permutation(np.arange(3, 9))[: depth + 2])
+        network = problem(activation, (inputs, *hidden, outputs), "fresh", "float64", rng)
+        print(f"naming mistakes: {network.label}", file=sys.stderr)
+        _singles(naming, naming.singles, network, MISTAKES, NAMES)
+        _singles(naming, naming.heldout, network, HELD_OUT, HELD_OUT_NAMES)
+        _pairs(naming, network, pairs, rng)
+    return naming
 
 
 def _singles(
-    found: Naming,
+    naming: Naming,
     shares: dict[str, Share],
-    given: Problem,
+    problem: Problem,
     mistakes: Mapping[str, Rule],
     names: Mapping[str, set[str]],
 ) -> None:
-    """Each mistake that shows in the network, by itself."""
+    """Diagnose each mistake that changes the gradient of the network."""
     for mistake, rule in mistakes.items():
-        if given.gap(rule) > SAME:
-            said = _diagnosed(given, rule, found)
-            verdict = _verdict(said, names.get(mistake, set()))
-            shares.setdefault(mistake, Share()).add(verdict, f"{mistake}: {given.label}: {_said(said)}")
+        if problem.gap(rule) > SAME:
+            diagnosis = _diagnose(problem, rule, naming)
+            verdict = _verdict(diagnosis, names.get(mistake, set()))
+            description = f"{mistake}: {problem.label}: {_names(diagnosis)}"
+            shares.setdefault(mistake, Share()).add(verdict, description)
 
 
-def _pairs(found: Naming, given: Problem, count: int, rng: np.random.Generator) -> None:
-    """Pairs of all mistakes that show, each of which changes what the other alone gives."""
-    shown = {mistake: rule for mistake, rule in MISTAKES.items() if given.gap(rule) > SAME}
+def _pairs(naming: Naming, problem: Problem, count: int, rng: np.random.Generator) -> None:
+    """Diagnose random pairs of mistakes, each of which changes the gradient with the other one."""
+    visible = {mistake: rule for mistake, rule in MISTAKES.items() if problem.gap(rule) > SAME}
     done = 0
     while done < count:
-        names = [str(each) for each in rng.choice([*shown], 2, replace=False)]
-        one, other = (shown[name] for name in names)
-        both = one.with_(other)
-        if min(given.gap(both), given.gap(both, one), given.gap(both, other)) <= SAME:
+        names = [str(name) for name in rng.choice([*visible], 2, replace=False)]
+        first, second = (visible[name] for name in names)
+        both = first.with_(second)
+        if min(problem.gap(both), problem.gap(both, first), problem.gap(both, second)) <= SAME:
             continue
         done += 1
-        said = _diagnosed(given, both, found)
-        verdict = _verdict(said, *(NAMES.get(name, set()) for name in names))
-        share = found.together if one.places & other.places else found.apart
-        share.add(verdict, f"{' + '.join(names)}: {given.label}: {_said(said)}")
+        diagnosis = _diagnose(problem, both, naming)
+        verdict = _verdict(diagnosis, *(NAMES.get(name, set()) for name in names))
+        share = naming.same_step if first.steps & second.steps else naming.different_steps
+        share.add(verdict, f"{' + '.join(names)}: {problem.label}: {_names(diagnosis)}")
 
 
-def _diagnosed(given: Problem, rule: Rule, found: Naming) -> Diagnosis:
+def _diagnose(problem: Problem, rule: Rule, naming: Naming) -> Diagnosis:
     penalty = registry().build("penalty", "none")
-    net = given.given(rule).problem.net
+    net = problem.candidate(rule).problem.net
     started = time.perf_counter()
-    said = diagnose_network(net, given.X, given.y, penalty, given.theta[None])
-    found.seconds.append(time.perf_counter() - started)
-    return said
+    diagnosis = diagnose_network(net, problem.X, problem.y, penalty, problem.theta[None])
+    naming.seconds.append(time.perf_counter() - started)
+    return diagnosis
 
 
-def _verdict(said: Diagnosis, *planted: set[str]) -> str:
-    """NAMED: all that was planted and nothing else. MISNAMED: something else. UNKNOWN: not all of it."""
-    sets = [[{each.name, *(tie.name for tie in each.ties)} for each in said.findings if each.known]]
-    sets += [[{each.name} for each in tie] for tie in said.ties]
+def _verdict(diagnosis: Diagnosis, *planted: set[str]) -> str:
+    """Return NAMED for all planted mistakes and no other, MISNAMED for another one, UNKNOWN if some are missing."""
+    explanations = [
+        [{finding.name, *(tie.name for tie in finding.ties)} for finding in diagnosis.findings if finding.known]
+    ]
+    explanations += [[{mistake.name} for mistake in tie] for tie in diagnosis.ties]
     allowed = set[str]().union(*planted)
-    right = [each for each in sets if all(names & allowed for names in each)]
+    right = [explanation for explanation in explanations if all(names & allowed for names in explanation)]
     if not right:
         return MISNAMED
-    whole = bool(said.findings) and not said.unknown
-    return NAMED if whole and any(all(_holds(each, one) for one in planted) for each in right) else UNKNOWN
+    complete = bool(diagnosis.findings) and not diagnosis.unknown
+    named = any(all(_contains(explanation, names) for names in planted) for explanation in right)
+    return NAMED if complete and named else UNKNOWN
 
 
-def _holds(sets: list[set[str]], names: set[str]) -> bool:
-    return any(each & names for each in sets)
+def _contains(explanation: list[set[str]], names: set[str]) -> bool:
+    return any(mistake & names for mistake in explanation)
 
 
-def _said(said: Diagnosis) -> str:
-    return ", ".join(f"{each.name} at {each.place}" for each in said.findings) or "nothing"
+def _names(diagnosis: Diagnosis) -> str:
+    return ", ".join(f"{finding.name} at {finding.place}" for finding in diagnosis.findings) or "nothing"

@@ -1,4 +1,4 @@
-"""What is checked: small networks at fresh and at trained parameters, and gradients of them, right or wrong."""
+"""The problems: small networks at fresh and at trained parameters, with right or wrong gradients."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ ACTIVATIONS, DEPTHS, MOMENTS, DTYPES = (
     ("float64", "float32"),
 )
 SAMPLES = 23
-#: Two gradients whose tensors differ by no more than this, relatively and by norm, are the same but for rounding.
+#: Gradients whose tensors differ by no more than this, relative to their norms, are equal up to rounding.
 SAME = 1e-12
 
 
 @dataclass(frozen=True)
 class Planted(Derivation):
-    """A rule in the place of the network's own backward pass."""
+    """A rule that replaces the network's own backward pass."""
 
     name: ClassVar[str] = "planted"
 
@@ -48,38 +48,40 @@ class Problem:
     net: MLP
     X: Array  # (N, D)
     y: Array  # (N, K) one-hot
-    theta: Array  # (P,) of the dtype in which it is to be checked
+    theta: Array  # (P,), in the dtype of the check
     moment: str
 
     @property
     def label(self) -> str:
-        """`relu, depth 2, trained, float32, 5-8-6-3`."""
+        """Return for example `relu, depth 2, trained, float32, 5-8-6-3`."""
         sizes = self.net.sizes
         return (
             f"{self.net.activation.name}, depth {len(sizes) - 2}, {self.moment}, {self.theta.dtype}, "
             + "-".join(map(str, sizes))
         )
 
-    def given(self, rule: Rule | None) -> Candidate:
-        """The network with this rule for its gradient; None for its own."""
+    def candidate(self, rule: Rule | None) -> Candidate:
+        """Return the network with this rule as its gradient; with its own if it is None."""
         derivation = None if rule is None else Planted(rule)
         return Candidate(dataclasses.replace(self, net=dataclasses.replace(self.net, derivation=derivation)))
 
     def gap(self, rule: Rule, other: Rule | None = None) -> float:
-        """How far the rule's gradient is from another's, or from the right one, in float64: relatively and by norm,
-        for the tensor that is furthest off. No more than SAME: the rule is no mistake here."""
+        """Return the largest relative difference, by norm, of a tensor's gradient by this rule and by another one.
+
+        The other one is the right rule if it is None. Computed in float64; up to SAME the rules are equivalent.
+        """
         wide = dataclasses.replace(self, theta=self.theta.astype(np.float64))
-        right, given = wide.given(other), wide.given(rule)
-        pairs = zip(
-            right.split(right.gradient(wide.theta)), given.split(given.gradient(wide.theta)), strict=True
-        )
-        return max(_relative(a, b) for a, b in pairs)
+        gradients = [
+            candidate.split(candidate.gradient(wide.theta))
+            for candidate in (wide.candidate(other), wide.candidate(rule))
+        ]
+        return max(_relative(a, b) for a, b in zip(*gradients, strict=True))
 
 
 class Candidate:
-    """A loss and a gradient that somebody claims for it, as functions of theta alone: what every checker is given.
+    """A loss and a claimed gradient as functions of theta: the input of every checker.
 
-    All is computed by the network's own NumPy code in theta's dtype, whichever the checker.
+    Both are computed by the network's NumPy code in theta's dtype, whatever the checker.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -88,41 +90,41 @@ class Candidate:
 
     @functools.cached_property
     def objective(self) -> DataLoss:
-        """The loss on the samples, in theta's dtype."""
+        """Return the loss on the samples, in theta's dtype."""
         return DataLoss(self.problem.net, self.problem.X, self.problem.y, self.theta.dtype)
 
     def value(self, theta: Array) -> Any:
-        """The loss at theta (P,), a scalar of theta's dtype."""
+        """Return the loss at theta (P,), a scalar of theta's dtype."""
         return self.objective.value(theta.astype(self.theta.dtype, copy=False)[None])[0]
 
     def gradient(self, theta: Array) -> Array:
-        """The claimed gradient (P,) at theta (P,)."""
+        """Return the claimed gradient (P,) at theta (P,)."""
         return self.objective.gradient(theta.astype(self.theta.dtype, copy=False)[None])[0].copy()
 
     def split(self, flat: Array) -> list[Array]:
-        """W1, b1, W2, ... as arrays of their own, from a flat vector (P,)."""
-        return [each.copy() for each in self.layout.tensors(flat).values()]
+        """Return W1, b1, W2, ... as separate arrays, from a flat vector (P,)."""
+        return [view.copy() for view in self.layout.tensors(flat).values()]
 
     def join(self, tensors: list[Array]) -> Array:
-        """The flat vector (P,) of W1, b1, W2, ..."""
+        """Return the flat vector (P,) of W1, b1, W2, ..."""
         flat = np.empty(self.layout.P, self.theta.dtype)
-        for view, each in zip(self.layout.tensors(flat).values(), tensors, strict=True):
-            view[...] = each
+        for view, tensor in zip(self.layout.tensors(flat).values(), tensors, strict=True):
+            view[...] = tensor
         return flat
 
 
 def _relative(a: Array, b: Array) -> float:
-    whole = max(float(np.linalg.norm(a)), float(np.linalg.norm(b)))
-    return float(np.linalg.norm(a - b)) / whole if whole else 0.0
+    size = max(float(np.linalg.norm(a)), float(np.linalg.norm(b)))
+    return float(np.linalg.norm(a - b)) / size if size else 0.0
 
 
 def problem(
     activation: str, sizes: tuple[int, ...], moment: str, dtype: str, rng: np.random.Generator
 ) -> Problem:
-    """A random network on random samples whose classes a random linear map gives.
+    """Return a random network with random samples, whose classes a random linear map determines.
 
-    Fresh: He's initial weights, every parameter moved by N(0, 0.1²), so that no bias is zero. Trained: Adam for 5
-    to 60 epochs from there, on all samples.
+    Fresh: He's initial weights, with every parameter moved by N(0, 0.1²), so that no bias is zero. Trained: after 5
+    to 60 epochs of Adam from there, on all samples.
     """
     build = registry().build
     net = MLP(sizes, build("activation", activation), build("loss", "softmax_cross_entropy"))
@@ -142,13 +144,15 @@ def problem(
             penalty=build("penalty", "none"),
             after_epoch=lambda epoch, losses: True,
         )
-    # What a float32 network is given is float32: samples as well.
+    # A float32 network also has float32 samples.
     return Problem(net, X.astype(dtype).astype(np.float64), y, theta[0].astype(dtype), moment)
 
 
 def problems(per_cell: int, seed: int, every: int = 1) -> Iterator[Problem]:
-    """`per_cell` random networks of every activation, depth, moment and dtype, each of random sizes. `every` takes
-    one of these sorts in so many."""
+    """Yield `per_cell` networks of random sizes for each combination of activation, depth, moment and dtype.
+
+    Use only one in `every` of these combinations.
+    """
     cells = [(a, d, m, t) for a in ACTIVATIONS for d in DEPTHS for m in MOMENTS for t in DTYPES]
     for number in range(per_cell):
         for cell, (activation, depth, moment, dtype) in list(enumerate(cells))[::every]:

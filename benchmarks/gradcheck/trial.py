@@ -11,26 +11,26 @@ from benchmarks.gradcheck.checkers import Checker
 from benchmarks.gradcheck.mistakes import MISTAKES, Rule
 from benchmarks.gradcheck.problems import SAME, Problem, problems
 
-#: What a network is: activation, moment, dtype.
+#: The properties of a network: activation, moment, dtype.
 Key = tuple[str, str, str]
 
 
 @dataclass
 class Tally:
-    """What one checker said. Keys: (activation, moment, dtype), and with the mistake before them."""
+    """The verdicts of one checker, by (activation, moment, dtype), after the mistake for wrong gradients."""
 
     rejected: Counter[Key] = field(default_factory=Counter[Key])
     accepted: Counter[tuple[str, Key]] = field(default_factory=Counter[tuple[str, Key]])
-    #: How many right and how many wrong gradients it could not judge.
+    #: The numbers of right and of wrong gradients that it could not judge.
     untested_right: int = 0
     untested_wrong: int = 0
-    #: What it got wrong, in words.
+    #: Its wrong verdicts, in words.
     errors: list[str] = field(default_factory=list[str])
 
 
 @dataclass
 class Trial:
-    """All that was asked, and each checker's answers."""
+    """The numbers of gradients checked, and the verdicts of each checker."""
 
     right: Counter[Key] = field(default_factory=Counter[Key])
     wrong: Counter[tuple[str, Key]] = field(default_factory=Counter[tuple[str, Key]])
@@ -39,39 +39,41 @@ class Trial:
 
 
 def trial(checkers: Sequence[Checker], rights: int, wrongs: int, every: int = 1) -> Trial:
-    """Right gradients on `rights` networks of every sort; every mistake on `wrongs` others of every sort. `every`
-    takes one sort in so many."""
-    found = Trial(tallies={each.name: Tally() for each in checkers})
-    checks = {each.name: each.make() for each in checkers}
+    """Check right gradients on `rights` networks of each combination, and every mistake on `wrongs` others.
+
+    Use only one in `every` of the combinations of activation, depth, moment and dtype.
+    """
+    result = Trial(tallies={checker.name: Tally() for checker in checkers})
+    checks = {checker.name: checker.make() for checker in checkers}
     for problem in _counted(problems(rights, 0, every), "right gradients"):
         key = _key(problem)
-        found.right[key] += 1
+        result.right[key] += 1
         for name, check in checks.items():
-            accepted = check(problem.given(None))
-            found.tallies[name].untested_right += accepted is None
+            accepted = check(problem.candidate(None))
+            result.tallies[name].untested_right += accepted is None
             if accepted is False:
-                found.tallies[name].rejected[key] += 1
-                found.tallies[name].errors.append(f"rejected the right gradient: {problem.label}")
+                result.tallies[name].rejected[key] += 1
+                result.tallies[name].errors.append(f"rejected the right gradient: {problem.label}")
     for problem in _counted(problems(wrongs, 1, every), "networks with mistakes"):
         for mistake, rule in MISTAKES.items():
             gap = problem.gap(rule)
             if gap <= SAME:
-                found.equivalent[mistake] += 1
+                result.equivalent[mistake] += 1
                 continue
             key = mistake, _key(problem)
-            found.wrong[key] += 1
+            result.wrong[key] += 1
             for name, check in checks.items():
-                accepted = check(problem.given(rule))
-                found.tallies[name].untested_wrong += accepted is None
+                accepted = check(problem.candidate(rule))
+                result.tallies[name].untested_wrong += accepted is None
                 if accepted:
-                    found.tallies[name].accepted[key] += 1
-                    off = f"off by {gap:.1e} of the gradient's norm"
-                    found.tallies[name].errors.append(f"accepted: {mistake}: {problem.label}: {off}")
-    return found
+                    result.tallies[name].accepted[key] += 1
+                    error = f"off by {gap:.1e} of the gradient's norm"
+                    result.tallies[name].errors.append(f"accepted: {mistake}: {problem.label}: {error}")
+    return result
 
 
 def agrees(problem: Problem) -> bool:
-    """Whether the plain backward pass of mistakes.py, without one, is the network's own."""
+    """Return whether the backward pass of mistakes.py, without a mistake, equals the network's own."""
     return problem.gap(Rule()) <= SAME
 
 
@@ -79,11 +81,11 @@ def _key(problem: Problem) -> Key:
     return problem.net.activation.name, problem.moment, str(problem.theta.dtype)
 
 
-def _counted(each: Iterable[Problem], what: str) -> Iterable[Problem]:
-    """The problems, with a count on stderr, and a check of the checks."""
-    for number, problem in enumerate(each, start=1):
+def _counted(problems: Iterable[Problem], name: str) -> Iterable[Problem]:
+    """Yield the problems, report their count on stderr, and make sure that the two right gradients agree."""
+    for number, problem in enumerate(problems, start=1):
         if not agrees(problem):
-            raise AssertionError(f"two right gradients differ, so neither can be told right: {problem.label}")
+            raise AssertionError(f"the two right gradients differ: {problem.label}")
         if number % 36 == 0:
-            print(f"{number} {what}", file=sys.stderr)
+            print(f"{number} {name}", file=sys.stderr)
         yield problem

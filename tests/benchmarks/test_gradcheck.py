@@ -1,4 +1,4 @@
-"""The benchmark of gradient checkers: its own parts are right, and backproof makes no error in a small one."""
+"""The benchmark of gradient checkers: its parts are right, and backproof makes no error in a small run."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from benchmarks.gradcheck.problems import ACTIVATIONS, SAME, problem, problems
 from benchmarks.gradcheck.results import Measured, page, short
 from benchmarks.gradcheck.trial import trial
 
-OURS = [each for each in CHECKERS if each.name == "backproof"]
+OURS = [checker for checker in CHECKERS if checker.name == "backproof"]
 
 
 def small(activation="tanh", moment="fresh", dtype="float64", sizes=(5, 7, 6, 4)):
@@ -25,13 +25,13 @@ def small_trial():
 
 
 @pytest.mark.slow
-def test_ours_accepts_nothing_wrong_and_rejects_nothing_right(small_trial):
+def test_backproof_makes_no_error(small_trial):
     assert small_trial.right.total() == 6
     assert small_trial.wrong.total() > 380
     assert small_trial.tallies["backproof"].errors == []
 
 
-def test_there_are_enough_mistakes_and_each_shows_somewhere():
+def test_there_are_enough_mistakes_and_each_is_visible_somewhere():
     assert len(MISTAKES) >= 40
     assert SINCE <= set(NAMES) <= set(MISTAKES)
     assert set(HELD_OUT_NAMES) <= set(HELD_OUT)
@@ -44,9 +44,9 @@ def test_there_are_enough_mistakes_and_each_shows_somewhere():
     assert hidden == []
 
 
-def test_the_plain_backward_pass_without_a_mistake_is_the_networks_own():
-    for given in problems(1, seed=5):
-        assert given.gap(Rule()) <= SAME, given.label
+def test_the_rule_without_a_mistake_is_the_networks_own():
+    for network in problems(1, seed=5):
+        assert network.gap(Rule()) <= SAME, network.label
 
 
 @pytest.mark.parametrize(
@@ -58,49 +58,52 @@ def test_the_plain_backward_pass_without_a_mistake_is_the_networks_own():
         ("tanh", "1 − h², whatever φ"),
     ],
 )
-def test_what_changes_no_number_is_no_mistake(activation, mistake):
+def test_a_rule_that_changes_nothing_is_not_a_mistake(activation, mistake):
     assert small(activation).gap(MISTAKES[mistake]) <= SAME
-    others = [each for each in ACTIVATIONS if each != activation]
-    assert all(small(each).gap(MISTAKES[mistake]) > 1e-3 for each in others)
+    others = [other for other in ACTIVATIONS if other != activation]
+    assert all(small(other).gap(MISTAKES[mistake]) > 1e-3 for other in others)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_a_candidate_gives_loss_and_gradient_in_its_dtype(dtype):
-    given = small(dtype=dtype).given(None)
-    assert given.value(given.theta).dtype == given.gradient(given.theta).dtype == np.dtype(dtype)
-    np.testing.assert_array_equal(given.join(given.split(given.theta)), given.theta)
+    candidate = small(dtype=dtype).candidate(None)
+    theta = candidate.theta
+    assert candidate.value(theta).dtype == candidate.gradient(theta).dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(candidate.join(candidate.split(theta)), theta)
 
 
-def test_of_two_mistakes_at_one_place_the_second_is_made_after_the_first():
-    given, right = (small().given(rule) for rule in (MISTAKES["twice"].with_(MISTAKES["half"]), None))
-    np.testing.assert_allclose(given.gradient(given.theta), right.gradient(right.theta), rtol=1e-12, atol=1e-15)
-    one, two = MISTAKES["twice"], MISTAKES["p for p − y"]
-    assert small().gap(one.with_(two), two) <= SAME
-    assert small().gap(two.with_(one), two) > 0.1
+def test_of_two_mistakes_in_one_step_the_second_is_made_after_the_first():
+    wrong, right = (small().candidate(rule) for rule in (MISTAKES["twice"].with_(MISTAKES["half"]), None))
+    np.testing.assert_allclose(wrong.gradient(wrong.theta), right.gradient(right.theta), rtol=1e-12, atol=1e-15)
+    twice, no_target = MISTAKES["twice"], MISTAKES["p for p − y"]
+    assert small().gap(twice.with_(no_target), no_target) <= SAME
+    assert small().gap(no_target.with_(twice), no_target) > 0.1
 
 
 def test_a_pair_is_both_mistakes():
     both = MISTAKES["twice"].with_(MISTAKES["b of zero"])
-    right, given = (small().given(rule) for rule in (None, both))
+    right, wrong = (small().candidate(rule) for rule in (None, both))
     theta = right.theta
-    for name, one, two in zip(
+    for name, expected, gradient in zip(
         right.layout.tensors(theta),
         right.split(right.gradient(theta)),
-        given.split(given.gradient(theta)),
+        wrong.split(wrong.gradient(theta)),
         strict=True,
     ):
-        np.testing.assert_allclose(two, 2 * one if name[0] == "W" else 0 * one, rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(gradient, (2 if name[0] == "W" else 0) * expected, rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("checker", [each for each in CHECKERS if each.installed], ids=lambda each: each.name)
-def test_every_checker_tells_a_wrong_sign_in_float64(checker):
-    check, given = checker.make(), small("tanh")
-    assert not check(given.given(MISTAKES["y − p for p − y"]))
-    assert checker.name == "course rule" or check(given.given(None))
+@pytest.mark.parametrize(
+    "checker", [checker for checker in CHECKERS if checker.installed], ids=lambda checker: checker.name
+)
+def test_every_checker_detects_a_wrong_sign_in_float64(checker):
+    check, network = checker.make(), small("tanh")
+    assert not check(network.candidate(MISTAKES["y − p for p − y"]))
+    assert checker.name == "course rule" or check(network.candidate(None))
 
 
 @pytest.mark.slow
-def test_the_page_says_what_is_not_installed_and_what_went_wrong(small_trial):
+def test_the_page_lists_missing_checkers_and_errors(small_trial):
     tally = small_trial.tallies["backproof"]
     tally.errors.append("accepted: an invented error")
     share = Share()
@@ -119,7 +122,7 @@ def test_the_page_says_what_is_not_installed_and_what_went_wrong(small_trial):
     assert "| scipy check_grad | not installed |" in table
 
 
-def test_the_table_of_the_page_is_replaced_and_nothing_else():
+def test_only_the_table_on_the_page_is_replaced():
     page = f"before\nbegin\nold\n{END}\nafter\n"
     assert into(page, "new", "begin") == f"before\nbegin\nnew\n{END}\nafter\n"
     assert into(into(page, "new", "begin"), "old", "begin") == page
