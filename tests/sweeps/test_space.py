@@ -94,7 +94,10 @@ BAD = {
         "did you mean optimizer.lr",
     ),
     "a key of the sweep": ("return {'sweep.seed': trial.suggest_int('n', 1, 2)}", "no key of sweep"),
-    "another's key": ("return {'dataset': trial.suggest_categorical('d', ['wine'])}", "given beside it"),
+    "another's key": (
+        "return {'dataset': trial.suggest_categorical('d', ['wine'])}",
+        "also given on the command",
+    ),
     "no number": (
         "return {'optimizer.lr': float('nan') * trial.suggest_float('lr', 0, 1)}",
         "a finite number",
@@ -107,7 +110,7 @@ BAD = {
         "return {'optimizer.lr': trial.suggest_float('x', 1, 2), 'seed': trial.suggest_int('x', 1, 3)}",
         "what it was before",
     ),
-    "no suggestion": ("return {'optimizer.lr': 0.1}", "asks for no suggestion"),
+    "no suggestion": ("return {'optimizer.lr': 0.1}", "requests no suggestion"),
     "its own mistake": ("return {'optimizer.lr': 1 / (trial.suggest_int('n', 0, 2))}", "ZeroDivisionError"),
     "out of bounds in one branch": (
         "o = trial.suggest_categorical('o', ['sgd', 'adam', 'lion']); "

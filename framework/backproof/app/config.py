@@ -212,7 +212,7 @@ def _mapping(values: Any) -> dict[str, Any]:
 
 
 def _metrics(plugins: Registry, values: Any) -> tuple[Metric, ...] | None:
-    """Build a list of names, or of mappings with a name and hyperparameters; None stands for the default."""
+    """Build a list of names, or of mappings with a name and hyperparameters; None means the default."""
     if values is None:
         return None
     if not isinstance(values, list):

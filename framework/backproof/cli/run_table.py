@@ -21,7 +21,7 @@ NAME_WIDTH = 24
 
 @dataclass(frozen=True)
 class Column:
-    """A column: it is left out where there is no room for it, unless its priority is 0."""
+    """A column, which is omitted if there is no room for it, unless its priority is 0."""
 
     head: str
     cells: list[str]
@@ -46,7 +46,7 @@ def columns_of(
         for position, key in enumerate(keys)
     ]
     if any(run.is_sweep for run in shown):
-        # Each may have another objective: one column, with its name beside the number.
+        # Sweeps may have different objectives: one column, with the name next to the value.
         columns.append(Column("best", [_best(run) for run in shown]))
     else:
         names = dict.fromkeys([objective.name, f"test/{objective.name.rpartition('/')[2]}", "val/loss"])

@@ -11,7 +11,7 @@ from backproof.tracking import TrackingOptions
 def location(
     outputs: str | None = None, uri: str | None = None, experiment: str | None = None
 ) -> tuple[TrackingOptions, Path]:
-    """Return the tracking options and the folder for these options; None stands for a default."""
+    """Return the tracking options and the folder for these options; None means the default."""
     options = (
         TrackingOptions(uri=uri) if experiment is None else TrackingOptions(uri=uri, experiment=experiment)
     )

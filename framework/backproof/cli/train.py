@@ -85,7 +85,7 @@ class Task:
         try:
             run_single(self.session, cfg)
         except Exception as error:  # noqa: BLE001
-            # Hydra would print lines of its own above the message; `train` raises it again.
+            # Hydra would print its own lines above the message; `train` raises the error again.
             self.error = error
         return None
 

@@ -141,7 +141,7 @@ def _check_kink(activation: Activation, kink: float, size: float) -> None:
     # The one-sided slopes are known to about 1e-8.
     require(
         min(left, right) - size / 100 <= convention <= max(left, right) + size / 100,
-        f"φ'({kink:g}) = {convention:g} is no subgradient: it must lie between {left:g} and {right:g}",
+        f"φ'({kink:g}) = {convention:g} is not a subgradient: it must lie between {left:g} and {right:g}",
     )
     if activation.complex_step:
         branch = float(_derivative(activation, at)[0][0])

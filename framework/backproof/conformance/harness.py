@@ -74,7 +74,7 @@ def require_untouched(name: str, method: Callable[..., object], *arguments: Any,
     before = {letter: array.copy() for letter, array in inputs.items()}
     method(*arguments)
     for letter, array in inputs.items():
-        require(np.array_equal(array, before[letter]), f"{name} must leave {letter} as it is")
+        require(np.array_equal(array, before[letter]), f"{name} must not change {letter}")
 
 
 def require_finite(where: str, results: Results, *arrays: Array) -> None:

@@ -99,7 +99,7 @@ def check_kinks(penalty: Penalty) -> None:
 
 @CHECKS.add
 def check_mask(penalty: Penalty) -> None:
-    """Parameters that the mask leaves out have no part in the value, and their gradient is left as it is."""
+    """Parameters that the mask excludes do not affect the value, and their gradient is not changed."""
     theta, mask = random_parameters(), penalty_mask()
     out = mask == 0
     other = theta.copy()
@@ -110,9 +110,7 @@ def check_mask(penalty: Penalty) -> None:
     )
     before = random_parameters(seed=1)
     grad = penalty_gradient(penalty, theta, mask, before)
-    require(
-        np.array_equal(grad[:, out], before[:, out]), "gradient must leave `grad` as it is where the mask is 0"
-    )
+    require(np.array_equal(grad[:, out], before[:, out]), "gradient must not change `grad` where the mask is 0")
     require(not penalty.value(theta, np.zeros(P)).any(), "value must be 0 where nothing is penalised")
 
 

@@ -39,7 +39,7 @@ def outcomes(entry: Entry) -> Iterator[Outcome]:
                 with warnings.catch_warnings():
                     warnings.simplefilter("error")
                     check(entry.cls(**params))
-            # A plugin under test may raise anything; it is reported as it is.
+            # A plugin under test may raise anything; the error is reported unchanged.
             except Exception as raised:  # noqa: BLE001
                 error = f"{type(raised).__name__}: {raised}"
             yield Outcome(check.__name__, dict(params), error)

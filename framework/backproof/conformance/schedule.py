@@ -40,7 +40,7 @@ def check_starts(schedule: Schedule) -> None:
 
 @CHECKS.add
 def check_repeatable(schedule: Schedule) -> None:
-    """The same step has the same factor, in whatever order steps are asked for."""
+    """The same step has the same factor, in whatever order the factors are requested."""
     forward = [schedule.factor(t, 50) for t in range(50)]
     backward = [schedule.factor(t, 50) for t in reversed(range(50))][::-1]
     require(forward == backward, "a factor must depend on t and total alone, not on the calls before")

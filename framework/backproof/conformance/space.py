@@ -58,7 +58,7 @@ def check_repeatable(space: Space) -> None:
 
 @CHECKS.add
 def check_names(space: Space) -> None:
-    """A name stands for one range, or for one list of choices, in all points."""
+    """A name denotes the same range, or the same list of choices, in all points."""
     known: dict[str, Domain] = {}
     for _, asked in _points(space):
         for name, domain in asked.domains.items():

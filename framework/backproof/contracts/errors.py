@@ -137,7 +137,7 @@ def did_you_mean(name: str, names: Iterable[str], n: int = 3) -> str:
 
 
 def override_value(value: object) -> str:
-    """Return a value as it is written in an override."""
+    """Return a value as written in an override."""
     if isinstance(value, list | tuple):
         return f"[{','.join(map(str, cast('list[object]', value)))}]"
     return "nothing" if value is None else repr(value)

@@ -51,7 +51,7 @@ class Loss(Plugin):
 
     @abstractmethod
     def link(self, z: Array, out: Array) -> None:
-        """Write the probabilities, scores or values that the logits z (R, B, K) stand for into `out` (R, B, K)."""
+        """Write the probabilities, scores or values given by the logits z (R, B, K) into `out` (R, B, K)."""
 
 
 @dataclass(frozen=True)

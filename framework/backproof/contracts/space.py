@@ -16,7 +16,7 @@ Choice = TypeVar("Choice", str, int, float, bool, None)
 
 
 class Suggest(Protocol):
-    """The source of a point's values. A name must always stand for the same range or list of choices.
+    """The source of a point's values. A name must always denote the same range or list of choices.
 
     Each method raises InvalidValue for an empty range.
     """

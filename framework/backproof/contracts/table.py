@@ -15,7 +15,7 @@ from backproof.contracts.dataset import CLASSIFICATION, MULTILABEL, REGRESSION, 
 from backproof.contracts.errors import did_you_mean
 
 AUTO = "auto"
-#: Text that stands for a missing value, in lower case.
+#: Text that means a missing value, in lower case.
 MISSING_TEXT = frozenset({"", "nan", "na", "n/a", "null", "?"})
 #: With `task=auto`, a target of whole numbers is read as classes up to this many different values.
 MOST_CLASSES = 20

@@ -1,4 +1,4 @@
-"""One plugin file: its kind and name, and its class, imported when it is asked for."""
+"""One plugin file: its kind and name, and its class, imported on first use."""
 
 from __future__ import annotations
 

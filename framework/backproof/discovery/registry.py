@@ -137,7 +137,7 @@ class Registry:
             try:
                 cls = entry.cls
             except PluginError:
-                entry.ambiguous = False  # reported if it is asked for by name
+                entry.ambiguous = False  # reported if it is requested by name
             else:
                 self._unknown.remove(entry)
                 entry.kind = cls.kind

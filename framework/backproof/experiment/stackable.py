@@ -74,7 +74,7 @@ def _varying(plugin: Plugin) -> list[str]:
 
 @functools.cache
 def _takes_arrays(cls: type[Plugin]) -> bool:
-    """Return whether a plugin class takes (R, 1) hyperparameters. One that does not is trained by itself."""
+    """Return whether a plugin class takes (R, 1) hyperparameters. One that does not is trained separately."""
     check = check_rates_of_a_stack if issubclass(cls, Optimizer) else check_per_member
     try:
         for example in cls.examples():
@@ -152,7 +152,7 @@ def require_kind(plugin: Plugin, kind: type[AnyPlugin]) -> AnyPlugin:
 
 
 def with_member_values(plugin: AnyPlugin) -> tuple[AnyPlugin, list[AnyPlugin]]:
-    """Return the plugin with (R, 1) arrays in place of its numbers, and the R plugins that these stand for."""
+    """Return the plugin with (R, 1) arrays as hyperparameters, and the R plugins that it represents."""
     numbers = {
         field.name: value
         for field in dataclasses.fields(plugin)

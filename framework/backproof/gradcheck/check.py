@@ -54,7 +54,7 @@ def check(
         assert check(loss, theta, grad=grad)  # two functions
 
     theta is a number, an array, or any nest of dicts, lists, tuples and named tuples of arrays, of torch or jax
-    too where these are installed; the gradient has the same form. f receives float64 numbers, in copies of its own,
+    too where these are installed; the gradient has the same form. f receives float64 copies,
     and then `*args, **kwargs`.
 
     oracle      auto compares with the complex step and with central differences, and says where they disagree;
@@ -203,7 +203,7 @@ class _Check:
         return np.concatenate([single, np.array(dense)])
 
     def _gradient(self, at: Array) -> Array:
-        """The claimed gradient at another point; NaN where there is none."""
+        """Return the claimed gradient at another point; NaN if it does not exist."""
         try:
             return self.function.gradient(at).astype(np.float64)
         except Exception:  # noqa: BLE001 - outside of its domain f may raise anything

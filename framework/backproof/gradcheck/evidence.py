@@ -138,7 +138,7 @@ def _factor(sample: Sample, found: Evidence) -> list[str]:
     if known.sum() < 2 or (np.abs(got[~known]) > 1e-6 * np.abs(got).max()).any():
         return []
     ratios = got[known] / expected[known]
-    # A single entry that is off, or rounding, is no common factor.
+    # A single wrong entry, or rounding, is not a common factor.
     if np.ptp(ratios) > 1e-5 * np.abs(ratios).max() or np.ptp(ratios) > 1e-3 * abs(ratios.mean() - 1):
         return []
     return [f"every entry is {ratios.mean():.6g} times what is expected"]

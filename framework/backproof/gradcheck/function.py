@@ -86,7 +86,7 @@ class Function:
             return self._loss(at) * self.scale
         except OutputFormError:
             raise
-        # Nobody asked for this point: whatever f raises, it is outside of its domain.
+        # The checker chose this point: whatever f raises, the point is outside its domain.
         except Exception as error:  # noqa: BLE001
             self._error = error
             return complex(np.nan, np.nan)
@@ -127,7 +127,7 @@ class Function:
         return self._number(self._pair(given)[0] if self.grad is None else given)
 
     def _call(self, function: Callable[..., Any], at: Array) -> Any:
-        """Return what a function returns at a point, which it must leave as it is."""
+        """Return what a function returns at a point, which it must not change."""
         given = self.tree.build(at)
         result = function(given, *self.args, **self.kwargs)
         after = self.tree.flat(given, "theta")

@@ -35,7 +35,7 @@ WIDER = 8.0
 ENOUGH = 1e-7
 #: Two neighbouring differences that agree with the complex step this closely, relative to it, confirm it.
 CONFIRMED = 1e-4
-#: A complex step that is further off than this, relative to the slope, is no derivative.
+#: A complex step with a larger error than this, relative to the slope, is not a derivative.
 DROPPED = 1e-6
 #: The accuracy that the values of an iterative function are believed to have: a smaller error may be theirs.
 ITERATIVE = 1e-2
@@ -123,7 +123,7 @@ class _Judge:
                 self.found.bend[row] = bends[i]
                 self._at_kink(row, float(low[i]), float(high[i]))
             elif not np.isfinite(slopes.values[i]).any():
-                self._set(row, UNTESTED, np.nan, np.inf, "f can be evaluated at theta alone, not beside it")
+                self._set(row, UNTESTED, np.nan, np.inf, "f can only be evaluated at theta, not near it")
             else:
                 line = _Line(
                     row,
@@ -308,7 +308,7 @@ class _Judge:
                 return
             self._accept(row, exact, allowed, COMPLEX, unseen)
         elif self._undecided(line, allowed) and not (off > 2 * error and unseen <= error):
-            # The differences cannot tell the two apart, and no circle bears the complex step out.
+            # The differences cannot tell the two apart, and no circle confirms the complex step.
             self._accept(row, exact, line.error + allowed, COMPLEX)
         else:
             self._reject(line, exact, allowed, COMPLEX)
@@ -331,7 +331,7 @@ class _Judge:
         return right and line.error * float(self.lines.sizes[row]) <= NEAR_ROUNDING * float(self.noise[row])
 
     def _by_differences(self, line: _Line) -> None:
-        """The verdict where there is no complex step, or the differences contradict it."""
+        """Return the verdict if there is no complex step, or the differences contradict it."""
         row, got = line.row, float(self.got[line.row])
         size = self.found.size[row]
         extra = float(self.rounding[row]) + self._asked(size)

@@ -49,7 +49,7 @@ def check_layer(
         assert check_layer(affine_forward, affine_backward, x, w, b)
 
     forward   (*inputs, **extra) -> (out, cache), or (out1, out2, ..., cache) for several outputs; if it returns
-              an array alone, backward is called with the inputs in the place of the cache: (dout, *inputs)
+              an array alone, backward is called with the inputs instead of the cache: (dout, *inputs)
     backward  (dout, cache) -> the gradients of the inputs in their order; (dout1, dout2, ..., cache) for several
     inputs    arrays of floating-point numbers are differentiated by; integers (labels, token indices), dicts of
               options and other values are passed on, and backward returns None for them, or leaves them out

@@ -130,7 +130,7 @@ class ElementwiseLines:
         try:
             found = np.asarray(self.f(points.copy()))
             return found if t.dtype.kind == "c" else np.real(found).astype(np.float64)
-        # One of the points may lie outside of the domain: then each is evaluated by itself.
+        # One of the points may be outside the domain, so evaluate them one by one.
         except Exception:  # noqa: BLE001
             single: Array = np.empty(len(points), t.dtype)
             for i in range(len(points)):
@@ -140,7 +140,7 @@ class ElementwiseLines:
     def _single(self, point: Array) -> complex:
         try:
             value: Any = np.asarray(self.f(point))[0]
-        except Exception:  # noqa: BLE001 - outside of the domain there is no value
+        except Exception:  # noqa: BLE001 - there is no value outside the domain
             return float("nan")
         return (
             complex(cast("complex", value)) if point.dtype.kind == "c" else float(cast("complex", value).real)

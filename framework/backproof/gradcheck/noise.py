@@ -31,7 +31,7 @@ def noise_along(lines: Lines, row: int) -> float:
     itself is a straight line (after Moré & Wild 2011), and the smallest change of a value that is quantised.
 
     Noise is the same over several decades of spacing; what a smooth function does there grows with the spacing. So
-    the least of the decades counts. A jump or a kink among the points is no noise: the median leaves it out.
+    the least of the decades counts. A jump or a kink among the points is not noise: the median ignores it.
     """
     f0 = float(lines.origin[row])
     rounding = PER_VALUE * EPS * abs(f0)

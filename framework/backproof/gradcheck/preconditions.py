@@ -1,4 +1,4 @@
-"""What must hold so that a gradient check can show a mistake, and whether it did."""
+"""Conditions under which a gradient check can detect a mistake, and whether they are met."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Precondition:
-    """One thing that was looked at, at one point."""
+    """One condition at one point."""
 
-    name: str  # what has to hold, in words
+    name: str  # the condition in words
     met: bool
-    detail: str = ""  # what was found
-    #: Whether it must hold at every point. If not, one point where it holds is enough: there a mistake shows.
+    detail: str = ""  # the actual state
+    #: Whether it must hold at every point. If not, one point where it holds is enough to detect a mistake.
     everywhere: bool = False
 
 

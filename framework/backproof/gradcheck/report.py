@@ -22,7 +22,7 @@ LOG10_BOUNDS = (-17.0, 3.0)
 #: The oracle of a gradient that is compared with the one of a wider dtype, not with the loss.
 LOWER = "float64 gradient"
 
-#: The moment of what is no gradient by the parameters: the pieces of a network, checked by themselves.
+#: The moment of components of a network, whose gradients are not with respect to the parameters.
 ALONE = "by itself"
 
 PASSED, FAILED, UNTESTED, NOTHING = "passed", "failed", "untested", "nothing to check"
@@ -57,7 +57,7 @@ class TensorResult:
     shape: tuple[int, ...]
     oracle: str
     checked: int  # entries checked one by one
-    directions: int  # random directions checked beside them
+    directions: int  # random directions checked in addition
     relative_error: float  # ‖got − expected‖ / max(‖got‖, ‖expected‖)
     tolerance: float
     status: str  # passed | failed | untested | nothing to check
@@ -195,7 +195,7 @@ class GradcheckReport:
 
     @property
     def max_relative_error(self) -> float:
-        """Over all tensors that were compared, float32 arithmetic apart; 0 where none was."""
+        """Return the largest error of all compared tensors except for float32 arithmetic; 0 if there are none."""
         errors = [
             result.relative_error
             for section in self.sections

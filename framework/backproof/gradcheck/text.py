@@ -81,7 +81,7 @@ def _row(result: Any) -> tuple[str, ...]:
 
 
 def notes(report: Report) -> list[str]:
-    """Return what to know beside the table, and what to do."""
+    """Return remarks on the table, and what to do."""
     lines = [
         f"{result.tensor}: {result.note}"
         for section in report.sections
@@ -117,7 +117,7 @@ def text(report: Report) -> str:
 
 
 def _wrapped(note: str) -> list[str]:
-    """Return a note in lines that fit a terminal; a line that is indented goes on with its indentation."""
+    """Return a note in lines that fit a terminal; an indented line keeps its indentation."""
     lines: list[str] = []
     for line in note.splitlines():
         indent = line[: len(line) - len(line.lstrip())]
@@ -132,7 +132,7 @@ def fragment(report: Report) -> str:
         "<tr>" + "".join(f'<td class="{row[2].split()[0]}">{html.escape(cell)}</td>' for cell in row) + "</tr>"
         for row in rows(report)
     )
-    # Findings have lines of their own, also where a notebook shows them without the page's style.
+    # Each finding is a separate line, also in a notebook without the page's style.
     below = "".join(f'<p style="white-space: pre-wrap">{html.escape(note)}</p>' for note in notes(report))
     state = report.status.split()[0]
     return (

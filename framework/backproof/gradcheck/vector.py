@@ -19,7 +19,7 @@ from backproof.gradcheck.trees import Tree, describe, numbers
 
 #: Tangents of each input.
 TANGENTS = 4
-#: Rows of a Jacobian that are all checked; of a larger one, so many of them and as many random sums of rows.
+#: Up to this many rows of a Jacobian are all checked; of more, this many rows and as many random sums of rows.
 MOST_ROWS, SAMPLED = 64, 16
 
 
@@ -177,12 +177,13 @@ def douts(size: int, seed: int) -> list[tuple[str, Array]]:
 
 
 class Inputs:
-    """The inputs of a function of several arguments. Arrays of integers, and whatever is no number, are passed on
-    and not differentiated by."""
+    """The inputs of a function of several arguments. Arrays of integers, and whatever is not a number, are
+    passed on and not differentiated.
+    """
 
     def __init__(self, f: Callable[..., Any], inputs: Sequence[Any], names: Sequence[str] | None) -> None:
         if not inputs:
-            raise ValueError("there is no input to differentiate by")
+            raise ValueError("there are no inputs to differentiate with respect to")
         self.inputs = inputs
         self.names = list(names) if names is not None else _parameter_names(f, len(inputs))
         if len(self.names) != len(inputs):

@@ -10,7 +10,7 @@ from pathlib import Path
 def checkout() -> Path | None:
     """Return the root of the checkout that this package is part of, or None where it is installed.
 
-    Anything less than this exact package in a project of this name could be somebody else's folder, as beside
+    Anything but this exact package in a project of this name could be somebody else's folder, for example after
     `pip install --target`.
     """
     package = Path(__file__).resolve().parent.parent

@@ -12,7 +12,7 @@ from backproof.render.terminal import console
 from backproof.sweeps.objective import Objective
 from backproof.sweeps.result import DONE, FAILED, PRUNED, RunResult
 
-#: Seconds between two lines where the output is no terminal.
+#: Seconds between two lines if the output is not a terminal.
 PERIOD = 10.0
 
 

@@ -202,7 +202,7 @@ class Point:
         return dict(sorted(values.items()))
 
     def representative(self, objective: Objective) -> RunResult:
-        """Return the run nearest to the mean, whose model and plots stand for the point."""
+        """Return the run nearest to the mean, whose model and plots represent the point."""
         mean = self.stat(objective.name).mean
         distances = [abs(run.stat(objective.name).mean - mean) for run in self.done]
         order = sorted(range(len(distances)), key=lambda i: (math.isnan(distances[i]), distances[i], i))

@@ -139,7 +139,7 @@ class Space:
             keys = (part.lstrip("+~").partition("=")[0],) if isinstance(part, str) else part.keys
             for key in set(keys) & set(added.keys):
                 raise InvalidValue(
-                    "sweep.space", added.text, f"a space without {key}, which is given beside it"
+                    "sweep.space", added.text, f"a space without {key}, which is also given on the command line"
                 )
         for name in {axis.name for axis in self.axes} & added.texts.keys():
             raise InvalidValue(

@@ -115,7 +115,7 @@ def point(space: Space, take: Take) -> tuple[list[str], Suggestions]:
         raise PluginError(f"the space {space.name!r} is wrong: {what}\nIt was suggested: {at}") from error
     if not asked.values:
         raise PluginError(
-            f"the space {space.name!r} is wrong: it asks for no suggestion, so all points are one"
+            f"the space {space.name!r} is wrong: it requests no suggestion, so all points are the same"
         )
     return overrides, asked
 
@@ -134,7 +134,7 @@ def _overrides(returned: object) -> list[str]:
 
 
 def _text(key: str, value: Any) -> str:
-    """Return a value as it is written in an override."""
+    """Return a value as written in an override."""
     if isinstance(value, list | tuple):
         return f"[{','.join(_text(key, each) for each in cast('Sequence[Any]', value))}]"
     if value is None or isinstance(value, bool):

@@ -56,9 +56,9 @@ class SameCode:
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             raise LauncherError(
                 f"a worker on {socket.gethostname()} has another backproof, or other plugins, than the sweep: "
-                f"{', '.join(differences)}{more}\nInstall there what is installed here, and restart the worker: "
-                "what it has imported once, it keeps. If a file was changed while the sweep ran, the same command "
-                "goes on with the change"
+                f"{', '.join(differences)}{more}\nInstall the same versions there and restart the worker, "
+                "which keeps the modules it has imported. If a file was changed while the sweep ran, repeat the "
+                "command to continue with the change"
             )
         config.accept_own_callback()
 

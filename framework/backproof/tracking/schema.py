@@ -68,7 +68,7 @@ class Verdict:
 
 
 class Metric:
-    """Metrics beside those of training, which are called PART/NAME, as val/accuracy."""
+    """Metrics in addition to those of training, which are called PART/NAME, such as val/accuracy."""
 
     #: log10 of the check's largest relative error; sorts after val/. Absent where the check was skipped.
     CHECK = "verification/log10_error"

@@ -67,7 +67,7 @@ def _diagonal(p: Array, dp: Array) -> Array:
     return p * (1 - p) * dp
 
 
-@_softmax_mistake("the sum of the softmax's Jacobian is missing: p dp in the place of p (dp − Σ_s dp_s p_s)")
+@_softmax_mistake("the sum of the softmax's Jacobian is missing: p dp instead of p (dp − Σ_s dp_s p_s)")
 def _without_sum(p: Array, dp: Array) -> Array:
     return p * dp
 
@@ -79,12 +79,12 @@ def _over_queries(p: Array, dp: Array) -> Array:
     return p * (dp - (dp * p).sum(-2, keepdims=True))
 
 
-@_softmax_mistake("the softmax has no derivative: dp is taken in the place of p (dp − Σ_s dp_s p_s)")
+@_softmax_mistake("the softmax has no derivative: dp is used instead of p (dp − Σ_s dp_s p_s)")
 def _without_softmax(p: Array, dp: Array) -> Array:
     return dp
 
 
-@_softmax_mistake("the sum of the softmax's Jacobian lacks p: Σ_s dp_s in the place of Σ_s dp_s p_s")
+@_softmax_mistake("the sum of the softmax's Jacobian lacks p: Σ_s dp_s instead of Σ_s dp_s p_s")
 def _sum_without_p(p: Array, dp: Array) -> Array:
     return p * (dp - dp.sum(-1, keepdims=True))
 
@@ -117,7 +117,7 @@ def _partners_swapped(right: Gradients, cache: Any, dout: Array) -> Gradients:
     return dict(zip("qk", attention_backward(dout, (k, q, v, p, scale))[:2], strict=True))
 
 
-@_known.named("the scores are taken in the place of their softmax p")
+@_known.named("the scores are used instead of their softmax p")
 def _scores_for_p(right: Gradients, cache: Any, dout: Array) -> Gradients:
     q, k, _, _, scale = cache
     return {"v": (scale * q @ k.swapaxes(-1, -2)).swapaxes(-1, -2) @ dout}

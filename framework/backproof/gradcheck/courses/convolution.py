@@ -178,7 +178,7 @@ def _pool_overwritten(right: Gradients, cache: Any, dout: Array) -> Gradients:
 
 
 @_pool.named(
-    "windows that overlap overwrite each other with the zeros beside their maxima: gradients are added"
+    "windows that overlap overwrite each other with the zeros next to their maxima: gradients are added"
 )
 def _pool_windows_overwritten(right: Gradients, cache: Any, dout: Array) -> Gradients:
     x, first, pool, stride = cache

@@ -1,4 +1,4 @@
-"""Layers that act on each number by itself: ReLU, sigmoid and tanh (cs231n, assignments 1 to 3) and dropout with a
+"""Layers that act elementwise: ReLU, sigmoid and tanh (cs231n, assignments 1 to 3) and dropout with a
 fixed mask (Srivastava et al. 2014, inverted as in cs231n, assignment 2)."""
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _no_mask(right: Gradients, cache: Array, dout: Array) -> Gradients:
     return {"x": dout}
 
 
-@_relu.named("the mask is inverted: x < 0 in the place of x > 0")
+@_relu.named("the mask is inverted: x < 0 instead of x > 0")
 def _inverted_mask(right: Gradients, cache: Array, dout: Array) -> Gradients:
     return {"x": dout - right["x"]}
 
@@ -95,13 +95,13 @@ def _relu_without_dout(right: Gradients, cache: Array, dout: Array) -> Gradients
     return {"x": (cache > 0).astype(np.float64)}
 
 
-@_sigmoid.named("the slope is taken at the output: σ(out) (1 − σ(out)) in the place of out (1 − out)")
+@_sigmoid.named("the slope is taken at the output: σ(out) (1 − σ(out)) instead of out (1 − out)")
 def _sigmoid_of_output(right: Gradients, cache: Array, dout: Array) -> Gradients:
     twice = sigmoid_forward(cache)[0]
     return {"x": dout * twice * (1 - twice)}
 
 
-@_sigmoid.named("the slope is taken at x without σ: x (1 − x) in the place of out (1 − out)")
+@_sigmoid.named("the slope is taken at x without σ: x (1 − x) instead of out (1 − out)")
 def _sigmoid_of_input(right: Gradients, cache: Array, dout: Array) -> Gradients:
     x = np.log(cache / (1 - cache))
     return {"x": dout * x * (1 - x)}
@@ -117,12 +117,12 @@ def _sigmoid_other_half(right: Gradients, cache: Array, dout: Array) -> Gradient
     return {"x": dout * cache}
 
 
-@_tanh.named("the slope is taken at the output: 1 − tanh²(out) in the place of 1 − out²")
+@_tanh.named("the slope is taken at the output: 1 − tanh²(out) instead of 1 − out²")
 def _tanh_of_output(right: Gradients, cache: Array, dout: Array) -> Gradients:
     return {"x": dout * (1 - np.tanh(cache) ** 2)}
 
 
-@_tanh.named("the slope is taken at x without tanh: 1 − x² in the place of 1 − out²")
+@_tanh.named("the slope is taken at x without tanh: 1 − x² instead of 1 − out²")
 def _tanh_of_input(right: Gradients, cache: Array, dout: Array) -> Gradients:
     return {"x": dout * (1 - np.arctanh(cache) ** 2)}
 
@@ -134,7 +134,7 @@ def _tanh_without_square(right: Gradients, cache: Array, dout: Array) -> Gradien
 
 for _known in (_sigmoid, _tanh):
 
-    @_known.named("the slope is missing: dout passes as it is")
+    @_known.named("the slope is missing: dout passes unchanged")
     def _without_slope(right: Gradients, cache: Array, dout: Array) -> Gradients:
         return {"x": dout}
 

@@ -82,7 +82,7 @@ def _divided_too_late(right: Gradients, cache: Any, dout: Any) -> Gradients:
     return {"x": dout * (p - scale * _one_hot(y, p))}
 
 
-@_softmax.named("the sign is wrong: y − p in the place of p − y")
+@_softmax.named("the sign is wrong: y − p instead of p − y")
 def _sign(right: Gradients, cache: Any, dout: Any) -> Gradients:
     return {"x": -right["x"]}
 
@@ -110,14 +110,14 @@ def _class_once(right: Gradients, cache: Any, dout: Any) -> Gradients:
 
 
 @_hinge.named(
-    "the class y_n is counted among its own violations: its margin is 1, but it is no term of the sum"
+    "the class y_n is counted among its own violations: its margin is 1, but it is not a term of the sum"
 )
 def _class_counted(right: Gradients, cache: Any, dout: Any) -> Gradients:
     margins, y, scale = cache
     return {"x": right["x"] + dout * scale * _one_hot(y, margins)}
 
 
-@_hinge.named("the class y_n has one violation too many: its own margin is no term of the sum")
+@_hinge.named("the class y_n has one violation too many: its own margin is not a term of the sum")
 def _class_once_too_often(right: Gradients, cache: Any, dout: Any) -> Gradients:
     margins, y, scale = cache
     return {"x": right["x"] - dout * scale * _one_hot(y, margins)}

@@ -126,17 +126,17 @@ def _mistakes(sums: str, size: str, wrong_means: str) -> Mistakes:
         count = dout.shape[cache[3]]
         return _dx(cache, dout, variance=count / max(count - 1, 1))
 
-    @known.named("ε is outside of the root: 1/(√variance + ε) in the place of 1/√(variance + ε)")
+    @known.named("ε is outside the root: 1/(√variance + ε) instead of 1/√(variance + ε)")
     def eps_outside(right: Gradients, cache: Any, dout: Array) -> Gradients:
         _, _, sigma, _, eps = cache
         return _dx(cache, dout, sigma=np.sqrt(np.maximum(sigma**2 - eps, 0)) + eps)
 
-    @known.named("ε is forgotten: 1/√variance in the place of 1/√(variance + ε)")
+    @known.named("ε is forgotten: 1/√variance instead of 1/√(variance + ε)")
     def eps_forgotten(right: Gradients, cache: Any, dout: Array) -> Gradients:
         _, _, sigma, _, eps = cache
         return _dx(cache, dout, sigma=np.sqrt(np.maximum(sigma**2 - eps, 0)))
 
-    @known.named("ε is forgotten in all of dx: 1/√variance in the place of 1/√(variance + ε)")
+    @known.named("ε is forgotten in all of dx: 1/√variance instead of 1/√(variance + ε)")
     def eps_forgotten_everywhere(right: Gradients, cache: Any, dout: Array) -> Gradients:
         xhat, gamma, sigma, axis, eps = cache
         without = np.sqrt(np.maximum(sigma**2 - eps, 0))
@@ -179,7 +179,7 @@ def _shared() -> Mistakes:
     def without_normalized(right: Gradients, cache: Any, dout: Array) -> Gradients:
         return {"gamma": right["beta"]}
 
-    @known.named("x − μ is taken in the place of x̂ = (x − μ)/σ")
+    @known.named("x − μ is used instead of x̂ = (x − μ)/σ")
     def not_divided(right: Gradients, cache: Any, dout: Array) -> Gradients:
         samples = tuple(range(dout.ndim - 1))
         return {"gamma": (dout * cache[0] * cache[2]).sum(samples)}
@@ -217,7 +217,7 @@ def _test_without_gamma(right: Gradients, cache: Any, dout: Array) -> Gradients:
     return {"x": dout / cache[2]}
 
 
-@_at_test.named("ε is forgotten: 1/√variance in the place of 1/√(variance + ε)")
+@_at_test.named("ε is forgotten: 1/√variance instead of 1/√(variance + ε)")
 def _test_without_eps(right: Gradients, cache: Any, dout: Array) -> Gradients:
     _, gamma, sigma, _, eps = cache
     return {"x": dout * gamma / np.sqrt(sigma**2 - eps)}

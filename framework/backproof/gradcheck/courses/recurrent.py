@@ -76,13 +76,13 @@ def _rnn_slope(slope: Callable[[Array, Array], Any]) -> Any:
 
 
 _SLOPES: dict[str, Callable[[Array, Array], Any]] = {
-    "tanh' is forgotten: dout passes as it is": lambda h, a: 1.0,
+    "tanh' is forgotten: dout passes unchanged": lambda h, a: 1.0,
     "tanh' is taken at h, 1 − tanh²(h): h is tanh(a) already, so that it is 1 − h²": lambda h, a: (
         1 - np.tanh(h) ** 2
     ),
-    "tanh' is taken at a without tanh: 1 − a² in the place of 1 − h²": lambda h, a: 1 - a**2,
+    "tanh' is taken at a without tanh: 1 − a² instead of 1 − h²": lambda h, a: 1 - a**2,
     "the square is missing from tanh' = 1 − h²": lambda h, a: 1 - h,
-    "the slope is that of a sigmoid, h (1 − h), in the place of 1 − h²": lambda h, a: h * (1 - h),
+    "the slope is that of a sigmoid, h (1 − h), instead of 1 − h²": lambda h, a: h * (1 - h),
 }
 for _what, _slope in _SLOPES.items():
     _rnn.named(_what)(_rnn_slope(_slope))
@@ -100,7 +100,7 @@ def _rnn_wh(right: Gradients, cache: Any, dh: Array) -> Gradients:
     return {"prev_h": ((1 - h**2) * dh) @ Wh}
 
 
-@_rnn.named("the next h is taken in the place of the previous one")
+@_rnn.named("the next h is used instead of the previous one")
 def _rnn_next_h(right: Gradients, cache: Any, dh: Array) -> Gradients:
     h = cache[4]
     return {"Wh": h.T @ ((1 - h**2) * dh)}
@@ -134,10 +134,10 @@ def _gate_mistakes(gate: str) -> None:
             f"{at} tanh' is taken at g, 1 − tanh²(g): g is tanh(a_g) already, so that it is 1 − g²": (
                 lambda cache: 1 - np.tanh(cache[5]["g"]) ** 2
             ),
-            f"{at} tanh' is taken at a_g without tanh: 1 − a_g² in the place of 1 − g²": (
+            f"{at} tanh' is taken at a_g without tanh: 1 − a_g² instead of 1 − g²": (
                 lambda cache: 1 - cache[6]["g"] ** 2
             ),
-            f"{at} the slope is that of a sigmoid, g (1 − g), in the place of 1 − g²": (
+            f"{at} the slope is that of a sigmoid, g (1 − g), instead of 1 − g²": (
                 lambda cache: cache[5]["g"] * (1 - cache[5]["g"])
             ),
             f"{at} the square is missing from tanh' = 1 − g²": lambda cache: 1 - cache[5]["g"],
@@ -154,7 +154,7 @@ def _gate_mistakes(gate: str) -> None:
             f"{at} the factor 1 − {gate} is missing from σ' = {gate} (1 − {gate})": lambda cache: cache[5][
                 gate
             ],
-            f"{at} the slope is that of tanh, 1 − {gate}², in the place of {gate} (1 − {gate})": (
+            f"{at} the slope is that of tanh, 1 − {gate}², instead of {gate} (1 − {gate})": (
                 lambda cache: 1 - cache[5][gate] ** 2
             ),
         }
@@ -189,20 +189,20 @@ _CELLS: dict[str, Callable[[Any, Array, Array], Any]] = {
     "the gradient dc that comes in is forgotten: h is not the only way out of c": (
         lambda cache, dh, dc: dh * cache[5]["o"] * (1 - np.tanh(cache[7]) ** 2)
     ),
-    "tanh' is taken at c without tanh: 1 − c² in the place of 1 − tanh²(c)": (
+    "tanh' is taken at c without tanh: 1 − c² instead of 1 − tanh²(c)": (
         lambda cache, dh, dc: dc + dh * cache[5]["o"] * (1 - cache[7] ** 2)
     ),
-    "tanh' is taken at tanh(c): 1 − tanh²(tanh c) in the place of 1 − tanh²(c)": (
+    "tanh' is taken at tanh(c): 1 − tanh²(tanh c) instead of 1 − tanh²(c)": (
         lambda cache, dh, dc: dc + dh * cache[5]["o"] * (1 - np.tanh(np.tanh(cache[7])) ** 2)
     ),
     "tanh' is forgotten on the path from h to c: dc + dh o": lambda cache, dh, dc: dc + dh * cache[5]["o"],
     "o is forgotten on the path from h to c: dc + dh (1 − tanh²(c))": (
         lambda cache, dh, dc: dc + dh * (1 - np.tanh(cache[7]) ** 2)
     ),
-    "the square is missing on the path from h to c: 1 − tanh(c) in the place of 1 − tanh²(c)": (
+    "the square is missing on the path from h to c: 1 − tanh(c) instead of 1 − tanh²(c)": (
         lambda cache, dh, dc: dc + dh * cache[5]["o"] * (1 - np.tanh(cache[7]))
     ),
-    "tanh' is taken at the previous c: 1 − tanh²(prev_c) in the place of 1 − tanh²(c)": (
+    "tanh' is taken at the previous c: 1 − tanh²(prev_c) instead of 1 − tanh²(c)": (
         lambda cache, dh, dc: dc + dh * cache[5]["o"] * (1 - np.tanh(cache[2]) ** 2)
     ),
 }
@@ -215,7 +215,7 @@ def _without_f(right: Gradients, cache: Any, dh: Array, dc: Array) -> Gradients:
     return {"prev_c": dc + dh * cache[5]["o"] * (1 - np.tanh(cache[7]) ** 2)}
 
 
-@_lstm_mistakes.named("the next h is taken in the place of the previous one")
+@_lstm_mistakes.named("the next h is used instead of the previous one")
 def _next_h(right: Gradients, cache: Any, dh: Array, dc: Array) -> Gradients:
     h = cache[5]["o"] * np.tanh(cache[7])
     return {"Wh": lstm_step_backward(dh, dc, (cache[0], h, *cache[2:]))[4]}

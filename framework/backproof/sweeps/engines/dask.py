@@ -207,11 +207,11 @@ class DaskJobs(AsyncLauncher):
         from dask.system import CPU_COUNT
 
         options = self.options
-        # What goes wrong is said once, by us; each of Dask's loggers has a level of its own.
-        for name in [each for each in logging.root.manager.loggerDict if each.startswith("distributed")]:
+        # Errors are reported once, by backproof. Each of Dask's loggers has its own level.
+        for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         stack.enter_context(warnings.catch_warnings())
-        # What differs between the hosts is said by `_check`, in words of ours.
+        # `_check` reports what differs between the hosts.
         warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
         if options.address is None:
             self._others = active_children()
