@@ -7,12 +7,14 @@ import subprocess
 
 import numpy as np
 import pytest
-from backproof.render.svg import Scale, element
+from backproof.render.svg import Scale, px
+from backproof.render.templates import template
 from backproof.render.text import duration
 from backproof.report.build import LENGTH, build, thinned
+from backproof.report.charts import PlottedRun, check_panel
 from backproof.report.compare import PAIRED, WELCH, compare, compare_points, holm
 from backproof.report.effects import effect, explained
-from backproof.report.page import page
+from backproof.report.page import TEMPLATES, page
 from backproof.report.scales import CategoricalScale
 from backproof.sweeps.objective import Objective, greater_is_better
 from backproof.sweeps.recorded import command_words, objective_of, point_command
@@ -277,10 +279,12 @@ class TestDrawing:
         assert CategoricalScale.over(["x"], 0, 100)("x") == 50
 
     def test_attributes_are_escaped(self):
-        assert (
-            element("g", "x", data_tip='"<&', class_=None, x=1.50)
-            == '<g data-tip="&quot;&lt;&amp;" x="1.5">x</g>'
-        )
+        runs = [(PlottedRun(point, '"<&', {}, 0.5), 1e-9, "passed") for point in (None, 3)]
+        svg = template(TEMPLATES, "charts.html").module.checks(check_panel({"W1": runs}))
+        circles = re.findall(r"<circle[^>]*>", svg)
+        assert ["data-p" in circle for circle in circles] == [False, True]
+        assert all('data-tip="&#34;&lt;&amp;' in circle for circle in circles)
+        assert [px(value) for value in (1.50, 2.0, 3, 0.126)] == ["1.5", "2", "3", "0.13"]
 
     def test_thinned(self):
         curve = thinned({step: Stat(step) for step in range(1, 5001)})

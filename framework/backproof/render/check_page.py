@@ -9,17 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from backproof.contracts import Array
 from backproof.gradcheck import ALONE, Section, TensorResult
 from backproof.gradcheck.report import FAILED, NOTHING, PASSED, UNTESTED
 from backproof.gradcheck.taylor import TaylorTest
 from backproof.netcheck.report import NetworkReport
-from backproof.render.svg import Scale, drawing, element, label, line, path
+from backproof.render.svg import COLOURS, Scale
 from backproof.render.templates import render, verbatim
 
 TEMPLATES = Path(__file__).with_name("templates")
-#: The colours of Okabe and Ito, which colour-blind people can distinguish too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-
 MARKS = {PASSED: "✓", FAILED: "✗", UNTESTED: "?", NOTHING: "–"}
 
 
@@ -44,7 +42,7 @@ def page(report: NetworkReport, title: str, facts: Sequence[tuple[str, str]], *,
         formulas=[compared(right, given or "") for right, given in pairs],
         sections=[_section(section, maps=maps) for section in report.sections],
         taylor=[(moment, test, COLOURS[i % len(COLOURS)]) for i, (moment, test) in enumerate(tests)],
-        chart=_taylor_chart([test for _, test in tests]) if tests else "",
+        chart=_taylor_chart([test for _, test in tests]) if tests else None,
     )
 
 
@@ -97,57 +95,39 @@ def _row(result: TensorResult) -> dict[str, Any]:
     }
 
 
-def _taylor_chart(tests: Sequence[TaylorTest]) -> Any:
-    """Draw remainders by step on logarithmic axes, with lines of first and second order."""
-    from markupsafe import Markup
-
+def _taylor_chart(tests: Sequence[TaylorTest]) -> dict[str, Any]:
+    """Return the remainders by step on logarithmic axes, and lines of first and second order."""
     left, right, top, bottom = 64.0, 560.0, 12.0, 300.0
     curves = [
-        [
-            (float(h), float(r))
-            for h, r in zip(test.steps, test.remainders, strict=True)
-            if r > 0 and math.isfinite(r)
-        ]
-        for test in tests
+        [(h, r) for h, r in _pairs(test.steps, test.remainders) if r > 0 and math.isfinite(r)] for test in tests
     ]
     across = Scale.over([h for test in tests for h in test.steps.tolist()], left, right, log=True)
     up = Scale.over([r for curve in curves for _, r in curve], bottom, top, log=True)
-    parts = [line(left, bottom, right, bottom, "axis"), label((left + right) / 2, bottom + 34, "step h")]
-    parts += [label(across(value), bottom + 16, words) for value, words in across.ticks(7)]
-    for value, words in up.ticks(6):
-        parts += [
-            line(left, up(value), right, up(value), "grid"),
-            label(left - 6, up(value) + 4, words, anchor="end"),
-        ]
-    parts.append(label(left + 4, top + 2, "|f(θ + hv) − f(θ) − h ∇f·v|", anchor="start"))
-    if curves and curves[0]:
-        parts += _orders(tests[0], curves[0], across, up, right)
+    drawn: list[dict[str, Any]] = []
     for index, (test, curve) in enumerate(zip(tests, curves, strict=True)):
-        colour = COLOURS[index % len(COLOURS)]
         clean = {float(test.steps[i]) for i in test.used}
-        parts.append(
-            element("path", d=path([(across(h), up(r)) for h, r in curve]), stroke=colour, fill="none")
-        )
-        parts += [
-            element("circle", cx=across(h), cy=up(r), r=3, stroke=colour, fill=colour if h in clean else "#fff")
-            for h, r in curve
-        ]
-    return Markup(drawing(right + 70, bottom + 42, *parts, what="Taylor remainders by step"))
+        points = [(across(h), up(r), h in clean) for h, r in curve]
+        drawn.append({"colour": COLOURS[index % len(COLOURS)], "points": points})
+    orders = _orders(tests[0], curves[0], across, up) if curves[0] else []
+    size = {"left": left, "right": right, "top": top, "bottom": bottom}
+    return {**size, "across": across, "up": up, "curves": drawn, "orders": orders}
+
+
+def _pairs(steps: Array, remainders: Array) -> list[tuple[float, float]]:
+    return [(float(h), float(r)) for h, r in zip(steps, remainders, strict=True)]
 
 
 def _orders(
-    test: TaylorTest, curve: Sequence[tuple[float, float]], across: Scale, up: Scale, right: float
-) -> list[str]:
-    """Draw lines of first and second order through the first point of the clean window."""
+    test: TaylorTest, curve: Sequence[tuple[float, float]], across: Scale, up: Scale
+) -> list[dict[str, Any]]:
+    """Return lines of first and second order through the first point of the clean window."""
     clean = [(h, r) for h, r in curve if test.used and h == float(test.steps[test.used[0]])]
     h0, r0 = (clean or curve)[0]
     low, high = 10**up.low, 10**up.high
-    parts: list[str] = []
+    lines: list[dict[str, Any]] = []
     for order, dash in ((1, "2 3"), (2, "6 4")):
         inside = [h for h in test.steps.tolist() if low <= r0 * (h / h0) ** order <= high]
         if len(inside) > 1:
             points = [(across(h), up(r0 * (h / h0) ** order)) for h in (min(inside), max(inside))]
-            parts.append(element("path", d=path(points), class_="order", stroke_dasharray=dash))
-            end = max(points)
-            parts.append(label(min(end[0] + 6, right + 6), end[1] + 4, f"order {order}", anchor="start"))
-    return parts
+            lines.append({"order": order, "dash": dash, "points": points, "end": max(points)})
+    return lines

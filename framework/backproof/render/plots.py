@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backproof.contracts import Array
+from backproof.render import svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 DPI = 110
-#: Okabe & Ito (2008), which the colour-blind can distinguish too. A part of the data has one colour in all plots.
-COLOURS = {"train": "#0072B2", "val": "#D55E00", "test": "#009E73"}
-OTHERS = ("#CC79A7", "#56B4E9", "#E69F00", "#000000")
+#: A part of the data has one colour in all plots.
+COLOURS: dict[str, str] = dict(zip(("train", "val", "test"), svg.COLOURS, strict=False))
+OTHERS = svg.COLOURS[3:]
 INK, FAINT = "#333333", "#DDDDDD"
 #: Up to this many classes, a confusion matrix shows the counts.
 ANNOTATED = 25

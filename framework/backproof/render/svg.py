@@ -1,58 +1,23 @@
-"""SVG elements, scales and ticks for charts that need no library and no network."""
+"""Scales, ticks and coordinates of SVG charts, which `templates/svg.html` draws without a library."""
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-
-def text(value: object) -> str:
-    """Return text escaped for the body of an element or for an attribute."""
-    return html.escape(str(value))
+#: The colours of Okabe and Ito (2008), which colour-blind people can distinguish too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 
 
-def element(tag: str, *body: str, **attributes: object) -> str:
-    """Return `<tag a="1">body</tag>`, where the body is markup; `class_` is class, `stroke_width` stroke-width."""
-    attribute_text = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{_attribute(value)}"'
-        for key, value in attributes.items()
-        if value is not None
-    )
-    return f"<{tag}{attribute_text}>{''.join(body)}</{tag}>"
+def px(value: float) -> str:
+    """Return a coordinate with at most two decimals."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-def _attribute(value: object) -> str:
-    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else text(value)
-
-
-def drawing(width: float, height: float, *body: str, what: str, class_: str = "") -> str:
-    """Return an <svg> that takes the available width, up to `width`."""
-    return element(
-        "svg",
-        *body,
-        viewBox=f"0 0 {width:g} {height:g}",
-        class_=class_ or None,
-        role="img",
-        aria_label=what,
-        style=f"max-width:{width:g}px",
-    )
-
-
-def label(x: float, y: float, words: str, class_: str = "", anchor: str = "middle") -> str:
-    """Return text at a point."""
-    return element("text", text(words), x=x, y=y, class_=class_ or None, text_anchor=anchor)
-
-
-def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> str:
-    """Return a straight line."""
-    return element("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=class_)
-
-
-def path(points: Sequence[tuple[float, float]]) -> str:
-    """Return the `d` of a polyline."""
-    return "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in points)
+def polyline(points: Sequence[tuple[float, float]]) -> str:
+    """Return the `d` of a path through these points."""
+    return "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y, *_ in points)
 
 
 @dataclass(frozen=True)

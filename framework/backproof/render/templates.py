@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backproof.render.svg import polyline, px
 from backproof.render.text import duration, number, shorten, subscripts
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Environment, Template
 
 
 @functools.cache
@@ -24,19 +25,20 @@ def _environment(folder: Path) -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    filters: dict[str, Callable[..., Any]] = {
-        "duration": duration,
-        "number": number,
-        "shorten": shorten,
-        "subscripts": subscripts,
-    }
+    functions = (duration, number, polyline, px, shorten, subscripts)
+    filters: dict[str, Callable[..., Any]] = {function.__name__: function for function in functions}
     environment.filters.update(filters)  # pyright: ignore[reportUnknownMemberType]
     return environment
 
 
+def template(folder: Path, name: str) -> Template:
+    """Return a template in `folder`; it may include the templates of this package."""
+    return _environment(folder).get_template(name)
+
+
 def render(folder: Path, name: str, **values: Any) -> str:
-    """Return the page of a template in `folder`; it may include the templates of this package."""
-    return _environment(folder).get_template(name).render(values) + "\n"
+    """Return the page of a template in `folder`."""
+    return template(folder, name).render(values) + "\n"
 
 
 def verbatim(folder: Path, name: str) -> Any:

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
+from backproof.render.svg import COLOURS
 from backproof.render.templates import render, verbatim
 from backproof.render.text import MISSING, duration
-from backproof.report.charts import COLOURS, PlottedRun, check_panel, curve_panel, effect_panel, parallel
+from backproof.report.charts import PlottedRun, check_panel, curve_panel, effect_panel, parallel
 from backproof.report.compare import LEVEL, PAIRED, Comparison, compare_points
 from backproof.report.effects import effect
 from backproof.sweeps.planned import SEED
@@ -63,12 +62,12 @@ def label(point: Point) -> str:
 
 
 def plotted(sweep: RecordedSweep) -> dict[str, PlottedRun]:
-    """Return the runs by id as the charts draw them; a run of no ranked point has the rank -1."""
+    """Return the runs by id as the charts draw them; in the order of their start."""
     rank = {run.run_id: index for index, point in enumerate(sweep.points) for run in point.done}
     name = sweep.objective.name
     return {
         run.id: PlottedRun(
-            rank.get(run.id, -1),
+            rank.get(run.id),
             " ".join(f"{key}={brief(run.params[key])}" for key in sweep.over if key in run.params) or run.name,
             {key: run.params.get(key) for key in sweep.over},
             run.metrics.get(name, math.nan) if run.finished else math.nan,
@@ -155,14 +154,14 @@ def _parallel(sweep: RecordedSweep, runs: Mapping[str, PlottedRun]) -> dict[str,
     # The seed comes last, next to the objective: the lines between these two axes show chance.
     keys = sorted(sweep.over, key=lambda key: key == SEED)[:AXES]
     drawn = sweep.over and sum(math.isfinite(run.value) for run in runs.values()) > 1
-    chart = Markup(parallel([*runs.values()], keys, sweep.objective)) if drawn else None
+    chart = parallel([*runs.values()], keys, sweep.objective) if drawn else None
     left_out = f" The first {AXES} of {len(sweep.over)} parameters." if len(sweep.over) > AXES else ""
     return {"parallel": chart, "axes_left_out": left_out}
 
 
-def _effects(sweep: RecordedSweep, runs: Mapping[str, PlottedRun]) -> list[tuple[str, float, Markup]]:
+def _effects(sweep: RecordedSweep, runs: Mapping[str, PlottedRun]) -> list[tuple[str, float, dict[str, Any]]]:
     """Return key, share of the variance, and chart of each hyperparameter, the greatest share first."""
-    finished = [(run_id, run) for run_id, run in runs.items() if run.point >= 0]
+    finished = [(run_id, run) for run_id, run in runs.items() if run.point is not None]
     effects = [
         effect(key, [(run.params[key], run.value, run_id) for run_id, run in finished]) for key in sweep.over
     ]
@@ -170,7 +169,7 @@ def _effects(sweep: RecordedSweep, runs: Mapping[str, PlottedRun]) -> list[tuple
     effects.sort(key=lambda shown: 1.0 if math.isnan(shown.share) else -shown.share)
     bounds = [value for shown in effects for _, value, _ in shown.pairs]
     return [
-        (shown.key, shown.share, Markup(effect_panel(shown, runs, sweep.objective, bounds)))
+        (shown.key, shown.share, effect_panel(shown, runs, sweep.objective, bounds))
         for shown in effects[:PANELS]
     ]
 
@@ -179,7 +178,7 @@ def _curves(sweep: RecordedSweep, curves: Curves) -> dict[str, Any]:
     count = max((len(drawn) for drawn in curves.values()), default=0)
     names = [label(point) for point in sweep.points[:count]]
     return {
-        "curves": [(name, Markup(curve_panel(name, drawn, names))) for name, drawn in curves.items()],
+        "curves": [(name, curve_panel(name, drawn, names)) for name, drawn in curves.items()],
         "legend": [(name, COLOURS[index % len(COLOURS)]) for index, name in enumerate(names)],
         "bands": any(
             stat.std is not None for drawn in curves.values() for curve in drawn for stat in curve.values()
@@ -202,7 +201,7 @@ def _checks(sweep: RecordedSweep, runs: Mapping[str, PlottedRun]) -> dict[str, A
         "right": checks[Verdict.PASSED],
         "checks": {state: count for state, count in checks.items() if count},
         "other_checks": ", ".join(f"{count} {state}" for state, count in other_checks.items()),
-        "check_panel": Markup(check_panel(dict(sorted(rows.items())))) if rows else None,
+        "check_panel": check_panel(dict(sorted(rows.items()))) if rows else None,
     }
 
 
