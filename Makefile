@@ -49,7 +49,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 matrix: $(READY)
-	$(BIN)/python tests/matrix.py $(ARGS)
+	$(BIN)/python -m tests.matrix $(ARGS)
 
 docs: $(READY)
 	$(BIN)/python docs/make_pictures.py

@@ -1,9 +1,9 @@
 """Run backproof with other versions of Python and of its dependencies, each in an empty environment.
 
-    python tests/matrix.py                  all combinations
-    python tests/matrix.py --list           their names
-    python tests/matrix.py py3.11-minimum   some of them
-    python tests/matrix.py --no-tests ...   the commands alone, without the quick tests
+    python -m tests.matrix                  all combinations
+    python -m tests.matrix --list           their names
+    python -m tests.matrix py3.11-minimum   some of them
+    python -m tests.matrix --no-tests ...   the commands alone, without the quick tests
 
 For each combination it makes a new virtual environment, installs the wheel with its dependencies by pip, and runs
 in an empty directory: cs446, a small tpe sweep, a Dask sweep, `backproof ui`, then the tests that are not marked
@@ -13,26 +13,23 @@ slow. The exit code is 1 if anything failed. A Python that is not on this machin
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.helpers.environment import CommandFailed, Environment
+
 ROOT = Path(__file__).parents[1]
 SMALL = ["dataset=iris", "train.epochs=2", "model.hidden=[4]", "tracking.plots=false"]
-#: Seconds that one step may take.
-TIMEOUT = 1800
 #: Development packages that no step needs.
 LINTERS = ("import-linter", "pyright", "ruff")
 #: Packages whose versions the table shows.
@@ -88,71 +85,13 @@ def _output(command: list[str]) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-class StepFailed(Exception):
-    """A command of a step failed; the message is its output."""
-
-
-class Environment:
-    """A new virtual environment, and an empty working directory for the commands that run in it."""
-
-    def __init__(self, folder: Path, python: str) -> None:
-        self.bin, self.workdir = folder / "env/bin", folder / "work"
-        self.workdir.mkdir(parents=True)
-        ours = ("PYTHONPATH", "BACKPROOF_PLUGINS", "MLFLOW_TRACKING_URI", "VIRTUAL_ENV", "PYENV_VERSION")
-        self.variables = {key: value for key, value in os.environ.items() if key not in ours}
-        self.variables |= {"PYTHONNOUSERSITE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
-        self.variables["HYPOTHESIS_STORAGE_DIRECTORY"] = str(folder / "hypothesis")
-        self.run([python, "-m", "venv", str(folder / "env")])
-
-    def run(self, command: list[str], cwd: Path | None = None) -> str:
-        """Run a command and return its output. Raise StepFailed with all of it if it fails."""
-        program = self.bin / command[0]
-        done = subprocess.run(
-            [str(program) if program.exists() else command[0], *command[1:]],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=cwd or self.workdir,
-            env=self.variables,
-            timeout=TIMEOUT,
-            check=False,
+def train(environment: Environment, *args: str, expected: str) -> None:
+    """Run `backproof train` without tracebacks or deprecations; its output must have what is expected."""
+    output = environment.run("backproof", "train", *args)
+    if expected not in output or re.search("deprecat|traceback", output, re.IGNORECASE):
+        raise CommandFailed(
+            f"$ backproof train {' '.join(args)}\nexpected {expected!r} and no traceback\n{output}"
         )
-        if done.returncode:
-            raise StepFailed(f"$ {' '.join(command)}\n{done.stdout}")
-        return done.stdout
-
-    def train(self, *args: str, expected: str) -> None:
-        """Run `backproof train` without tracebacks or deprecations; its output must have what is expected."""
-        output = self.run(["backproof", "train", *args])
-        if expected not in output or re.search("deprecat|traceback", output, re.IGNORECASE):
-            raise StepFailed(
-                f"$ backproof train {' '.join(args)}\nexpected {expected!r} and no traceback\n{output}"
-            )
-
-    def serve(self) -> None:
-        """Start `backproof ui` and ask it whether it is up."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        with (self.workdir / "ui.log").open("w+") as log:
-            command = [str(self.bin / "backproof"), "ui", "--port", str(port)]
-            server = subprocess.Popen(command, cwd=self.workdir, env=self.variables, stdout=log, stderr=log)
-            try:
-                until = time.monotonic() + 120
-                while not _answers(port):
-                    if server.poll() is not None or time.monotonic() > until:
-                        log.seek(0)
-                        raise StepFailed(f"$ {' '.join(command)}\n{log.read()}")
-                    time.sleep(0.5)
-            finally:
-                server.terminate()
-                server.wait(30)
-
-
-def _answers(port: int) -> bool:
-    with contextlib.suppress(OSError):
-        return urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).status == 200
-    return False
 
 
 def snapshot(folder: Path) -> Path:
@@ -174,7 +113,7 @@ def steps(environment: Environment, combination: Combination, wheel: Path) -> di
     """Return the steps of a combination, by name, in their order."""
     constraints = environment.workdir.parent / "constraints.txt"
     constraints.write_text("\n".join(combination.constraints) + "\n")
-    pip = ["python", "-m", "pip", "install", "-qq", "--disable-pip-version-check", "-c", str(constraints)]
+    pip = ["-m", "pip", "install", "-qq", "--disable-pip-version-check", "-c", str(constraints)]
     search = ["optimizer.lr=interval(0.01,1)", "sweep.sampler=tpe", "sweep.n_trials=6", "sweep.pruner=median"]
     # Pre-releases are taken where a requirement itself names one, of the packages named here alone.
     named = [line for line in combination.constraints if "rc" in line]
@@ -189,14 +128,22 @@ def steps(environment: Environment, combination: Combination, wheel: Path) -> di
     tests += [f"--ignore=tests/{name}" for name in ("test_docs.py", "test_house.py")]  # Of the source alone.
     tests += ["-W", "default"] if combination.constraints == minimum_versions() else []
     return {
-        "install": lambda: environment.run([*pip, f"backproof[dask] @ {wheel.as_uri()}", *named, *development]),
-        "cs446": lambda: environment.train("experiment=cs446", expected="✓"),
-        "tpe": lambda: environment.train("-m", *SMALL, *search, expected="best"),
-        "dask": lambda: environment.train(
-            "-m", *SMALL, "seed=0,1,2,3", "hydra/launcher=dask", "hydra.launcher.n_workers=2", expected="best"
+        "install": lambda: environment.run(
+            "python", *pip, f"backproof[dask] @ {wheel.as_uri()}", *named, *development
+        ),
+        "cs446": lambda: train(environment, "experiment=cs446", expected="✓"),
+        "tpe": lambda: train(environment, "-m", *SMALL, *search, expected="best"),
+        "dask": lambda: train(
+            environment,
+            "-m",
+            *SMALL,
+            "seed=0,1,2,3",
+            "hydra/launcher=dask",
+            "hydra.launcher.n_workers=2",
+            expected="best",
         ),
         "ui": environment.serve,
-        "tests": lambda: environment.run(["python", "-m", "pytest", *tests], cwd=wheel.parent / "checkout"),
+        "tests": lambda: environment.run("python", "-m", "pytest", *tests, cwd=wheel.parent / "checkout"),
     }
 
 
@@ -214,7 +161,7 @@ def run(name: str, wheel: Path, folder: Path, skipped: set[str]) -> dict[str, st
         started = time.monotonic()
         try:
             action()
-        except (StepFailed, subprocess.TimeoutExpired) as error:
+        except (AssertionError, subprocess.TimeoutExpired) as error:
             results[step] = "FAILED"
             print(f"--- {name}: {step} failed\n{error}", flush=True)
             if step == "install":
