@@ -34,8 +34,13 @@ DASK = ["hydra/launcher=dask", TWO_WORKERS]
 
 
 @pytest.fixture(autouse=True)
-def no_version_base():
-    """Forget the version base that backproof's own commands chose in this process: Hydra's suites choose none."""
+def hydra_as_its_suites_expect_it():
+    """Load the plugins, and forget the version base that backproof's own commands chose: Hydra's suites choose none.
+
+    `hydra_restore_singletons` saves the registered configs before a test, and restores them afterwards. If the
+    plugins were loaded in between, theirs would be lost: Hydra 1.4 does not run a plugin's module a second time.
+    """
+    Plugins.instance()
     Singleton._instances.pop(VersionBase, None)
 
 
