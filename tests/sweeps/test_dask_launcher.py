@@ -35,7 +35,7 @@ DASK = ["hydra/launcher=dask", TWO_WORKERS]
 
 @pytest.fixture(autouse=True)
 def hydra_as_its_suites_expect_it():
-    """Load the plugins, and forget the version base that backproof's own commands chose: Hydra's suites choose none.
+    """Load the plugins, and forget the version base that backproof's own commands chose: the suites choose none.
 
     `hydra_restore_singletons` saves the registered configs before a test, and restores them afterwards. If the
     plugins were loaded in between, theirs would be lost: Hydra 1.4 does not run a plugin's module a second time.

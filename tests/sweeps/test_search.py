@@ -8,8 +8,10 @@ import pytest
 from backproof.app.sweep_options import SweepOptions
 from backproof.cli.main import main
 from backproof.contracts.errors import InvalidValue
-from backproof.sweeps.planned import name_of
-from backproof.sweeps.search import Known, Study, draw
+from backproof.sweeps.objective import Objective
+from backproof.sweeps.planned import PlannedRun, name_of
+from backproof.sweeps.result import DONE, PRUNED, RunResult
+from backproof.sweeps.search import Study, draw
 from backproof.sweeps.space import Interval, parse
 from backproof.tracking.query import recorded
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -19,6 +21,12 @@ from tests.helpers.command import client
 from tests.helpers.sweeps import children, interrupt_at, launch_by, parents, points, sweep
 
 LR = "optimizer.lr=tag(log,interval(0.01,1))"
+LOWEST = [Objective("loss", greater=False)]
+
+
+def result(value=None, params=None, status=DONE):
+    """Return the result of a run with this loss."""
+    return RunResult(PlannedRun([], "h", params), status, {"metrics": {} if value is None else {"loss": value}})
 
 
 def space(*overrides, groups=(), integer=lambda key: False):
@@ -102,24 +110,24 @@ def test_a_longer_sweep_of_a_sampler_begins_with_the_same_points(sampler):
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes", "nsga2"])
 def test_a_search_finds_the_lowest_point(tmp_path, sampler):
     chosen = space("a=interval(-5,5)", "b=interval(-5,5)")
-    study = Study(tmp_path / "s", chosen, SweepOptions(sampler=sampler, n_trials=1), ["minimize"])
+    study = Study(tmp_path / "s", chosen, SweepOptions(sampler=sampler, n_trials=1), LOWEST)
     for _ in range(120):
         number, params = study.ask()
-        study.tell(number, [(params["a"] - 1) ** 2 + (params["b"] + 2) ** 2])
+        study.tell(number, result((params["a"] - 1) ** 2 + (params["b"] + 2) ** 2))
     assert study.study.best_value < 0.6
 
 
 def test_a_study_is_updated_from_the_recorded_runs(tmp_path):
     chosen, options = space("a=interval(0,1)"), SweepOptions(sampler="tpe", n_trials=1)
-    study = Study(tmp_path / "s", chosen, options, ["minimize"])
+    study = Study(tmp_path / "s", chosen, options, LOWEST)
     asked = [study.ask() for _ in range(4)]
-    study.tell(asked[0][0], [0.5])
+    study.tell(asked[0][0], result(0.5))
     study.tell(asked[1][0], None)
-    again = Study(tmp_path / "s", chosen, options, ["minimize"])
+    again = Study(tmp_path / "s", chosen, options, LOWEST)
     known = [
-        Known(asked[0][1], [0.5], False),
-        Known(asked[2][1], [0.25], False),
-        Known({"a": 0.125}, None, True),
+        result(0.5, asked[0][1]),
+        result(0.25, asked[2][1]),
+        result(None, {"a": 0.125}, PRUNED),
     ]
     assert again.settle(known) == [asked[1][1], asked[3][1]]
     states = [trial.state.name for trial in again.study.trials]
@@ -127,7 +135,7 @@ def test_a_study_is_updated_from_the_recorded_runs(tmp_path):
     assert again.study.best_value == 0.25
     # A resumed search does not draw its first points again.
     assert again.ask()[1] not in [params for _, params in asked]
-    again.tell(5, [math.nan])
+    again.tell(5, result(math.nan))
     assert again.study.trials[5].state.name == "FAIL"
 
 

@@ -300,20 +300,24 @@ def test_kill_9_within_a_stack(workdir):
 
 class TestBatches:
     def test_kinds_are_separated_and_keep_their_order(self):
-        planned = [PlannedRun([str(i)], "h", stack=kind) for i, kind in enumerate([0, 1, None, 0, 1, 0, 0])]
+        kinds = [0, 1, None, 0, 1, 0, 0]
+        planned = [PlannedRun([str(i)], "h", stack=kind, index=i) for i, kind in enumerate(kinds)]
 
         def places(most):
-            batches = packed(enumerate(planned), most)
-            assert all(point is planned[index] for batch in batches for index, point in batch)
-            return [[index for index, _ in batch] for batch in batches]
+            batches = packed(planned, most)
+            assert all(run is planned[run.index] for batch in batches for run in batch)
+            return [[run.index for run in batch] for batch in batches]
 
         assert places(3) == [[0, 3, 5], [1, 4], [2], [6]]
         assert places(1) == [[i] for i in range(7)]
 
     def test_the_file_of_a_stack_is_plain(self, tmp_path):
         file = tmp_path / "stacks/0.json"
-        stack = jobs.Stack([jobs.Member(["a=1"], ["a=1"], {"t": "1"}, "a1")], every_entry=True)
+        run = PlannedRun(["a=1"], "h", {"x": 0.5}, values=["a=1"], index=7)
+        stack = jobs.Stack([run], ["a"], every_entry=True)
         stack.write(file)
-        expected = {"overrides": ["a=1"], "values": ["a=1"], "tags": {"t": "1"}, "name": "a1"}
-        assert json.loads(file.read_text()) == {"members": [expected], "every_entry": True}
+        plain = json.loads(file.read_text())
+        (written,) = plain.pop("runs")
+        assert plain == {"swept": ["a"], "every_entry": True}
+        assert written == vars(run)
         assert jobs.Stack.read(file) == stack

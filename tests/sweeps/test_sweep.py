@@ -12,7 +12,7 @@ from backproof.sweeps import jobs
 from backproof.sweeps.objective import Objective
 from backproof.sweeps.planned import PlannedRun
 from backproof.sweeps.result import RunResult, SweepResult
-from backproof.sweeps.resume import PreviousSweep
+from backproof.sweeps.resume import match
 from backproof.tracking.query import RunRecord
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 
@@ -177,12 +177,14 @@ class TestResume:
             tags = {"backproof.config_hash": "h", "backproof.point": point}
             return RunRecord(run_id, run_id, "FINISHED", 0.0, 1.0, {}, {}, tags)
 
-        planned = [PlannedRun(["gradcheck=on"], "h"), PlannedRun(["gradcheck=off"], "h")]
+        planned = [
+            PlannedRun([override], "h", index=i) for i, override in enumerate(("gradcheck=on", "gradcheck=off"))
+        ]
         off = child("off", planned[1].digest)
-        assert PreviousSweep(off, [off]).match(planned) == {1: off}
+        assert match(planned, [off]) == {1: off}
         other = child("other", "made by another command")
-        assert PreviousSweep(off, [off, other]).match(planned) == {0: other, 1: off}
-        assert PreviousSweep(off, [other]).match(planned) == {0: other}
+        assert match(planned, [off, other]) == {0: other, 1: off}
+        assert match(planned, [other]) == {0: other}
 
 
 class TestFailures:

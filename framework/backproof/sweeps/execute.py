@@ -23,7 +23,7 @@ from backproof.sweeps.plan import Plan, Planner
 from backproof.sweeps.planned import PlannedRun, digest, error_line
 from backproof.sweeps.result import FAILED, NOT_RUN, RunResult, SweepResult, sort_records
 from backproof.tracking import Run, Store
-from backproof.tracking.query import runs
+from backproof.tracking.query import RunRecord, runs
 from backproof.tracking.recorder import draw
 from backproof.tracking.schema import Artifact, Status, Tag
 
@@ -88,24 +88,26 @@ class SweepExecution:
 
     def _missing(self, points: dict[int, RunResult]) -> dict[int, RunResult]:
         """Return the results of points that no job has returned. Of an interrupted stack, MLflow may have some."""
-        missing = {i: run for i, run in enumerate(self.plan.points) if i not in points}
-        results = {i: RunResult(run, NOT_RUN) for i, run in missing.items()}
+        missing = [run for run in self.plan.points if run.index not in points]
+        recorded: dict[int, RunRecord] = {}
         if missing and self.parent is not None and self.store is not None:
             known = {point.values.get("run_id") for point in points.values()}
             with contextlib.suppress(TrackingError):  # The store is gone, so they count as not run.
                 records = [run for run in runs(self.store, self.parent.id) if run.id not in known]
-                positions = list(missing)
-                for j, record in resume.match(list(missing.values()), records).items():
-                    i = positions[j]
-                    results[i] = RunResult.of_record(record, planned=missing[i])
-        return results
+                recorded = resume.match(missing, records)
+        return {
+            run.index: RunResult.of_record(recorded[run.index], planned=run)
+            if run.index in recorded
+            else RunResult(run, NOT_RUN)
+            for run in missing
+        }
 
     def _study(self, engine: Engine) -> search.Study:
         """Open the study of a search, or of runs to be pruned. A continued search uses its old file."""
         plan = self.plan
         address = self.previous.parent.tags.get(Tag.STUDY) if self.previous and plan.adaptive else None
         file = Path(address) if address and Path(address).is_file() else self.folder / "study.journal"
-        study = search.Study(file, plan.space, plan.options, [objective.direction for objective in plan.wanted])
+        study = search.Study(file, plan.space, plan.options, plan.wanted)
         if self.parent is not None:
             self.parent.tags({Tag.STUDY: str(study.file)})
             self.parent.flush()
@@ -115,12 +117,12 @@ class SweepExecution:
     def _enumerate(self, engine: Engine) -> None:
         """Run the planned points that are not done yet."""
         plan = self.plan
-        matched = self.previous.match(plan.points) if self.previous else {}
+        matched = resume.match(plan.points, self.previous.children) if self.previous else {}
         if self.store is not None:
             resume.renumber(self.store, matched, plan.points)
         for i, run in matched.items():
             engine.points[i] = RunResult.of_record(run, planned=plan.points[i])
-        planned = [(i, run) for i, run in enumerate(plan.points) if i not in matched]
+        planned = [run for run in plan.points if run.index not in matched]
         self.session.jobs = len(planned)
         swept = ", ".join(plan.space.swept)
         stacks = [batch for batch in packed(planned, engine.stack_size) if len(batch) > 1]
@@ -131,7 +133,7 @@ class SweepExecution:
             + (f", {len(matched)} more are done" if matched else "")
             + (stacked if stacks else "")
         )
-        self._supersede([run for _, run in planned])
+        self._supersede(planned)
         engine.run(planned, len(plan.points))
 
     def _search(self, engine: Engine, study: search.Study) -> None:
@@ -143,12 +145,12 @@ class SweepExecution:
         print_status(f"{number} over {', '.join(plan.space.swept)}, chosen by {plan.options.sampler}")
         # Indices continue those of the previous runs, some of which may have failed.
         children = self.previous.children if self.previous else []
-        offset = max((int(run.tags.get(Tag.INDEX, "-1")) for run in children), default=-1) + 1
-        offset = max(offset, len(points)) - len(points)
+        first = max([len(points), *(int(run.tags.get(Tag.INDEX, "-1")) + 1 for run in children)])
 
-        def chosen() -> Generator[tuple[int, PlannedRun], None, None]:
+        def chosen() -> Generator[PlannedRun, None, None]:
             """Yield points, each chosen when there is room for it."""
-            for position in itertools.count(len(points)) if total is None else range(len(points), total):
+            indices = itertools.count(first)
+            for index in indices if total is None else range(first, first + total - len(points)):
                 if engine.over():
                     return
                 trial, params = study.ask(again.pop(0) if again else None)
@@ -158,12 +160,12 @@ class SweepExecution:
                 except Exception as error:  # noqa: BLE001
                     # Choices may exclude each other; only this trial fails.
                     study.tell(trial, None)
-                    unplanned = PlannedRun(overrides, "", point=digest(overrides))
-                    points[position] = RunResult(unplanned, FAILED, {}, f"{type(error).__name__}: {error}")
+                    unplanned = PlannedRun(overrides, "", point=digest(overrides), index=index)
+                    points[index] = RunResult(unplanned, FAILED, {}, f"{type(error).__name__}: {error}")
                     continue
-                planned = dataclasses.replace(planned, index=offset + position)
+                planned = dataclasses.replace(planned, index=index)
                 self._supersede([planned])
-                yield position, planned
+                yield planned
 
         engine.run(chosen(), total)
 
@@ -171,21 +173,20 @@ class SweepExecution:
         """Add the finished points of the previous sweep. Return the parameters of those to be run again."""
         if self.previous is None:
             return []
-        known: list[search.Known] = []
         for run in sort_records(self.previous.finished):
-            if (params := resume.params_of(run)) is not None:
+            if run.trial is not None:
                 point = RunResult.of_record(run)
-                planned = dataclasses.replace(point.planned, overrides=self.plan.space.at(params))
-                point = dataclasses.replace(point, planned=planned)
-                points[len(points)] = point
-                known.append(search.Known(params, point.numbers(self.plan.wanted), run.pruned))
-        again = study.settle(known)
-        tried = [*again, *(trial.params for trial in known)]
+                planned = dataclasses.replace(
+                    point.planned, overrides=self.plan.space.at(run.trial), index=len(points)
+                )
+                points[len(points)] = dataclasses.replace(point, planned=planned)
+        again = study.settle(list(points.values()))
+        tried = [*again, *(point.planned.params for point in points.values())]
         for run in self.previous.children:
             # A failed run whose study is lost.
-            if (params := resume.params_of(run)) and params not in tried:
-                again.append(params)
-                tried.append(params)
+            if run.trial and run.trial not in tried:
+                again.append(run.trial)
+                tried.append(run.trial)
         return again
 
     def _stack_size(self, launcher: AsyncLauncher) -> int:

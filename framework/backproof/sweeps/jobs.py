@@ -24,9 +24,9 @@ from backproof.render.terminal import console, short_result
 from backproof.sweeps import yaml_file
 from backproof.sweeps.compose import ConfigTemplate
 from backproof.sweeps.locks import running
-from backproof.sweeps.planned import digest, error_line
-from backproof.sweeps.pruning import observer
+from backproof.sweeps.planned import Batch, PlannedRun, error_line, name_of
 from backproof.sweeps.result import CHECKED
+from backproof.sweeps.search import pruning
 from backproof.tracking import environment
 from backproof.tracking.recorder import Recording, user_overrides
 
@@ -35,20 +35,11 @@ PointValues = tuple[dict[str, Any], Exception | None]
 
 
 @dataclass(frozen=True)
-class Member:
-    """A point of a stack: its overrides, those in which the points differ, its run's tags and its name."""
-
-    overrides: list[str]
-    values: list[str]
-    tags: dict[str, str]
-    name: str
-
-
-@dataclass(frozen=True)
 class Stack:
-    """Points that one job trains together, and whether the gradients of the first are checked entry by entry."""
+    """Runs that one job trains together, and whether the gradients of the first are checked entry by entry."""
 
-    members: list[Member]
+    runs: Batch
+    swept: list[str]  # keys
     every_entry: bool
 
     def write(self, file: Path) -> None:
@@ -60,7 +51,8 @@ class Stack:
     def read(cls, file: Path) -> Stack:
         """Read what `write` has written."""
         values = json.loads(file.read_text())
-        return cls([Member(**member) for member in values["members"]], values["every_entry"])
+        runs = [PlannedRun(**run) for run in values.pop("runs")]
+        return cls(runs, **values)
 
 
 @dataclass(frozen=True)
@@ -92,16 +84,17 @@ def sweep_job(config: Any) -> dict[str, Any]:
 def run_stacked(session: Session, config: DictConfig, folder: Path) -> list[PointValues]:
     """Run the points of a stack, in numbered folders below the job's folder."""
     stack = Stack.read(Path(config.sweep.stacked))
-    digits = len(str(len(stack.members) - 1))
+    digits = len(str(len(stack.runs) - 1))
     tags = dict(config.tracking.tags)
     shared = copy.deepcopy(config)
     shared.sweep.stacked = None
     template = ConfigTemplate(shared)
     jobs: list[PointJob] = []
-    for number, member in enumerate(stack.members):
-        point = template.at(member.values)
-        point.tracking.tags, point.tracking.run_name = {**tags, **member.tags}, member.name or None
-        settings, prepared = session.pop_cached(digest(member.overrides)) or session.prepare(point)
+    for number, run in enumerate(stack.runs):
+        point = template.at(run.values)
+        point.tracking.tags = tags | (run.tags if point.tracking.parent else {})
+        point.tracking.run_name = name_of(run.overrides, stack.swept) or None
+        settings, prepared = session.pop_cached(run.digest) or session.prepare(point)
         # A cached point was built before the parent run existed.
         tracking = dataclasses.replace(
             settings.tracking,
@@ -111,9 +104,9 @@ def run_stacked(session: Session, config: DictConfig, folder: Path) -> list[Poin
         )
         subfolder = folder / f"{number:0{digits}}"
         yaml_file.write(subfolder / "config" / "config.yaml", OmegaConf.to_container(point, resolve=False))
-        yaml_file.write(subfolder / "config" / "overrides.yaml", member.overrides)
+        yaml_file.write(subfolder / "config" / "overrides.yaml", run.overrides)
         settings = dataclasses.replace(settings, tracking=tracking)
-        jobs.append(PointJob(settings, prepared, subfolder, member.overrides))
+        jobs.append(PointJob(settings, prepared, subfolder, run.overrides))
     return run_points(session, jobs, every_entry=stack.every_entry)
 
 
@@ -128,11 +121,11 @@ def run_points(session: Session, jobs: Sequence[PointJob], *, every_entry: bool 
             # The sweeper logs model and plots of the best point only; the weights of every point are kept.
             tracking = dataclasses.replace(job.settings.tracking, model=False, plots=False)
             store = session.store(tracking, job.settings.outputs)
-            pruning = observer(job.settings.sweep, job.prepared.objective[0])
+            observer = pruning(job.settings.sweep, job.prepared.objective[0])
             # The runs of a stack together write about as often as a single run.
             starter = store and (session.writer or store.slower(len(jobs)))
             recording = Recording(
-                job.prepared, tracking, starter, job.folder, job.overrides, pruning, process_environment
+                job.prepared, tracking, starter, job.folder, job.overrides, observer, process_environment
             )
             recordings.append(stack.enter_context(recording))
         outcomes = run_stack(

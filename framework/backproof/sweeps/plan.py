@@ -55,7 +55,7 @@ class Plan:
     def complete(self, previous: resume.PreviousSweep) -> bool:
         """Return whether a previous sweep has finished everything."""
         if not self.adaptive:
-            return len(previous.match(self.points)) == len(self.points)
+            return len(resume.match(self.points, previous.children)) == len(self.points)
         if self.options.n_trials is not None:
             return len(previous.finished) >= self.options.n_trials
         return previous.parent.status == Status.FINISHED
@@ -149,7 +149,7 @@ class Planner:
         options = prepared.experiment.run
         point = point_key(parameters)
         planned = PlannedRun(
-            overrides, hash_, params, trial, stack, values, point, options.seed, options.repeats
+            overrides, hash_, params, trial, stack, [*values], point, options.seed, options.repeats
         )
         if self.caches and stack is not None:
             self.session.cache(planned.digest, settings, prepared)
@@ -191,7 +191,7 @@ class Planner:
 
 
 def numbered(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
-    """Return the runs with their positions, and with the number of seeds that their point has."""
+    """Return the runs with their indices, and with the number of seeds that their point has."""
     seeds: dict[str, set[int]] = {}
     for run in planned:
         seeds.setdefault(run.point, set()).update(run.all_seeds)

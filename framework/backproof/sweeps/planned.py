@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from backproof.tracking.run import param_values
+from backproof.tracking.schema import Tag
 
 #: Longest name of a run; MLflow's columns are far narrower.
 NAME_LENGTH = 120
@@ -25,11 +27,11 @@ class PlannedRun:
     trial: int | None = None
     #: Runs with the same number can be trained as one stack; None for a run that is trained alone.
     stack: int | None = None
-    values: tuple[str, ...] = ()  # the overrides in which runs of one stack may differ
+    values: list[str] = field(default_factory=list[str])  # the overrides in which runs of one stack may differ
     point: str = ""  # the key of its point: a hash of the config without the seed
     seed: int = 0
     repeats: int = 1
-    index: int = 0  # position in the sweep
+    index: int = 0  # position among the runs of the sweep
     seeds: int = 1  # how many seeds its point has
 
     @property
@@ -40,6 +42,20 @@ class PlannedRun:
     def digest(self) -> str:
         """Digest of the overrides; it differs between runs whose configs are equal."""
         return digest(self.overrides)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags that identify the run under its parent."""
+        return {
+            Tag.POINT: self.digest,
+            Tag.INDEX: str(self.index),
+            **({Tag.SEEDS: str(self.seeds)} if self.seeds > 1 else {}),
+            **({} if self.params is None else {Tag.TRIAL: json.dumps(self.params)}),
+        }
+
+
+#: The runs of one job.
+Batch = list[PlannedRun]
 
 
 def point_key(parameters: Mapping[str, Any]) -> str:

@@ -94,6 +94,7 @@ class RunResult:
             planned = PlannedRun(
                 [f"{key}={value}" for key, value in record.params.items()],
                 record.tags.get(Tag.CONFIG_HASH, record.id),
+                record.trial,
                 point=point_key(record.params),
                 seed=int(record.params.get(SEED, "0")),
                 repeats=record.repeats,

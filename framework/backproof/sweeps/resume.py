@@ -4,21 +4,19 @@ may be a file or a server; a run is recognized by the hash of its config."""
 from __future__ import annotations
 
 import contextlib
-import json
 import socket
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from backproof.app.sweep_options import AUTO, LAST, OFF
 from backproof.contracts.errors import InvalidValue, TrackingError
 from backproof.sweeps.locks import is_running, is_sweeping
 from backproof.sweeps.planned import PlannedRun
 from backproof.tracking import Store
-from backproof.tracking.query import RunRecord, find, get, recorded, runs
+from backproof.tracking.query import RunRecord, find, get, runs
 from backproof.tracking.run import recording_fails
 from backproof.tracking.schema import SWEEP, Status, Tag
 
@@ -49,13 +47,9 @@ class PreviousSweep:
     def finished(self) -> list[RunRecord]:
         return [child for child in self.children if child.status == Status.FINISHED]
 
-    def match(self, planned: Sequence[PlannedRun]) -> dict[int, RunRecord]:
-        """Return the finished run of each planned run that has one, by position."""
-        return match(planned, self.children)
-
 
 def match(planned: Sequence[PlannedRun], records: Iterable[RunRecord]) -> dict[int, RunRecord]:
-    """Return the finished run of each planned run that has one, by position. No run is used twice.
+    """Return the finished run of each planned run that has one, by index. No run is used twice.
 
     Runs started with exactly the same overrides are matched first, since two points may have equal configs.
     """
@@ -64,26 +58,16 @@ def match(planned: Sequence[PlannedRun], records: Iterable[RunRecord]) -> dict[i
         if record.status == Status.FINISHED:
             by_overrides[record.tags.get(Tag.CONFIG_HASH, ""), record.tags.get(Tag.POINT, "")].append(record)
     matched: dict[int, RunRecord] = {}
-    for i, run in enumerate(planned):
+    for run in planned:
         if same := by_overrides[run.hash, run.digest]:
-            matched[i] = same.pop()
+            matched[run.index] = same.pop()
     by_config: dict[str, list[RunRecord]] = defaultdict(list)
     for (config_hash, _), same in by_overrides.items():
         by_config[config_hash] += same
-    for i, run in enumerate(planned):
-        if i not in matched and by_config[run.hash]:
-            matched[i] = by_config[run.hash].pop()
+    for run in planned:
+        if run.index not in matched and by_config[run.hash]:
+            matched[run.index] = by_config[run.hash].pop()
     return matched
-
-
-def sweeps(store: Store, sweep_hash: str | None = None) -> list[RunRecord]:
-    """Return the sweeps of the experiment, or those of this hash, the newest first."""
-    condition = f"tags.`{Tag.SWEEP_HASH}` = '{sweep_hash}'" if sweep_hash else f"tags.`{Tag.KIND}` = '{SWEEP}'"
-    with recording_fails(store.uri):
-        page = store.client.search_runs(
-            [store.experiment_id], condition, max_results=1000, order_by=["start_time DESC"]
-        )
-    return [recorded(run) for run in page]
 
 
 def find_previous(
@@ -101,7 +85,7 @@ def find_previous(
     if option == OFF:
         return None
     if option == AUTO:
-        same = sweeps(store, sweep_hash)
+        same = runs(store, sweep_hash, Tag.SWEEP_HASH)
         if not same:
             return None
         previous = PreviousSweep(same[0], runs(store, same[0].id))
@@ -124,11 +108,11 @@ def find_previous(
 
 def _named(store: Store, name: str) -> RunRecord:
     try:
-        return find(sweeps(store), name)
+        return find(runs(store, SWEEP, Tag.KIND), name)
     except TrackingError as error:
         if name != LAST and len(name) == 32:
             with contextlib.suppress(TrackingError):
-                return get(store, name)  # A sweep of another experiment, or older than the newest 1000.
+                return get(store, name)  # A sweep of another experiment.
         raise InvalidValue(
             "sweep.resume", name, f"auto, off, last, or the name or id of a sweep\n{error}"
         ) from None
@@ -196,18 +180,12 @@ def reopen(store: Store, previous: PreviousSweep, tags: dict[str, str]) -> None:
 
 def renumber(store: Store, matched: Mapping[int, RunRecord], planned: Sequence[PlannedRun]) -> None:
     """Update the positions of runs that were recorded with other ones."""
-    for position, run in matched.items():
-        tags = {Tag.INDEX: str(planned[position].index), Tag.SEEDS: str(planned[position].seeds)}
+    for index, run in matched.items():
+        tags = {Tag.INDEX: str(index), Tag.SEEDS: str(planned[index].seeds)}
         for key, value in tags.items():
             if run.tags.get(key, "1" if key == Tag.SEEDS else "") != value:
                 with recording_fails(store.uri):
                     store.client.set_tag(run.id, key, value)
-
-
-def params_of(run: RunRecord) -> dict[str, Any] | None:
-    """Return the parameters of a run's trial; None if no sampler chose it."""
-    text = run.tags.get(Tag.TRIAL)
-    return json.loads(text) if text else None
 
 
 def has_model(store: Store, run_id: str) -> bool:

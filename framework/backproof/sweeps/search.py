@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import warnings
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from backproof.app.session import NullObserver
 from backproof.app.sweep_options import ADAPTIVE, GRID, NO_PRUNER, SweepOptions
 from backproof.contracts.errors import InvalidValue
+from backproof.nn.training import Pruned
+from backproof.sweeps.objective import Objective
+from backproof.sweeps.result import PRUNED, RunResult
 from backproof.sweeps.space import Space
 from backproof.sweeps.suggest import Domain, Interval
 
@@ -66,22 +69,13 @@ def draw(space: Space, options: SweepOptions) -> list[dict[str, Any]]:
     return drawn
 
 
-@dataclass(frozen=True)
-class Known:
-    """The recorded result of a trial whose run has finished."""
-
-    params: dict[str, Any]
-    values: list[float] | None
-    pruned: bool
-
-
 class Study:
     """An Optuna study in a journal file, which other processes can open too."""
 
-    def __init__(self, file: Path, space: Space, options: SweepOptions, directions: list[str]) -> None:
+    def __init__(self, file: Path, space: Space, options: SweepOptions, wanted: Sequence[Objective]) -> None:
         import optuna
 
-        self.file, self.space, self.options = file, space, options
+        self.file, self.space, self.options, self.wanted = file, space, options, wanted
         self.prunes = options.pruner != NO_PRUNER
         with _quiet():
             storage = _storage(file)
@@ -89,13 +83,13 @@ class Study:
                 storage=storage,
                 study_name=STUDY,
                 load_if_exists=True,
-                directions=[optuna.study.StudyDirection[direction.upper()] for direction in directions],
+                directions=[optuna.study.StudyDirection[objective.direction.upper()] for objective in wanted],
                 sampler=_sampler(options, options.seed),
-                pruner=pruner(options.pruner),
+                pruner=_pruner(options.pruner),
             )
 
-    def settle(self, known: list[Known]) -> list[dict[str, Any]]:
-        """Make the study agree with the recorded runs: close its open trials and add those that it lacks.
+    def settle(self, known: Sequence[RunResult]) -> list[dict[str, Any]]:
+        """Make the study agree with the finished runs: close its open trials and add those that it lacks.
 
         Return the parameters of the trials without a result, each once.
         """
@@ -106,14 +100,14 @@ class Study:
         seen: list[dict[str, Any]] = []
         with _quiet():
             for trial in self.study.get_trials(deepcopy=False):
-                run = next((run for run in known if run.params == trial.params), None)
+                run = next((run for run in known if run.planned.params == trial.params), None)
                 if trial.state in (State.RUNNING, State.WAITING):
-                    self.tell(trial.number, run and run.values, pruned=run is not None and run.pruned)
+                    self.tell(trial.number, run)
                 if run is None and trial.params and trial.params not in lost:
                     lost.append(trial.params)
                 seen.append(trial.params)
             for run in known:
-                if run.params not in seen:
+                if run.planned.params not in seen:
                     self._add(run)
             if seen or known:
                 # Otherwise a continued search would repeat its first draws.
@@ -121,19 +115,26 @@ class Study:
                 self.study.sampler = _sampler(self.options, int(state[0]))
         return lost
 
-    def _add(self, run: Known) -> None:
+    def _add(self, run: RunResult) -> None:
         import optuna
 
-        State = optuna.trial.TrialState
-        values = run.values if run.values and np.isfinite(run.values).all() else None
-        state = State.PRUNED if run.pruned else State.COMPLETE if values else State.FAIL
+        state, values = self._state(run)
+        params = run.planned.params
         trial = optuna.trial.create_trial(
-            state=state,
-            params=run.params,
-            distributions=_distributions(self.space, run.params),
-            values=values if state == State.COMPLETE else None,
+            state=state, params=params, distributions=_distributions(self.space, params), values=values
         )
         self.study.add_trial(trial)
+
+    def _state(self, run: RunResult | None) -> tuple[Any, list[float] | None]:
+        """Return the state of a run's trial, and its values if it is complete."""
+        from optuna.trial import TrialState
+
+        if run is not None and run.status == PRUNED:
+            return TrialState.PRUNED, None
+        values = None if run is None else run.numbers(self.wanted)
+        # It has failed if there are no values, or one that is not finite.
+        complete = values is not None and np.isfinite(values).all()
+        return (TrialState.COMPLETE, values) if complete else (TrialState.FAIL, None)
 
     def ask(self, params: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
         """Return the number of a new trial and its parameters: these, or those that the sampler chooses."""
@@ -149,40 +150,42 @@ class Study:
         with _quiet():
             return self.study.ask().number
 
-    def tell(self, number: int, values: list[float] | None, *, pruned: bool = False) -> None:
-        """Record the result of a trial. It has failed if there are no values, or one that is not finite."""
-        import optuna
-
-        State = optuna.trial.TrialState
+    def tell(self, number: int, run: RunResult | None) -> None:
+        """Record the result of a trial; None for a trial that has failed."""
+        state, values = self._state(run)
         with _quiet():
-            if pruned:
-                self.study.tell(number, state=State.PRUNED)
-            elif values is None or not np.isfinite(values).all():
-                self.study.tell(number, state=State.FAIL)
-            else:
-                self.study.tell(number, values)
+            self.study.tell(number, values, state=state)
 
 
-class Trial:
-    """A trial of a study, opened by its run."""
+class Pruning(NullObserver):
+    """An observer that reports each epoch's objective to its trial in the sweep's study."""
 
-    def __init__(self, address: str, pruner_name: str) -> None:
+    def __init__(self, options: SweepOptions, objective: str) -> None:
         import optuna
 
-        file, _, number = address.rpartition("#")
+        self.objective = options.objectives[0] if options.objectives else objective
+        file, _, number = (options.study or "").rpartition("#")
         with _quiet():
             study = optuna.load_study(
-                study_name=STUDY, storage=_storage(Path(file)), pruner=pruner(pruner_name)
+                study_name=STUDY, storage=_storage(Path(file)), pruner=_pruner(options.pruner)
             )
             frozen = study.get_trials(deepcopy=False)[int(number)]
             # Optuna opens a trial only by its private id.
             self._trial = optuna.trial.Trial(study, frozen._trial_id)  # pyright: ignore[reportPrivateUsage]
 
-    def report(self, epoch: int, value: float) -> bool:
-        """Report a value. Return whether the run should be pruned."""
+    def on_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Raise Pruned if the study's pruner says that the run is worse than earlier ones."""
+        if self.objective not in metrics:
+            return
         with _quiet():
-            self._trial.report(value, epoch)
-            return self._trial.should_prune()
+            self._trial.report(metrics[self.objective], epoch)
+            if self._trial.should_prune():
+                raise Pruned(epoch, metrics)
+
+
+def pruning(options: SweepOptions, objective: str) -> NullObserver:
+    """Return the observer of a point: one that prunes, if the sweep does."""
+    return Pruning(options, objective) if options.study else NullObserver()
 
 
 def _storage(file: Path) -> Any:
@@ -248,8 +251,7 @@ def _sampler(options: SweepOptions, seed: int) -> Any:
     return samplers.RandomSampler(seed=seed)
 
 
-def pruner(name: str) -> Any:
-    """Return the pruner of a name."""
+def _pruner(name: str) -> Any:
     from optuna import pruners
 
     if name == "median":

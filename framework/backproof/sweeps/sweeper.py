@@ -139,7 +139,7 @@ class PointSweeper:
                     "sweep.resume", option, f"a sweep of these points; {previous.parent.name} has none of them"
                 )
         total = plan.options.n_trials if plan.adaptive else len(plan.points)
-        done = len(previous.finished) if plan.adaptive else len(previous.match(plan.points))
+        done = len(previous.finished) if plan.adaptive else len(resume.match(plan.points, previous.children))
         print_status(
             f"resumed {previous.parent.name} ({previous.parent.id[:8]}): "
             f"{done}{f' of {total}' if total else ''} points are done"

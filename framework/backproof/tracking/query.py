@@ -55,6 +55,11 @@ class RunRecord:
         return self.tags.get(Tag.GRADCHECK, "")
 
     @property
+    def trial(self) -> dict[str, Any] | None:
+        """The parameters of its Optuna trial; None if no sampler chose it."""
+        return json.loads(self.tags.get(Tag.TRIAL, "null"))
+
+    @property
     def error(self) -> str:
         return self.tags.get(Tag.ERROR, "")
 
@@ -87,9 +92,12 @@ class RunRecord:
         return command if command.startswith("backproof ") else ""
 
 
-def runs(store: Store, parent: str | None = None) -> list[RunRecord]:
-    """Return the runs of the experiment, the newest first; with `parent`, only its children."""
-    chosen = f"tags.`{Tag.PARENT}` = '{parent}'" if parent else ""
+def runs(store: Store, value: str | None = None, tag: str = Tag.PARENT) -> list[RunRecord]:
+    """Return the runs of the experiment, the newest first; with `value`, only those whose tag has it.
+
+    By default that is the id of their parent run.
+    """
+    chosen = f"tags.`{tag}` = '{value}'" if value else ""
     found: list[RunRecord] = []
     token: str | None = None
     client = cast("Any", store.client)  # Some of its types are unknown.
