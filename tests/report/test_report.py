@@ -18,7 +18,7 @@ from backproof.report.page import TEMPLATES, page
 from backproof.report.scales import CategoricalScale
 from backproof.sweeps.objective import Objective, greater_is_better
 from backproof.sweeps.recorded import command_words, objective_of, point_command
-from backproof.sweeps.result import Stat
+from backproof.sweeps.stat import Stat
 from backproof.sweeps.varying import brief, in_order, short, varying
 from scipy import stats
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from backproof.report.page import Curves, page
 from backproof.sweeps.recorded import RecordedSweep, read
-from backproof.sweeps.result import Point, Stat
+from backproof.sweeps.result import Point
+from backproof.sweeps.stat import Stat
 from backproof.tracking import Store, query
 from backproof.tracking.schema import Artifact
 

@@ -12,7 +12,7 @@ from backproof.render.text import number as format_number
 from backproof.report.effects import Effect
 from backproof.report.scales import CategoricalScale
 from backproof.sweeps.objective import Objective
-from backproof.sweeps.result import Stat
+from backproof.sweeps.stat import Stat
 from backproof.sweeps.varying import number
 
 #: From worst to best, light to dark, so that good runs also stand out in grey.

@@ -17,7 +17,8 @@ from backproof.report.compare import LEVEL, PAIRED, Comparison, compare_points
 from backproof.report.effects import effect
 from backproof.sweeps.planned import SEED
 from backproof.sweeps.recorded import LOST, RecordedSweep, point_command, state_of
-from backproof.sweeps.result import RUNNING, STOPPED, Point, Stat, SweepResult
+from backproof.sweeps.result import RUNNING, STOPPED, Point, SweepResult
+from backproof.sweeps.stat import Stat
 from backproof.sweeps.varying import brief, short
 from backproof.tracking.query import RunRecord
 from backproof.tracking.schema import Metric, Status, Tag, Verdict

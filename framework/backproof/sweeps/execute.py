@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backproof.app.session import Session, processors
+from backproof.app.session import Session
 from backproof.app.sweep_options import NO_PRUNER
 from backproof.contracts.errors import TrackingError
 from backproof.experiment.describe import counted
 from backproof.render.terminal import print_status
 from backproof.sweeps import resume, search
 from backproof.sweeps.engines.engine import Engine, packed
-from backproof.sweeps.engines.job_overrides import JobOverrides
 from backproof.sweeps.engines.launcher import AsyncLauncher
 from backproof.sweeps.plan import Plan, Planner
 from backproof.sweeps.planned import PlannedRun, digest, error_line
@@ -45,7 +44,16 @@ class SweepExecution:
 
     def run(self, launcher: AsyncLauncher, batch_size: int | None) -> Any:
         """Run what is left, and record the result in the parent run, however the sweep ends."""
-        plan, parent, engine = self.plan, self.parent, self._engine(launcher, batch_size)
+        plan, parent = self.plan, self.parent
+        engine = Engine(
+            launcher,
+            self.planner,
+            plan,
+            self.folder,
+            self.store,
+            parent.id if parent else None,
+            plan.options.batch or batch_size,
+        )
         points = engine.points
         try:
             if plan.adaptive:
@@ -189,14 +197,6 @@ class SweepExecution:
                 tried.append(run.trial)
         return again
 
-    def _stack_size(self, launcher: AsyncLauncher) -> int:
-        """Return the most runs of a stack, such that every worker gets one."""
-        size = self.plan.options.stack_size
-        if launcher.in_process:
-            return size
-        workers = processors() if launcher.blocking else launcher.width
-        return max(1, min(size, len(self.plan.points) // (2 * workers)))
-
     def _draw(self, result: SweepResult) -> None:
         """Draw the plots of the best point's run, unless they exist or its files are on another machine."""
         best = result.best_run
@@ -219,22 +219,3 @@ class SweepExecution:
     def _supersede(self, again: list[PlannedRun]) -> None:
         if self.previous is not None and self.store is not None:
             resume.supersede(self.store, self.previous.children, again)
-
-    def _engine(self, launcher: AsyncLauncher, batch_size: int | None) -> Engine:
-        options = self.plan.options
-        width = options.batch or batch_size
-        if width is None and launcher.blocking:
-            one_by_one = self.plan.adaptive or launcher.in_process or options.fail_fast
-            width = 1 if one_by_one else None
-        parent = self.parent.id if self.parent else None
-        numbers = [int(path.name) for path in self.folder.iterdir() if path.name.isdecimal()]
-        return Engine(
-            launcher,
-            self.plan,
-            JobOverrides(self.plan, self.folder, parent, self.planner.folder_of),
-            number=max(numbers, default=-1) + 1,
-            width=width,
-            stack_size=self._stack_size(launcher),
-            store=self.store,
-            parent=parent,
-        )

@@ -15,7 +15,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from backproof.app.config import Settings
-from backproof.app.session import Session, get_session
+from backproof.app.session import NullObserver, Session, get_session
+from backproof.app.sweep_options import SweepOptions
 from backproof.contracts.errors import TrackingError
 from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.run import Result, run_stack
@@ -26,7 +27,6 @@ from backproof.sweeps.compose import ConfigTemplate
 from backproof.sweeps.locks import running
 from backproof.sweeps.planned import Batch, PlannedRun, error_line, name_of
 from backproof.sweeps.result import CHECKED
-from backproof.sweeps.search import pruning
 from backproof.tracking import environment
 from backproof.tracking.recorder import Recording, user_overrides
 
@@ -121,7 +121,7 @@ def run_points(session: Session, jobs: Sequence[PointJob], *, every_entry: bool 
             # The sweeper logs model and plots of the best point only; the weights of every point are kept.
             tracking = dataclasses.replace(job.settings.tracking, model=False, plots=False)
             store = session.store(tracking, job.settings.outputs)
-            observer = pruning(job.settings.sweep, job.prepared.objective[0])
+            observer = _observer(job.settings.sweep, job.prepared.objective[0])
             # The runs of a stack together write about as often as a single run.
             starter = store and (session.writer or store.slower(len(jobs)))
             recording = Recording(
@@ -138,6 +138,15 @@ def run_points(session: Session, jobs: Sequence[PointJob], *, every_entry: bool 
         error = outcome if isinstance(outcome, Exception) and not isinstance(outcome, Pruned) else None
         results.append((_values(recording, outcome), error))
     return results
+
+
+def _observer(options: SweepOptions, objective: str) -> NullObserver:
+    """Return the observer of a point: one that prunes, if the sweep does."""
+    if options.study is None:
+        return NullObserver()
+    from backproof.sweeps.search import Pruning
+
+    return Pruning(options, objective)
 
 
 def _values(recording: Recording, outcome: Result | Exception) -> dict[str, Any]:

@@ -52,13 +52,20 @@ class Plan:
     def adaptive(self) -> bool:
         return self.options.sampler in ADAPTIVE
 
+    @property
+    def total(self) -> int | None:
+        """The number of its runs; None for a search without a limit."""
+        return self.options.n_trials if self.adaptive else len(self.points)
+
+    def done(self, previous: resume.PreviousSweep) -> int:
+        """Return how many of its runs a previous sweep has finished."""
+        return len(previous.finished if self.adaptive else resume.match(self.points, previous.children))
+
     def complete(self, previous: resume.PreviousSweep) -> bool:
         """Return whether a previous sweep has finished everything."""
-        if not self.adaptive:
-            return len(resume.match(self.points, previous.children)) == len(self.points)
-        if self.options.n_trials is not None:
-            return len(previous.finished) >= self.options.n_trials
-        return previous.parent.status == Status.FINISHED
+        if self.total is None:
+            return previous.parent.status == Status.FINISHED
+        return self.done(previous) >= self.total
 
 
 class Planner:

@@ -183,11 +183,6 @@ class Pruning(NullObserver):
                 raise Pruned(epoch, metrics)
 
 
-def pruning(options: SweepOptions, objective: str) -> NullObserver:
-    """Return the observer of a point: one that prunes, if the sweep does."""
-    return Pruning(options, objective) if options.study else NullObserver()
-
-
 def _storage(file: Path) -> Any:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend

@@ -84,10 +84,9 @@ class PointSweeper:
                 previous = self._settled(store, previous)
             OmegaConf.save(config, folder / "multirun.yaml")
             if not self.launcher.blocking:
-                most = plan.options.n_trials if plan.adaptive else len(plan.points)
                 tracking = dataclasses.replace(plan.settings.tracking, uri=store.uri if store else None)
                 can_record = WritableStore(str(folder), tracking, plan.settings.outputs)
-                stack.enter_context(self.launcher.at_work(most, SameCode(), can_record))
+                stack.enter_context(self.launcher.at_work(plan.total, SameCode(), can_record))
             parent = (
                 stack.enter_context(self._parent(plan, store, previous, folder, arguments)) if store else None
             )
@@ -138,11 +137,9 @@ class PointSweeper:
                 raise InvalidValue(
                     "sweep.resume", option, f"a sweep of these points; {previous.parent.name} has none of them"
                 )
-        total = plan.options.n_trials if plan.adaptive else len(plan.points)
-        done = len(previous.finished) if plan.adaptive else len(resume.match(plan.points, previous.children))
         print_status(
             f"resumed {previous.parent.name} ({previous.parent.id[:8]}): "
-            f"{done}{f' of {total}' if total else ''} points are done"
+            f"{plan.done(previous)}{f' of {plan.total}' if plan.total else ''} points are done"
             + ("; sweep.resume=off starts a new sweep" if option == AUTO else "")
         )
         return previous

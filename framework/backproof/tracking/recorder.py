@@ -10,6 +10,7 @@ import json
 import shlex
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -46,6 +47,7 @@ class ClosableObserver(Observer, Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(eq=False)
 class Recording:
     """Context manager and observer that records one run.
 
@@ -53,22 +55,17 @@ class Recording:
     ends, it is closed with all results so far: FINISHED (also if it was pruned), FAILED or KILLED.
     """
 
-    def __init__(
-        self,
-        prepared: PreparedExperiment,
-        tracking: TrackingOptions,
-        store: Starter | None,
-        folder: Path,
-        overrides: Sequence[str],
-        shown: ClosableObserver,
-        surroundings: Mapping[str, Any],
-    ) -> None:
-        self.prepared, self.tracking, self.store, self.folder = prepared, tracking, store, folder
-        self.overrides, self.shown, self.surroundings = overrides, shown, surroundings
-        self.run: RunWriter | None = None
-        self._errors: list[float | None] = []  # of fresh parameters, then of trained ones
-        self._report: NetworkReport | None = None
-        self._closed = False
+    prepared: PreparedExperiment
+    tracking: TrackingOptions
+    store: Starter | None
+    folder: Path
+    overrides: Sequence[str]
+    shown: ClosableObserver
+    surroundings: Mapping[str, Any]
+    run: RunWriter | None = None
+    _errors: list[float | None] = field(default_factory=list[float | None])  # of fresh, then trained parameters
+    _report: NetworkReport | None = None
+    _closed: bool = False
 
     def __enter__(self) -> Recording:
         self.folder.mkdir(parents=True, exist_ok=True)

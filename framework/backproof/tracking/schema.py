@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 
 class Status:
     """MLflow's run statuses."""
@@ -103,8 +101,3 @@ class Artifact:
 def is_check_metric(name: str) -> bool:
     """Return whether a metric is one of the gradient check."""
     return name.startswith(CHECK_PREFIXES)
-
-
-def training_metrics(names: Iterable[str]) -> list[str]:
-    """Return the names of a run's metrics without those of the check."""
-    return [name for name in names if not is_check_metric(name)]

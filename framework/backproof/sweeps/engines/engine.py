@@ -7,16 +7,19 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn, JobStatus
 
+from backproof.app.session import processors
 from backproof.app.sweep_options import SweepOptions
 from backproof.sweeps import resume
-from backproof.sweeps.engines.job_overrides import JobOverrides
 from backproof.sweeps.engines.launcher import AsyncLauncher, EndedJob
-from backproof.sweeps.plan import Plan
-from backproof.sweeps.planned import Batch, PlannedRun, error_line
+from backproof.sweeps.jobs import Stack
+from backproof.sweeps.plan import Plan, Planner
+from backproof.sweeps.planned import Batch, PlannedRun, error_line, name_of
 from backproof.sweeps.progress import Progress
 from backproof.sweeps.result import DONE, FAILED, PRUNED, RunResult
 from backproof.sweeps.search import Study
@@ -38,13 +41,12 @@ class Engine:
     """Keeps the launcher supplied with jobs, and collects their results."""
 
     launcher: AsyncLauncher
+    planner: Planner
     plan: Plan
-    overrides: JobOverrides
-    number: int  # of the next job, and of its folder
+    folder: Path  # of the sweep
+    store: Store | None
+    parent: str | None
     width: int | None  # jobs at once; None for as many as the launcher takes
-    stack_size: int = 1  # the most runs in one job
-    store: Store | None = None
-    parent: str | None = None
     study: Study | None = None
     returns: list[Sequence[JobReturn]] = field(default_factory=list[Sequence[JobReturn]])
     started: float = field(default_factory=time.monotonic)
@@ -52,6 +54,24 @@ class Engine:
     points: dict[int, RunResult] = field(default_factory=dict[int, RunResult])  # all known results, by index
     _running: dict[int, Job] = field(default_factory=dict[int, Job])
     _retries: list[Job] = field(default_factory=list[Job])
+    #: The index of the run that is checked entry by entry, by stack.
+    _checked: dict[int | None, int] = field(default_factory=dict[int | None, int])
+
+    def __post_init__(self) -> None:
+        if self.width is None and self.launcher.blocking:
+            one_by_one = self.plan.adaptive or self.launcher.in_process or self.options.fail_fast
+            self.width = 1 if one_by_one else None
+        numbers = [int(path.name) for path in self.folder.iterdir() if path.name.isdecimal()]
+        self.number = max(numbers, default=-1) + 1  # of the next job, and of its folder
+        self.stack_size = self._stack_size()
+
+    def _stack_size(self) -> int:
+        """Return the most runs of a stack, such that every worker gets one."""
+        size, launcher = self.options.stack_size, self.launcher
+        if launcher.in_process:
+            return size
+        workers = processors() if launcher.blocking else launcher.width
+        return max(1, min(size, len(self.plan.points) // (2 * workers)))
 
     @property
     def options(self) -> SweepOptions:
@@ -107,8 +127,34 @@ class Engine:
                 dataclasses.replace(run, trial=study.open()) if run.trial is None else run for run in job.batch
             ]
         self._running[self.number] = job
-        self.launcher.submit(self.overrides.of(job.batch, self.number, study), self.number)
+        self.launcher.submit(self._overrides(job.batch), self.number)
         self.number += 1
+
+    def _overrides(self, batch: Batch) -> list[str]:
+        """Return the overrides of a job: those of its first run, and tracking.recorder.OF_THE_SWEEPER."""
+        run, swept, study = batch[0], self.plan.space.swept, self.study
+        job = [*run.overrides]
+        if study is not None and study.prunes:
+            job += [
+                f"sweep.study={_quoted(f'{study.file}#{run.trial}')}",
+                f"sweep.pruner={self.options.pruner}",
+                f"sweep.objective={_quoted(self.plan.wanted[0].name)}",
+            ]
+        if self.parent is not None:
+            name = name_of(run.overrides, swept)
+            job += [
+                f"tracking.parent='{self.parent}'",
+                f"++tracking.run_name={_quoted(name) if name else 'null'}",
+            ]
+        every_entry = self._checked.setdefault(run.stack, run.index) == run.index
+        if len(batch) > 1:
+            file = self.folder / "stacks" / f"{self.number}.json"
+            Stack(batch, swept, every_entry).write(file)
+            job.append(f"sweep.stacked={_quoted(str(file))}")
+        elif self.parent is not None:
+            tags = ",".join(f"{key}:{_quoted(value)}" for key, value in run.tags.items())
+            job.append(f"++tracking.tags={{{tags}}}")
+        return [*job, *self.planner.folder_of(job, self.number)]
 
     def _collect(self, ended: list[EndedJob], progress: Progress) -> None:
         """Collect the results of jobs that have ended. A job whose worker died is retried up to `retries` times."""
@@ -196,6 +242,10 @@ def results_of(batch: Batch, ended: EndedJob) -> list[RunResult]:
     value = cast("dict[str, Any]", ended.job.return_value)
     values: list[dict[str, Any]] = value["points"] if len(batch) > 1 else [value]
     return [_result(run, run_values) for run, run_values in zip(batch, values, strict=True)]
+
+
+def _quoted(text: str) -> str:
+    return QuotedString(text, Quote.single).with_quotes()
 
 
 def _result(run: PlannedRun, values: dict[str, Any]) -> RunResult:
