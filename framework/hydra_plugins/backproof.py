@@ -39,8 +39,7 @@ class BackproofSweeper(Sweeper):
             )
         from backproof.sweeps.sweeper import PointSweeper
 
-        self.implementation = PointSweeper(**self.options)
-        self.implementation.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.implementation = PointSweeper(hydra_context, task_function, config, **self.options)
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run every point."""
@@ -58,8 +57,7 @@ class DaskLauncher(Launcher):
         """Check the options; Hydra calls this before `launch`."""
         from backproof.sweeps.engines.dask import DaskJobs
 
-        self.implementation = DaskJobs(**self.options)
-        self.implementation.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.implementation = DaskJobs(hydra_context, task_function, config, **self.options)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs in parallel and return their results in order."""

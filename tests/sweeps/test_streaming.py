@@ -307,7 +307,7 @@ def test_a_scheduler_that_has_gone_away():
         def nthreads(self):
             raise ConnectionResetError
 
-    launcher = DaskJobs()
+    launcher = DaskJobs(None, None, None)
     launcher.client = Client()
     with pytest.raises(ClusterLostError, match="repeat the command to run the others"):
         _ = launcher.width
@@ -323,7 +323,7 @@ def test_processes_are_ended_also_where_dask_does_not_come_to_an_end():
         def close(self, timeout):
             raise TimeoutError
 
-    launcher = DaskJobs()
+    launcher = DaskJobs(None, None, None)
     context = multiprocessing.get_context("spawn")
     launcher._others = [other := context.Process(target=time.sleep, args=(60,), daemon=True)]
     other.start()

@@ -18,7 +18,7 @@ from backproof.nn.training import Pruned
 from backproof.sweeps.objective import Objective
 from backproof.sweeps.result import PRUNED, RunResult
 from backproof.sweeps.space import Space
-from backproof.sweeps.suggest import Domain, Interval
+from backproof.sweeps.suggest import Domain, Interval, point
 
 STUDY = "backproof"
 #: The module and package that a sampler needs in addition to Optuna.
@@ -212,7 +212,7 @@ def _choose(space: Space, trial: Any) -> None:
             return trial.suggest_int(name, low, high, log=domain.log, step=int(domain.step or 1))
         return trial.suggest_float(name, domain.low, domain.high, log=domain.log, step=domain.step)
 
-    space.conditional.point(take)
+    point(space.conditional.plugin, take)
 
 
 def _distribution(domain: Domain) -> Any:

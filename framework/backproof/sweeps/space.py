@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from backproof.contracts import Space as SpacePlugin
 from backproof.contracts.errors import InvalidValue, did_you_mean
 from backproof.discovery.registry import Registry
-from backproof.sweeps.suggest import Domain, Interval, Suggestions, Take, explore, point
+from backproof.sweeps.suggest import Domain, Interval, Suggestions, explore, point
 
 LOG = "log"
 #: Points of a grid; each is composed and built before the first one runs.
@@ -71,10 +71,6 @@ class Conditional:
             for name, domain in domains.items()
         }
 
-    def point(self, take: Take) -> tuple[list[str], Suggestions]:
-        """Return a point with values from `take`."""
-        return point(self.plugin, take)
-
     def again(self, params: dict[str, Any]) -> tuple[list[str], Suggestions]:
         """Return the point of these values. Raise PluginError if the plugin now asks for other values."""
 
@@ -83,7 +79,7 @@ class Conditional:
                 raise InvalidValue(name, None, "a value that the sweep has recorded: the file has changed")
             return params[name]
 
-        return self.point(take)
+        return point(self.plugin, take)
 
 
 def conditional(given: Any, plugins: Registry) -> Conditional:

@@ -41,17 +41,18 @@ class PointSweeper:
     resumes, and ends with exactly the points that were requested.
     """
 
-    def __init__(self, max_batch_size: int | None = None, params: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        context: HydraContext,
+        task: TaskFunction,
+        config: DictConfig,
+        max_batch_size: int | None = None,
+        params: dict[str, str] | None = None,
+    ) -> None:
+        self.context, self.config = context, config
         self.max_batch_size, self.params = max_batch_size, params or {}
-        self.config: DictConfig | None = None
-        self.hydra_context: HydraContext | None = None
-        self.launcher: AsyncLauncher | None = None
-
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Prepare the sweep; Hydra calls this before `sweep`."""
-        self.config, self.hydra_context = config, hydra_context
         launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
+            hydra_context=context, task_function=task, config=config
         )
         # The thin class that Hydra sees wraps our launcher, which takes jobs one by one.
         launcher = getattr(launcher, "implementation", launcher)
@@ -59,10 +60,8 @@ class PointSweeper:
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run all points. Failed jobs raise nothing; they are in `Session.outcome`."""
-        if self.config is None or self.hydra_context is None or self.launcher is None:
-            raise RuntimeError("setup() must be called before sweep()")
         config, session = self.config, get_session()
-        planner = Planner(config, self.hydra_context, session, caches=self.launcher.in_process)
+        planner = Planner(config, self.context, session, caches=self.launcher.in_process)
         plan = planner.plan([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
         if plan.options.resume not in (AUTO, OFF) and plan.settings.tracking.enabled:
             # Without a store there is no sweep to resume; do not create one.

@@ -44,23 +44,15 @@ REASONS = "Look for what ends them (memory, a limit on processes), or start fewe
 class DaskJobs(AsyncLauncher):
     """Runs jobs with Dask."""
 
-    def __init__(self, **values: Any) -> None:
-        self.values, self.options = values, DaskOptions()
-        self.config: DictConfig | None = None
-        self.context: HydraContext | None = None
-        self.task: TaskFunction | None = None
+    def __init__(self, context: HydraContext, task: TaskFunction, config: DictConfig, **values: Any) -> None:
+        """Take the application whose jobs are to be run. Raise InvalidValue for an option out of bounds."""
+        self.context, self.task, self.config = context, task, config
+        self.options = construct(DaskOptions, values, "hydra.launcher.")
         self.client: Any = None
         self.cluster: Any = None
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Prepare for `launch`; Hydra calls this. Raise InvalidValue for an option out of bounds."""
-        self.options = construct(DaskOptions, self.values, "hydra.launcher.")
-        self.config, self.context, self.task = config, hydra_context, task_function
-
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs in parallel and return their results in order; Hydra's own sweepers call this."""
-        if self.config is None:
-            raise RuntimeError("setup() must be called before launch()")
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         log.info("Launching %d jobs with Dask", len(job_overrides))
         returned: dict[int, JobReturn] = {}
@@ -119,10 +111,7 @@ class DaskJobs(AsyncLauncher):
         self._flying[number] = future
         ended = self._ended
 
-        def tell(_: Any) -> None:
-            ended.put(number)
-
-        future.add_done_callback(tell)
+        future.add_done_callback(lambda _: ended.put(number))
 
     def ended(self, timeout: float = 0.2) -> list[EndedJob]:
         """Return the jobs that have ended since the last call, after waiting up to `timeout` seconds for one."""
@@ -285,8 +274,6 @@ class DaskJobs(AsyncLauncher):
                 raise LauncherError(f"the worker {address} cannot run this sweep: {answer}")
 
     def _describe(self, check: Check | None) -> Setup:
-        if self.config is None or self.context is None or self.task is None:
-            raise RuntimeError("setup() must be called before launch()")
         setup_globals()
         hydra = self.config.hydra
         copied = [*COPIED, *hydra.job.env_copy]
