@@ -38,7 +38,7 @@ class Axis:
 
     def labels(self) -> list[str]:
         """Return the names of the choices in a study: the values without their keys."""
-        return [" ".join(each.partition("=")[2] for each in choice) for choice in self.choices or ()]
+        return [" ".join(override.partition("=")[2] for override in choice) for choice in self.choices or ()]
 
     def overrides(self, value: Any) -> list[str]:
         """Return the overrides for a number of the interval, or for the label of a choice."""
@@ -53,21 +53,23 @@ class Conditional:
 
     plugin: SpacePlugin
     text: str  # the plugin with its hyperparameters
-    found: tuple[
+    explored: tuple[
         tuple[tuple[str, ...], dict[str, Domain]], ...
     ]  # overrides and domains of the points looked at
 
     @property
     def keys(self) -> list[str]:
         """The keys of the config that any of its points sets."""
-        return list(dict.fromkeys(each.partition("=")[0] for overrides, _ in self.found for each in overrides))
+        return list(
+            dict.fromkeys(text.partition("=")[0] for overrides, _ in self.explored for text in overrides)
+        )
 
     @property
     def texts(self) -> dict[str, str]:
         """The choices and ranges, by name."""
         return {
             name: str(domain) if isinstance(domain, Interval) else ", ".join(map(str, domain))
-            for _, domains in self.found
+            for _, domains in self.explored
             for name, domain in domains.items()
         }
 
@@ -82,21 +84,23 @@ class Conditional:
         return point(self.plugin, take)
 
 
-def conditional(given: Any, plugins: Registry) -> Conditional:
+def conditional(option: Any, plugins: Registry) -> Conditional:
     """Build the space that `sweep.space` names. Raise PluginError or InvalidValue if it is wrong."""
-    values: dict[str, Any] = {"name": given}
-    if isinstance(given, Mapping):
-        values = dict(cast("Mapping[str, Any]", given))
+    values: dict[str, Any] = {"name": option}
+    if isinstance(option, Mapping):
+        values = dict(cast("Mapping[str, Any]", option))
     name = values.pop("name", None)
     if not isinstance(name, str):
         known = ", ".join(plugins.names(SpacePlugin.kind))
         raise InvalidValue(
-            "sweep.space", cast("object", given), f"the name of a space, or {{name: NAME, KEY: VALUE}}: {known}"
+            "sweep.space",
+            cast("object", option),
+            f"the name of a space, or {{name: NAME, KEY: VALUE}}: {known}",
         )
     built: SpacePlugin = plugins.build(SpacePlugin.kind, name, values)
-    found = tuple((tuple(overrides), asked.domains) for overrides, asked in explore(built))
+    explored = tuple((tuple(overrides), asked.domains) for overrides, asked in explore(built))
     text = name + "".join(f", {key} {value}" for key, value in values.items())
-    return Conditional(built, text, found)
+    return Conditional(built, text, explored)
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ class Space:
 
     @property
     def axes(self) -> list[Axis]:
-        return [each for each in self.parts if isinstance(each, Axis)]
+        return [part for part in self.parts if isinstance(part, Axis)]
 
     @property
     def swept(self) -> list[str]:
@@ -162,14 +166,14 @@ class Space:
             name = max(self.axes, key=lambda axis: len(axis.choices or ())).name
             expected = f"at most {MOST:,} in a grid\nSome of them: sweep.sampler=random sweep.n_trials=200"
             raise InvalidValue(name, f"a space of {count:,} points", expected)
-        return [list(itertools.chain(*each)) for each in itertools.product(*lists)]
+        return [list(itertools.chain(*choices)) for choices in itertools.product(*lists)]
 
     def at(self, params: dict[str, Any]) -> list[str]:
         """Return the overrides of the point with these values by axis name."""
-        found: list[str] = []
+        overrides: list[str] = []
         for part in self.parts:
-            found += [part] if isinstance(part, str) else part.overrides(params[part.name])
-        return [*found, *(self.conditional.again(params)[0] if self.conditional else [])]
+            overrides += [part] if isinstance(part, str) else part.overrides(params[part.name])
+        return [*overrides, *(self.conditional.again(params)[0] if self.conditional else [])]
 
     def probes(self) -> list[list[str]]:
         """Return points that cover every choice and both ends of every interval, so that an error in one shows."""
@@ -180,11 +184,14 @@ class Space:
         first: dict[str, Any] = {name: values[0] for name, values in ends.items()}
         others = [first | {name: value} for name, values in ends.items() for value in values[1:]]
         alone = dataclasses.replace(self, conditional=None)
-        found = [alone.at(each) for each in (first, *others)]
+        points = [alone.at(params) for params in (first, *others)]
         if self.conditional is None:
-            return found
-        added = [list(overrides) for overrides, _ in self.conditional.found]
-        return [*([*found[0], *each] for each in added), *([*each, *added[0]] for each in found[1:])]
+            return points
+        added = [list(overrides) for overrides, _ in self.conditional.explored]
+        return [
+            *([*points[0], *overrides] for overrides in added),
+            *([*point, *added[0]] for point in points[1:]),
+        ]
 
 
 def parse(parsed: Sequence[Override], groups: list[list[str]], integer: Callable[[str], bool]) -> Space:
@@ -233,7 +240,7 @@ def _zipped(group: list[str], by_key: dict[str, str | Axis]) -> Axis:
         shown = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise InvalidValue("sweep.zip", shown, "lists of one length")
     choices: tuple[tuple[str, ...], ...] = tuple(
-        tuple(each for axis in axes for each in (axis.choices or ())[i])
+        tuple(override for axis in axes for override in (axis.choices or ())[i])
         for i in range(len(axes[0].choices or ()))
     )
     return Axis(tuple(group), " with ".join(axis.text for axis in axes), choices)
@@ -242,34 +249,34 @@ def _zipped(group: list[str], by_key: dict[str, str | Axis]) -> Axis:
 def _axis(override: Override, integer: Callable[[str], bool]) -> Axis:
     key = override.get_key_element()
     text = (override.input_line or "").partition("=")[2]
-    given = override.value()
-    tags: set[str] = getattr(given, "tags", set())
+    swept = override.value()
+    tags: set[str] = getattr(swept, "tags", set())
     for tag in tags - {LOG}:
         raise InvalidValue(key, text, f"the tag log, or none{did_you_mean(tag, [LOG])}")
-    if isinstance(given, IntervalSweep):
-        return Axis((key,), text, None, _interval(key, text, given, integer(key)))
-    if isinstance(given, RangeSweep) and given.step == 0:
+    if isinstance(swept, IntervalSweep):
+        return Axis((key,), text, None, _interval(key, text, swept, integer(key)))
+    if isinstance(swept, RangeSweep) and swept.step == 0:
         raise InvalidValue(key, text, "a range whose step is not 0")
     values = list(override.sweep_iterator())
     if not values:
         raise InvalidValue(key, text, "one value or more")
-    choices = tuple((f"{key}={each}",) for each in override.sweep_string_iterator())
-    if isinstance(given, RangeSweep) and not given.shuffle and len(values) > 1 and given.step > 0:
+    choices = tuple((f"{key}={choice}",) for choice in override.sweep_string_iterator())
+    if isinstance(swept, RangeSweep) and not swept.shuffle and len(values) > 1 and swept.step > 0:
         numbers = cast("list[float]", values)
-        if LOG in tags and (given.step != 1 or numbers[0] <= 0):
+        if LOG in tags and (swept.step != 1 or numbers[0] <= 0):
             raise InvalidValue(key, text, "a range from 1 or more in steps of 1, where it is tagged log")
-        whole = all(isinstance(each, int) for each in numbers)
-        between = Interval(numbers[0], numbers[-1], LOG in tags, None if LOG in tags else given.step, whole)
+        whole = all(isinstance(number, int) for number in numbers)
+        between = Interval(numbers[0], numbers[-1], LOG in tags, None if LOG in tags else swept.step, whole)
         return Axis((key,), text, choices, between)
     return Axis((key,), text, choices)
 
 
-def _interval(key: str, text: str, given: IntervalSweep, integer: bool) -> Interval:
-    low, high = given.start, given.end
+def _interval(key: str, text: str, interval: IntervalSweep, integer: bool) -> Interval:
+    low, high = interval.start, interval.end
     if low is None or high is None or not low < high:
         raise InvalidValue(key, text, "an interval whose first end is the lower one")
-    if LOG in given.tags and low <= 0:
+    if LOG in interval.tags and low <= 0:
         raise InvalidValue(key, text, "an interval above 0, where it is tagged log")
     # Hydra makes both ends floats, unless `int(interval(1, 10))` says otherwise.
     whole = (integer and low == int(low) and high == int(high)) or isinstance(low, int)
-    return Interval(low, high, LOG in given.tags, None, whole)
+    return Interval(low, high, LOG in interval.tags, None, whole)

@@ -87,9 +87,9 @@ def _sound(name: str, domain: Domain) -> None:
         return
     if not domain:
         raise InvalidValue(name, [], "one choice or more")
-    for each in domain:
-        if not isinstance(each, str | int | float | bool | None):
-            raise InvalidValue(name, each, "choices that are text, numbers, true, false or null")
+    for choice in domain:
+        if not isinstance(choice, str | int | float | bool | None):
+            raise InvalidValue(name, choice, "choices that are text, numbers, true, false or null")
 
 
 def _words(domain: Domain) -> str:
@@ -123,20 +123,20 @@ def point(space: Space, take: Take) -> tuple[list[str], Suggestions]:
 def _overrides(returned: object) -> list[str]:
     if not isinstance(returned, Mapping):
         raise InvalidValue("overrides()", returned, "a mapping from keys to values, as {'optimizer.lr': 0.1}")
-    found: list[str] = []
+    overrides: list[str] = []
     for key, value in cast("Mapping[Any, Any]", returned).items():
         if not isinstance(key, str) or not KEY.fullmatch(key):
             raise InvalidValue("overrides()", key, "a key of the config, as optimizer.lr")
         if key.partition(".")[0] in NOT_OF_A_POINT:
             raise InvalidValue("overrides()", key, f"no key of {', '.join(NOT_OF_A_POINT)}")
-        found.append(f"{key}={_text(key, value)}")
-    return found
+        overrides.append(f"{key}={_text(key, value)}")
+    return overrides
 
 
 def _text(key: str, value: Any) -> str:
     """Return a value as written in an override."""
     if isinstance(value, list | tuple):
-        return f"[{','.join(_text(key, each) for each in cast('Sequence[Any]', value))}]"
+        return f"[{','.join(_text(key, item) for item in cast('Sequence[Any]', value))}]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int):

@@ -15,25 +15,25 @@ def varying(params: Sequence[dict[str, str]], swept: Iterable[str] = ()) -> list
     The keys of `swept` come first. Others are left out if the selected ones determine them, as the choice of
     `optimizer` determines the default of `optimizer.lr`.
     """
-    keys = dict.fromkeys(key for each in params for key in each)
-    differ = [key for key in keys if len({each.get(key) for each in params}) > 1]
+    keys = dict.fromkeys(key for run in params for key in run)
+    differ = [key for key in keys if len({run.get(key) for run in params}) > 1]
     first = [key for key in swept if key in differ]
     rest = sorted((key for key in differ if key not in first), key=lambda key: (key.count("."), key == SEED))
-    kept = list(first)
+    selected = list(first)
     for key in rest:
         owner = key.partition(".")[0]
-        deciding = [tuple(first)] if first else [(owner,)] if owner in kept and owner != key else []
+        deciding = [tuple(first)] if first else [(owner,)] if owner in selected and owner != key else []
         if not any(_decides(params, by, key) for by in deciding):
-            kept.append(key)
-    return kept
+            selected.append(key)
+    return selected
 
 
 def _decides(params: Sequence[dict[str, str]], by: tuple[str, ...], key: str) -> bool:
     """Return whether runs that agree in `by` agree in `key`."""
     seen: dict[tuple[str | None, ...], str | None] = {}
     return all(
-        seen.setdefault(tuple(map(each.get, by)), each.get(key)) == each.get(key)  # type: ignore[arg-type]
-        for each in params
+        seen.setdefault(tuple(map(run.get, by)), run.get(key)) == run.get(key)  # type: ignore[arg-type]
+        for run in params
     )
 
 
@@ -71,7 +71,7 @@ def _sizes(text: str) -> list[float] | None:
         listed = cast("list[object]", json.loads(text))
     except ValueError:
         return None
-    numbers = [float(each) for each in listed if isinstance(each, int | float)]
+    numbers = [float(item) for item in listed if isinstance(item, int | float)]
     return numbers if len(numbers) == len(listed) else None
 
 

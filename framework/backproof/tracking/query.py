@@ -98,7 +98,7 @@ def runs(store: Store, value: str | None = None, tag: str = Tag.PARENT) -> list[
     By default that is the id of their parent run.
     """
     chosen = f"tags.`{tag}` = '{value}'" if value else ""
-    found: list[RunRecord] = []
+    records: list[RunRecord] = []
     token: str | None = None
     client = cast("Any", store.client)  # Some of its types are unknown.
     with _reading(store.uri), quiet():
@@ -106,10 +106,10 @@ def runs(store: Store, value: str | None = None, tag: str = Tag.PARENT) -> list[
             page = client.search_runs(
                 [store.experiment_id], chosen, max_results=PAGE, order_by=["start_time DESC"], page_token=token
             )
-            found += [recorded(run) for run in page]
+            records += [recorded(run) for run in page]
             token = page.token
             if not token:
-                return found
+                return records
 
 
 def recorded(run: Run) -> RunRecord:
@@ -133,32 +133,32 @@ def get(store: Store, run_id: str) -> RunRecord:
         return recorded(store.client.get_run(run_id))
 
 
-def find(found: list[RunRecord], given: str) -> RunRecord:
+def find(records: list[RunRecord], name: str) -> RunRecord:
     """Return the run with this id, unique beginning of an id, or name; `last` is the newest sweep.
 
-    Of several runs with the name, it is the newest sweep, or else the newest run; `found` has the newest first.
+    Of several runs with the name, it is the newest sweep, or else the newest run; `records` has the newest first.
     Raise TrackingError if there is none, or if several ids have this beginning.
     """
-    sweeps = [run for run in found if run.is_sweep]
-    if given == LAST:
+    sweeps = [run for run in records if run.is_sweep]
+    if name == LAST:
         if not sweeps:
             raise TrackingError(
                 "no sweep is recorded here yet\nRun one: backproof train -m activation=relu,tanh seed=0,1,2"
             )
         return sweeps[0]
-    for among in (sweeps, found):
-        for run in among:
-            if given in (run.id, run.name):
+    for group in (sweeps, records):
+        for run in group:
+            if name in (run.id, run.name):
                 return run
-    near = [run for run in found if given and run.id.startswith(given)]
+    near = [run for run in records if name and run.id.startswith(name)]
     if len(near) == 1:
         return near[0]
     if near:
         ids = ", ".join(run.id[:12] for run in near[:6])
-        raise TrackingError(f"{given!r} begins the ids of {len(near)} runs: {ids}\nGive more of it")
+        raise TrackingError(f"{name!r} begins the ids of {len(near)} runs: {ids}\nGive more of it")
     known = "".join(f"\n  {run.id[:8]}  {run.name}" for run in sweeps[:6])
     raise TrackingError(
-        f"no run has the id or the name {given!r}"
+        f"no run has the id or the name {name!r}"
         + (f"; the latest sweeps are{known}" if known else "")
         + "\nbackproof runs lists them all"
     )
@@ -168,10 +168,10 @@ def history(store: Store, run_id: str, name: str) -> dict[int, float]:
     """Return a metric by step. The last step is written again when training ends; the first value counts."""
     with _reading(store.uri), quiet():
         values = store.client.get_metric_history(run_id, name)
-    found: dict[int, float] = {}
+    by_step: dict[int, float] = {}
     for metric in sorted(values, key=lambda metric: (metric.step, metric.timestamp)):
-        found.setdefault(metric.step, metric.value)
-    return found
+        by_step.setdefault(metric.step, metric.value)
+    return by_step
 
 
 def members(store: Store, run: RunRecord) -> dict[int, dict[str, float]]:

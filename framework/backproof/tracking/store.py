@@ -86,13 +86,13 @@ class Store:
         # The experiment "Default" is in every store, so nothing is created.
         store = cls.open(dataclasses.replace(options, experiment="Default"), outputs)
         with recording_fails(uri):
-            found = store.client.get_experiment_by_name(options.experiment)
-            if found is None or found.lifecycle_stage == "deleted":
-                names = sorted(each.name for each in cast("Any", store.client).search_experiments())
+            experiment = store.client.get_experiment_by_name(options.experiment)
+            if experiment is None or experiment.lifecycle_stage == "deleted":
+                names = sorted(known.name for known in cast("Any", store.client).search_experiments())
                 raise TrackingError(
                     f"there is no experiment {options.experiment!r} in {uri}\nIt has: {', '.join(names)}"
                 )
-        return dataclasses.replace(store, experiment=found.name, experiment_id=found.experiment_id)
+        return dataclasses.replace(store, experiment=experiment.name, experiment_id=experiment.experiment_id)
 
     def start(
         self,
@@ -106,14 +106,14 @@ class Store:
 
         `links` are artifacts by title, to which the description links.
         """
-        own = {
+        defaults = {
             Tag.USER: _user(),
             Tag.SOURCE_NAME: "backproof",
             Tag.SOURCE_TYPE: "LOCAL",
             Tag.COMMIT: git_state(os.getcwd())[0],
             Tag.PARENT: parent,
         }
-        tags = {key: value for key, value in own.items() if value} | tags
+        tags = {key: value for key, value in defaults.items() if value} | tags
         with recording_fails(self.uri):
             # With its tags at once, so that a process killed now leaves no stray run.
             created = self.client.create_run(self.experiment_id, milliseconds(), tag_values(tags), run_name)
@@ -151,12 +151,12 @@ def import_mlflow() -> type[MlflowClient]:
     return MlflowClient
 
 
-def resolve_uri(given: str | None, outputs: Path) -> str:
+def resolve_uri(option: str | None, outputs: Path) -> str:
     """Return the tracking URI: the given one, MLFLOW_TRACKING_URI, or SQLite in `outputs`, with an absolute path.
 
     Raise TrackingError for a URI that MLflow cannot use.
     """
-    uri = given or os.environ.get("MLFLOW_TRACKING_URI")
+    uri = option or os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
         return f"{SQLITE}{outputs.expanduser().resolve() / 'mlflow.db'}"
     scheme, separator, _ = uri.partition("://")
@@ -221,18 +221,18 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
     """Return the id of the experiment of that name. Create it, or restore it if it was deleted."""
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         try:
             return client.create_experiment(name, artifacts)
         except MlflowException:
             # On a server, another process may have created it in the meantime.
-            found = client.get_experiment_by_name(name)
-            if found is None:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
                 raise
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    return found.experiment_id
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return experiment.experiment_id
 
 
 def _user() -> str:
