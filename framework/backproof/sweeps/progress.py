@@ -69,16 +69,14 @@ class Progress:
         parts = [f"{counts[DONE] + counts[PRUNED]}{f' of {self.total}' if self.total else ''} done"]
         parts += [f"{running} running"] if running else []
         parts += [f"{counts[FAILED]} failed"] if counts[FAILED] else []
-        best = self._best()
-        parts += [f"best run {self.objective.name} {best:.4g}"] if best is not None else []
+        name = self.objective.name
+        values = [
+            run.metrics[name] for run in self.points.values() if run.status == DONE and name in run.metrics
+        ]
+        best = min(values, key=self.objective.cost, default=math.nan)
+        parts += [f"best run {name} {best:.4g}"] if not math.isnan(best) else []
         remaining = self._remaining()
         return ", ".join([*parts, f"{_clock(remaining)} left"] if remaining is not None else parts)
-
-    def _best(self) -> float | None:
-        name, sign = self.objective.name, -1 if self.objective.greater else 1
-        values = [run.metrics.get(name, math.nan) for run in self.points.values() if run.status == DONE]
-        finite = [value for value in values if not math.isnan(value)]
-        return min(finite, key=lambda value: sign * value, default=None)
 
     def _remaining(self) -> float | None:
         """Return the estimated seconds until the end, at most until the time limit."""

@@ -165,26 +165,25 @@ class PointSweeper:
         if previous is not None:
             resume.reopen(store, previous, tags)
             return store.resume(previous.parent.id)
-        sampling: dict[str, Any] = {} if options.sampler == GRID else {"sweep.seed": options.seed}
+        counts: dict[str, float | None]
         if plan.adaptive:
-            sampling |= {"sweep.n_trials": options.n_trials, "sweep.timeout": options.timeout}
+            counts = {"sweep.n_trials": options.n_trials, "sweep.timeout": options.timeout}
+        else:
+            points = {run.point for run in plan.points}
+            counts = {"sweep.runs": len(plan.points), "sweep.points": len(points)}
         return store.start(
             tracking.run_name or f"sweep-{plan.space.title}",
             params={
-                **({} if plan.adaptive else _counts(plan)),
+                **counts,
                 "sweep.over": ", ".join(swept),
                 "sweep.sampler": options.sampler,
-                **sampling,
+                **({} if options.sampler == GRID else {"sweep.seed": options.seed}),
                 **({"sweep.space": plan.space.conditional.text} if plan.space.conditional else {}),
                 **{f"space.{_legal(name)}": text for name, text in plan.space.texts.items()},
             },
             tags={Tag.KIND: SWEEP, Tag.VERSION: __version__, **tags, **tracking.tags},
             parent=tracking.parent,
         )
-
-
-def _counts(plan: Plan) -> dict[str, int]:
-    return {"sweep.runs": len(plan.points), "sweep.points": len({run.point for run in plan.points})}
 
 
 def _worth_a_writer(plan: Plan, launcher: AsyncLauncher) -> bool:

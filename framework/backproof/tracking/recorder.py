@@ -170,7 +170,8 @@ class Recording:
             _write_json(self.folder / Artifact.CHECK, self._report.to_dict())
             (self.folder / Artifact.CHECK_PAGE).write_text(self._check_page(self._report))
         if error is not None and not isinstance(error, Pruned):
-            _write_error(error, self.folder)
+            text = "".join(traceback.format_exception(error))
+            (self.folder / Artifact.ERROR).write_text(text)
         if self.run is None:
             return
         if isinstance(error, Pruned):
@@ -312,10 +313,6 @@ def command(overrides: Sequence[str], *, sweep: bool = False) -> str:
 def user_overrides(overrides: Sequence[str]) -> list[str]:
     """Return the overrides without those that the sweeper adds."""
     return [override for override in overrides if not override.startswith(OF_THE_SWEEPER)]
-
-
-def _write_error(error: BaseException, folder: Path) -> None:
-    (folder / Artifact.ERROR).write_text("".join(traceback.format_exception(error)))
 
 
 def _write_json(file: Path, values: Any) -> None:

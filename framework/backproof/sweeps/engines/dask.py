@@ -111,7 +111,10 @@ class DaskJobs(AsyncLauncher):
         self._flying[number] = future
         ended = self._ended
 
-        future.add_done_callback(lambda _: ended.put(number))
+        def on_done(_: Any) -> None:
+            ended.put(number)
+
+        future.add_done_callback(on_done)
 
     def ended(self, timeout: float = 0.2) -> list[EndedJob]:
         """Return the jobs that have ended since the last call, after waiting up to `timeout` seconds for one."""
