@@ -82,6 +82,33 @@ class TestJvp:
         assert statuses == {"a": "passed", "b": "failed"}
 
 
+class TestArgumentOrder:
+    """The vector comes first."""
+
+    def test_where_shapes_tell_it_is_an_error(self):
+        with pytest.raises(
+            TypeError, match=r"the vector comes first, vjp\(dout, \*inputs\); this one takes it last"
+        ):
+            check_vjp(linear_of_sine, lambda x, dout: np.cos(x) * (A.T @ dout), x)
+        M = np.random.default_rng(5).normal(size=(4, 2))
+        with pytest.raises(TypeError, match=r"the vector comes first, jvp\(tangents, \*inputs\)"):
+            check_jvp(np.matmul, lambda a, b, d: d[0] @ b + a @ d[1], A, M, names=["a", "b"])
+
+    @pytest.mark.parametrize("checker", [check_vjp, check_jvp])
+    def test_where_only_the_numbers_tell_it_is_a_finding(self, checker):
+        report = checker(np.tanh, lambda x, vector: vector * (1 - np.tanh(x) ** 2), x)
+        assert report.failed
+        assert "this one takes it last" in report.findings[0]
+        assert "this one takes it last" in str(report)
+        assert report.to_dict()["findings"] == list(report.findings)
+
+    @pytest.mark.parametrize("checker", [check_vjp, check_jvp])
+    def test_another_mistake_has_no_such_finding(self, checker):
+        assert checker(np.tanh, lambda vector, x: vector * (1 - np.tanh(x)), x).findings == ()
+        with pytest.raises(ZeroDivisionError):
+            checker(np.tanh, lambda vector, x: 1 / 0, x)
+
+
 class TestJacobian:
     def test_a_function_and_a_matrix(self):
         assert check_jacobian(linear_of_sine, lambda x: A * np.cos(x), x)

@@ -350,3 +350,22 @@ def test_a_garbage_collection_does_not_make_a_function_iterative():
         gc.callbacks.remove(callback)
     assert calls[0] > 100
     assert report.failed, str(report)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_cancels_inside_f_is_rounded_alike_within_the_last_bits(seed):
+    """The error of a slope that cancels shows where theta moves further than its last bits."""
+    t = np.random.default_rng(seed).normal(size=5)
+
+    def f(t):
+        return np.sum(np.exp(t) - np.exp(t) * (1 - 1e-6)), 1e-6 * np.exp(t)
+
+    report = check(f, t)
+    assert report.passed, str(report)
+    assert check(lambda t: (f(t)[0], f(t)[1] * (1 + 1e-5)), t).failed
+
+
+@pytest.mark.parametrize("offset", [1e-13, 1e-11])
+def test_next_to_a_kink_the_reason_is_the_kink(offset):
+    report = check(lambda t: (np.sum(np.abs(t - 1)), 0.98 * np.sign(t - 1)), np.array([1 + offset, 3.0]))
+    assert "noisy" not in str(report)

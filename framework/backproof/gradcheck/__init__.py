@@ -4,8 +4,9 @@ These are the names that other rooms use. The functions for users, `check` and t
 `backproof`: a run that checks its own network does not need their modules, nor `hessian` and `precision`.
 """
 
-from backproof.gradcheck.compare import Part, check_parts
+from backproof.gradcheck.compare import Part
 from backproof.gradcheck.options import CheckOptions
+from backproof.gradcheck.parts import check_parts
 from backproof.gradcheck.preconditions import Precondition
 from backproof.gradcheck.report import (
     ALONE,

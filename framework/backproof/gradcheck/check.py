@@ -10,15 +10,16 @@ import numpy as np
 
 from backproof.contracts import Array
 from backproof.gradcheck.claim import AUTO, CENTRAL, COMPLEX, Claim, Evidence, Settings
-from backproof.gradcheck.evidence import Sample, tensor_results
+from backproof.gradcheck.evidence import Sample, interval_text, tensor_results
 from backproof.gradcheck.exact import complex_slopes
 from backproof.gradcheck.function import Function
 from backproof.gradcheck.judge import judge
 from backproof.gradcheck.ladder import FIRST, Ladder
 from backproof.gradcheck.lines import EPS, Lines, ParameterLines, on_line
 from backproof.gradcheck.noise import iterates, noise_along
-from backproof.gradcheck.preconditions import Precondition
-from backproof.gradcheck.report import FAILED, GradcheckReport, Section, TensorResult
+from backproof.gradcheck.norms import ROUNDINGS
+from backproof.gradcheck.preconditions import of_values
+from backproof.gradcheck.report import FAILED, GradcheckReport, Section, TensorResult, without_value
 from backproof.gradcheck.taylor import taylor_test
 
 #: Parameters up to which every entry is compared; calls of f that an entry needs when nothing is unusual.
@@ -27,10 +28,17 @@ EVERY_ENTRY, PER_ENTRY = 3000, 13
 OVERHEAD, CLOSER = 110, 50
 #: Random directions and single entries of each tensor beyond.
 DIRECTIONS, ENTRIES = 8, 12
+#: Two calls that differ by no more than this, relatively, differ in their rounding; others draw random numbers.
+LAST_BITS = 1e-7
+ALMOST = ": the order of its sums varies, with threads for instance; nondet_tol= allows for it"
+RANDOM = (
+    ": it looks random (dropout, sampling, augmentation); draw the same numbers at every call, with a generator "
+    "that is seeded inside f or a mask that is passed in args="
+)
 #: Random directions over the entries that lie on kinks.
 KINK_DIRECTIONS = 6
-#: Roundings that the longest chain of sums and products of a gradient may add up to, in float64 and below.
-ROUNDINGS, NARROW_ROUNDINGS = 100.0, 16.0
+#: Roundings that the longest chain of sums and products of a gradient may add up to below float64.
+NARROW_ROUNDINGS = 16.0
 
 
 def check(
@@ -85,22 +93,17 @@ def check_function(
     with np.errstate(all="ignore"):
         results = _Check(function, settings, seed).results()
         taylor = _taylor(function, seed) if np.isfinite(loss) else None
-    steady_loss = _same(np.array([loss]), np.array([again[0]]), nondet_tol)
-    steady = _same(gradient, again[1], nondet_tol)
-    if not np.isfinite(loss):
-        note = "the loss is not finite here"
-        results = [dataclasses.replace(result, status=FAILED, note=note) for result in results]
-    if not (steady and steady_loss):
-        what = "gradient" if steady_loss else "loss"
-        note = f"two calls at the same parameters gave a different {what}; nondet_tol= allows for it"
-        results = [dataclasses.replace(result, status=FAILED, note=note) for result in results]
-    finite = bool(np.isfinite(loss)) and bool(np.isfinite(gradient).all())
-    looked = (
-        Precondition("the loss repeats bit for bit", steady_loss, everywhere=True),
-        Precondition("the gradient repeats bit for bit", steady, everywhere=True),
-        Precondition("loss and gradient are finite", finite, everywhere=True),
-    )
-    return Section(moment, tuple(results), preconditions=looked, taylor=taylor)
+    losses = np.array([loss]), np.array([again[0]])
+    steady_loss, steady = _same(*losses, nondet_tol), _same(gradient, again[1], nondet_tol)
+    unsteady = "loss" if not steady_loss else "" if steady else "gradient"
+    random = not (_same(*losses, LAST_BITS) and _same(gradient, again[1], LAST_BITS))
+    finite = bool(np.isfinite(loss))
+    results = [
+        without_value(result, finite=finite, unsteady=unsteady, hint=RANDOM if random else ALMOST)
+        for result in results
+    ]
+    preconditions = of_values(steady_loss, steady, finite and bool(np.isfinite(gradient).all()))
+    return Section(moment, tuple(results), preconditions=preconditions, taylor=taylor)
 
 
 class _Check:
@@ -123,7 +126,7 @@ class _Check:
         noise = np.full(count, self._noise())
         found = judge(lines, self._claim(lines), noise, self.settings)
         self._across_kinks(found, entries, noise)
-        results = tensor_results(samples, found, self.gradient, self._wrong_entry)
+        results = tensor_results(samples, found, self.gradient, self._wrong_entry, 1 / self.function.scale)
         return [self._explained(result) for result in results]
 
     def _sampled(self) -> tuple[list[Sample], Array, list[tuple[Array, Array]]]:
@@ -182,8 +185,8 @@ class _Check:
         chain = ROUNDINGS if self.eps < 1e-10 else NARROW_ROUNDINGS
         rounding = chain * self.eps * np.maximum(terms, 0 if self.eps < 1e-10 else usual) + 4 * self.eps * usual
 
-        def moved(rng: np.random.Generator) -> tuple[Lines, Array]:
-            near = lines.moved(rng)
+        def moved(rng: np.random.Generator, by: float) -> tuple[Lines, Array]:
+            near = lines.moved(rng, by)
             return near, near.along(self._gradient(near.theta))
 
         return Claim(along, rounding, usual, moved, self._iterates)
@@ -241,13 +244,13 @@ class _Check:
             ~kinked & (np.abs(slopes - values) > errors + slack) & ladder.slopes(every).contradict(slopes)
         )
         if outside.any():
-            at = int(np.flatnonzero(outside)[0])
+            at, unit = int(np.flatnonzero(outside)[0]), 1 / self.function.scale
             bounds = (low[at], high[at]) if kinked[at] else (values[at], values[at])
             for row in rows.tolist():
                 found.status[row] = FAILED
                 found.notes[row] = (
-                    f"together these entries give the slope {slopes[at]:.6g} in a direction in which it lies in "
-                    f"{bounds[0]:.6g} … {bounds[1]:.6g}"
+                    f"together these entries give the slope {slopes[at] * unit:.6g} in a direction in which it "
+                    f"lies in {interval_text(bounds[0] * unit, bounds[1] * unit)}"
                 )
 
     def _wrong_entry(self, index: Array, oracle: str) -> tuple[int, float]:

@@ -22,8 +22,8 @@ class Claim:
     rounding: Array
     #: The usual size of such slopes, for those that are nearly zero.
     usual: Array
-    #: The lines and the slopes where theta has moved by its last bits.
-    moved: Callable[[np.random.Generator], tuple[Lines, Array]]
+    #: The lines and the slopes where theta has moved by up to a part of its size.
+    moved: Callable[[np.random.Generator, float], tuple[Lines, Array]]
     #: Whether f iterates until it is accurate enough.
     iterates: Callable[[], bool]
 
@@ -52,3 +52,22 @@ class Evidence:
     low: Array  # the slopes at a kink; NaN elsewhere
     high: Array
     bend: Array  # 1 where the slope jumps up at a kink, -1 where down, 0 elsewhere
+
+    @classmethod
+    def of(cls, got: Array, status: str, oracle: str) -> Evidence:
+        """Return the evidence on slopes (S,) of which nothing is known yet."""
+        S = len(got)
+        nan, zeros = np.full(S, np.nan), np.zeros(S)
+        return cls(
+            got=got,
+            expected=nan.copy(),
+            allowed=zeros.copy(),
+            size=np.ones(S),
+            resolution=np.full(S, np.inf),
+            status=[status] * S,
+            oracle=[oracle] * S,
+            notes=[""] * S,
+            low=nan.copy(),
+            high=nan.copy(),
+            bend=zeros.copy(),
+        )

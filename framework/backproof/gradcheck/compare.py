@@ -20,22 +20,19 @@ such entries are compared with the two slopes and left out of the norm.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from backproof.contracts import Array
 from backproof.gradcheck.differences import EPS, differences
-from backproof.gradcheck.directions import Axes, Concatenated, Dense, Directions, Values
-from backproof.gradcheck.norms import ROUNDINGS, ratio, relative, rms, worst_entry
+from backproof.gradcheck.directions import Axes, Dense, Values
+from backproof.gradcheck.norms import MOST_TOLERANCE, ROUNDINGS, ratio, relative, rms, worst_entry
 from backproof.gradcheck.options import CheckOptions
 from backproof.gradcheck.oracles import Oracle, central_differences, complex_step
-from backproof.gradcheck.preconditions import Precondition
-from backproof.gradcheck.report import FAILED, NOTHING, PASSED, UNTESTED, Section, TensorResult
+from backproof.gradcheck.report import FAILED, NOTHING, PASSED, UNTESTED, TensorResult
 
-#: A tolerance above this would let mistakes pass; the tensor is then untested.
-MOST_TOLERANCE = 1e-3
 #: The number of directions from which the norm of the gradient at shuffled parameters is estimated.
 SCALE_DIRECTIONS = 5
 #: The distance, relative to an entry, at which the slopes on its two sides are compared to detect a kink.
@@ -64,90 +61,8 @@ class Part:
         )
 
 
-def check_parts(
-    parts: Sequence[Part],
-    theta: Array,
-    tensors: Mapping[str, Array],
-    options: CheckOptions,
-    *,
-    moment: str,
-    seed: int = 0,
-) -> Section:
-    """Check each part at theta (P,) float64. `tensors` gives each tensor's indices in theta, of its shape.
-
-    Up to `options.all_coordinates_up_to` parameters, every entry is compared. Beyond, derivatives along random
-    Gaussian directions, which reveal a single wrong entry, and some entries are; then the worst entry of a wrong
-    tensor is searched for.
-    """
-    results: list[TensorResult] = []
-    steady_loss, steady_gradient, finite = True, True, True
-    # Values that are not finite are reported in the result, without a warning.
-    with np.errstate(all="ignore"):
-        for part in parts:
-            gradient = np.array(part.gradient(theta))
-            repeated = np.asarray(part.gradient(theta))
-            values = [np.array(part.value(theta[None])) for _ in range(2)]
-            steady = np.array_equal(*values, equal_nan=True)
-            steady_loss &= steady
-            steady_gradient &= np.array_equal(gradient, repeated, equal_nan=True)
-            finite_loss = bool(np.isfinite(values).all())
-            finite &= finite_loss and bool(np.isfinite(gradient).all())
-            rng = np.random.default_rng((seed, len(theta)))
-            scales = _scales(part, theta, tensors, rng)
-            every_entry = len(theta) <= options.all_coordinates_up_to
-            samples = {} if every_entry else _samples(part, theta, tensors, options, rng)
-            eps = _eps(gradient)
-            got = gradient.astype(np.float64)
-            for name, index in tensors.items():
-                flat = index.ravel()
-                tensor = _Tensor(part, theta, name, index, got[flat], scales[name], eps)
-                sample = samples.get(name)
-                result = tensor.by_sample(sample, options, rng) if sample else tensor.by_entry(options)
-                if not finite_loss:
-                    result = dataclasses.replace(result, status=FAILED, note="the loss is not finite here")
-                if not steady or not np.array_equal(gradient[flat], repeated[flat], equal_nan=True):
-                    unsteady = "gradient" if steady else "loss"
-                    note = f"two calls at the same parameters gave a different {unsteady}"
-                    result = dataclasses.replace(result, status=FAILED, note=note)
-                results.append(result)
-    preconditions = (
-        Precondition("the loss repeats bit for bit", steady_loss, everywhere=True),
-        Precondition("the gradient repeats bit for bit", steady_gradient, everywhere=True),
-        Precondition("loss and gradient are finite", finite, everywhere=True),
-    )
-    return Section(moment, tuple(results), preconditions=preconditions)
-
-
-def _eps(gradient: Array) -> float:
-    """Return the machine epsilon of a gradient's dtype, at least that of float64."""
-    return max(EPS, float(np.finfo(gradient.dtype).eps)) if gradient.dtype.kind == "f" else EPS
-
-
-def _scales(
-    part: Part, theta: Array, tensors: Mapping[str, Array], rng: np.random.Generator
-) -> dict[str, float]:
-    """Return ‖∇f‖ of each tensor at theta with the numbers of each tensor shuffled.
-
-    It comes from the oracle: a wrong hand-derived gradient must not widen the tolerance.
-    """
-    shuffled = theta.copy()
-    for index in tensors.values():
-        flat = index.ravel()
-        shuffled[flat] = rng.permutation(theta[flat])
-    _, oracle = part.oracle
-    along = Concatenated(
-        [
-            Dense(index.ravel(), rng.standard_normal((SCALE_DIRECTIONS, index.size)))
-            for index in tensors.values()
-        ]
-    )
-    slopes, _ = oracle(part.value, shuffled, along)
-    scales = {name: rms(slopes[rows]) for name, rows in zip(tensors, along.rows, strict=True)}
-    return {name: scale if np.isfinite(scale) else 0.0 for name, scale in scales.items()}
-
-
 @dataclass(frozen=True)
-class _Sample:
+class Sample:
     """Random directions v (S, n) and some entries of a tensor of n entries, with the oracle's slopes and errors."""
 
     v: Array
@@ -158,29 +73,6 @@ class _Sample:
     entry_errors: Array
 
 
-def _samples(
-    part: Part, theta: Array, tensors: Mapping[str, Array], options: CheckOptions, rng: np.random.Generator
-) -> dict[str, _Sample]:
-    """Return a sample of each tensor; all slopes come from one call of the oracle."""
-    drawn: list[tuple[Array, Array]] = []
-    along: list[Directions] = []
-    for index in tensors.values():
-        n, flat = index.size, index.ravel()
-        v = rng.standard_normal((options.directions, n))
-        entries = np.sort(rng.choice(n, min(options.coordinates, n), replace=False))
-        drawn.append((v, entries))
-        along += [Dense(flat, v), Axes(flat[entries])]
-    all_directions = Concatenated(along)
-    _, oracle = part.oracle
-    slopes, errors = oracle(part.value, theta, all_directions)
-    return {
-        name: _Sample(v, slopes[rows], errors[rows], entries, slopes[at], errors[at])
-        for name, (v, entries), rows, at in zip(
-            tensors, drawn, all_directions.rows[::2], all_directions.rows[1::2], strict=True
-        )
-    }
-
-
 def _kink_note(count: int, of: int, near: str) -> str:
     return (
         f"{count} of {of} entries lie on a kink{near}: any slope between those on its two sides is right there"
@@ -188,7 +80,7 @@ def _kink_note(count: int, of: int, near: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Tensor:
+class Tensor:
     """The gradient of one tensor as `got` (n,), to be compared."""
 
     part: Part
@@ -282,7 +174,7 @@ class _Tensor:
         slack = float(np.abs(far - near).max()) + ROUNDINGS * EPS * usual
         return float(near.min()) - slack, float(near.max()) + slack
 
-    def by_sample(self, sample: _Sample, options: CheckOptions, rng: np.random.Generator) -> TensorResult:
+    def by_sample(self, sample: Sample, options: CheckOptions, rng: np.random.Generator) -> TensorResult:
         """Compare along random directions and at some entries.
 
         Along v ~ N(0, 1) the mean square of (got − expected)·v is ‖got − expected‖².

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from backproof.contracts import Array
-from backproof.gradcheck.check import NARROW_ROUNDINGS, ROUNDINGS
+from backproof.gradcheck.check import NARROW_ROUNDINGS
 from backproof.gradcheck.claim import AUTO, Claim, Settings
 from backproof.gradcheck.evidence import Sample, tensor_results
 from backproof.gradcheck.judge import judge
 from backproof.gradcheck.lines import EPS, ElementwiseLines, Lines, on_line
 from backproof.gradcheck.noise import iterates, noise_along
+from backproof.gradcheck.norms import ROUNDINGS
 from backproof.gradcheck.report import GradcheckReport, Section
 from backproof.gradcheck.trees import numbers
 
@@ -53,8 +54,8 @@ def check_elementwise(
         noise = np.array([noise_along(lines, row) for row in range(len(flat))])
     chain = ROUNDINGS if eps < 1e-10 else NARROW_ROUNDINGS
 
-    def moved(rng: np.random.Generator) -> tuple[Lines, Array]:
-        near = lines.moved(rng)
+    def moved(rng: np.random.Generator, by: float) -> tuple[Lines, Array]:
+        near = lines.moved(rng, by)
         return near, slopes(near.at).astype(np.float64)
 
     middle = len(flat) // 2

@@ -14,6 +14,9 @@ from backproof.gradcheck.claim import Evidence
 from backproof.gradcheck.norms import ratio, rms
 from backproof.gradcheck.report import FAILED, NOTHING, PASSED, UNTESTED, Entry, TensorResult, combined
 
+#: At a minimum every multiple of the gradient is zero.
+NO_FACTOR = "the gradient is zero here, so that a wrong factor does not show: check at another theta too"
+BETWEEN = "any slope between those on its two sides is right there"
 NUMBER = re.compile(r"[-+\d.e]+")
 
 
@@ -34,13 +37,21 @@ def tensor_results(
     found: Evidence,
     gradient: Array,
     wrong_entry: Callable[[Array, str], tuple[int, float]],
+    unit: float = 1.0,
 ) -> list[TensorResult]:
-    """Return the result of each tensor. `wrong_entry` looks for an entry that explains a wrong direction."""
-    return [_result(sample, found, gradient, wrong_entry) for sample in samples]
+    """Return the result of each tensor.
+
+    `wrong_entry` looks for an entry that explains a wrong direction. Slopes are shown in multiples of `unit`.
+    """
+    return [_result(sample, found, gradient, wrong_entry, unit) for sample in samples]
 
 
 def _result(
-    sample: Sample, found: Evidence, gradient: Array, wrong_entry: Callable[[Array, str], tuple[int, float]]
+    sample: Sample,
+    found: Evidence,
+    gradient: Array,
+    wrong_entry: Callable[[Array, str], tuple[int, float]],
+    unit: float,
 ) -> TensorResult:
     rows = [
         *range(sample.rows.start, sample.rows.stop),
@@ -56,6 +67,10 @@ def _result(
         oracle = found.oracle[failed[0]]
     by_entry = not len(sample.vectors)
     error, tolerance, norm = _by_norm(sample, found, gradient)
+    if failed and error <= tolerance:
+        # By norm the larger entries hide it.
+        row = max(failed, key=lambda row: _off(found, row))
+        error, tolerance = _off(found, row), float(found.allowed[row] / found.size[row])
     resolution = max((found.resolution[row] for row in rows if found.status[row] == PASSED), default=None)
     return TensorResult(
         part="loss",
@@ -70,7 +85,7 @@ def _result(
         norm=norm,
         scale=norm,
         worst=worst,
-        note=_note(sample, found, rows, status),
+        note=_note(sample, found, rows, status, unit),
         errors=_errors(sample, found) if by_entry else None,
         resolution=None if resolution is None else float(resolution),
     )
@@ -141,20 +156,35 @@ def _factor(sample: Sample, found: Evidence) -> list[str]:
     # A single wrong entry, or rounding, is not a common factor.
     if np.ptp(ratios) > 1e-5 * np.abs(ratios).max() or np.ptp(ratios) > 1e-3 * abs(ratios.mean() - 1):
         return []
-    return [f"every entry is {ratios.mean():.6g} times what is expected"]
+    return [f"every entry is {factor_text(float(ratios.mean()))} times what is expected"]
 
 
-def _note(sample: Sample, found: Evidence, rows: list[int], status: str) -> str:
+def factor_text(factor: float) -> str:
+    """Return a factor; one close to 1 as 1 plus or minus the difference."""
+    off = factor - 1
+    return f"{factor:.6g}" if abs(off) >= 1e-3 else f"1 {'−' if off < 0 else '+'} {abs(off):.3g}"
+
+
+def interval_text(low: float, high: float) -> str:
+    """Return `low … high` to the digits that are known; a bound that is zero up to its error is 0."""
+    size = max(abs(low), abs(high))
+    return " … ".join(f"{bound if abs(bound) > 1e-4 * size else 0.0:.4g}" for bound in (low, high))
+
+
+def _note(sample: Sample, found: Evidence, rows: list[int], status: str, unit: float) -> str:
     """What a reader should know: about kinks, and the reason that most of the entries of the status have."""
     notes: list[str] = []
     kinked = [row for row in rows if np.isfinite(found.low[row])]
     if kinked and status != FAILED:
         of = len(sample.entries)
-        ranges = dict.fromkeys(f"{found.low[row]:.4g} … {found.high[row]:.4g}" for row in kinked)
+        # Along a direction the slopes are those of several entries together.
+        entries = [row for row in kinked if row < sample.rows.stop]
+        ranges = dict.fromkeys(_interval(found, row, unit) for row in entries)
         listed = ", ".join(list(ranges)[:3]) + (", …" if len(ranges) > 3 else "")
         notes.append(
-            f"{len(kinked)} of {of} entries lie on a kink: any slope between those on its two sides is right there "
-            f"(kink: {listed})"
+            f"{len(entries)} of {of} entries lie on a kink: {BETWEEN} (kink: {listed})"
+            if entries
+            else f"directions cross a kink: {BETWEEN}"
         )
     if status == FAILED:
         notes += _factor(sample, found)
@@ -164,8 +194,17 @@ def _note(sample: Sample, found: Evidence, rows: list[int], status: str) -> str:
     for row in rows:
         if found.status[row] in wanted and found.notes[row] and (row not in kinked or status == FAILED):
             reasons.setdefault(NUMBER.sub("", found.notes[row]), []).append(found.notes[row])
+        elif status == found.status[row] == FAILED and np.isfinite(found.low[row]):
+            reasons.setdefault("kink", []).append(f"kink: {_interval(found, row, unit)}")
     if reasons:
         same = max(reasons.values(), key=len)
         reason, count = same[0], len(same)
         notes.append(reason if count == len(rows) or count == 1 else f"{count} of {len(rows)}: {reason}")
+    zero = not (np.abs(found.got[rows]) > found.allowed[rows]).any()
+    if zero and status == PASSED and not reasons and not kinked:
+        notes.append(NO_FACTOR)
     return "; ".join(notes)
+
+
+def _interval(found: Evidence, row: int, unit: float) -> str:
+    return interval_text(float(found.low[row]) * unit, float(found.high[row]) * unit)

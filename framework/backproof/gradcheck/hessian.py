@@ -11,7 +11,7 @@ import numpy as np
 from backproof.contracts import Array
 from backproof.gradcheck.differences import EPS, differences
 from backproof.gradcheck.directions import Dense
-from backproof.gradcheck.norms import ROUNDINGS, ratio, rms
+from backproof.gradcheck.norms import MOST_TOLERANCE, ROUNDINGS, ratio, rms
 from backproof.gradcheck.options import CheckOptions
 from backproof.gradcheck.oracles import STEP, Values, central_differences, complex_step
 from backproof.gradcheck.report import FAILED, NOTHING, PASSED, UNTESTED, TensorResult
@@ -20,8 +20,6 @@ from backproof.gradcheck.report import FAILED, NOTHING, PASSED, UNTESTED, Tensor
 AGREE = 1e-5
 #: The most by which the estimated errors of differences are too small, relative to the product.
 SMALLEST = 1e-9
-#: A tolerance above this, from kinks or noise, would let mistakes pass; the tensor is then untested.
-MOST_TOLERANCE = 1e-3
 EXACT, ROUGH = "complex step of the gradient", "differences of the gradient"
 
 

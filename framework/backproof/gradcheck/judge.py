@@ -12,7 +12,9 @@ from backproof.gradcheck.exact import circle_slope, complex_slopes
 from backproof.gradcheck.ladder import FIRST, SAFETY, Ladder, Slopes
 from backproof.gradcheck.ladder import NARROW as NARROW_STEPS
 from backproof.gradcheck.lines import EPS, Lines
+from backproof.gradcheck.noise import PER_VALUE
 from backproof.gradcheck.report import FAILED, NOTHING, PASSED, UNTESTED
+from backproof.gradcheck.roughness import Roughness
 
 NAMES = {COMPLEX: "complex step", CENTRAL: "central differences"}
 #: Relative error that a slope may have beyond rounding.
@@ -26,6 +28,8 @@ UNDECIDED = 3.0
 #: A step function that is constant on one side up to this part of the size of a parameter, and on both sides up to
 #: the second one, has a slope of zero. Values that are rounded more finely have the slope of what is rounded.
 FLAT, NARROW = 2.0**-10, 2.0**-20
+#: Why differences may know little of a slope where the values of f are accurate.
+NEAR_KINK = "there may be a kink or a jump next to theta: check at another theta, or give tolerance="
 #: Points that must bear out the complex step, for it to be believed where the slope is below the rounding of f, and
 #: the errors of differences, in roundings of f, that are taken for rounding.
 FEWEST_SETTLED, NEAR_ROUNDING = 5, 1e4
@@ -41,10 +45,6 @@ DROPPED = 1e-6
 ITERATIVE = 1e-2
 #: One up to this may be, unless it is the same at wide steps.
 COARSE_ITERATIVE = 0.2
-#: A rough gradient widens its own tolerance by no more than this.
-ROUGHEST = 1e-6
-#: Moves within the last bits of theta that show how rough a slope is, and the weight of what they show.
-MOVES, ROUGH = 4, 10.0
 
 
 def judge(lines: Lines, claim: Claim, noise: Array, settings: Settings) -> Evidence:
@@ -62,21 +62,9 @@ class _Judge:
         if settings.oracle != CENTRAL:
             self.exact, self.why = complex_slopes(lines)
         self.rounding = TOLERANCE * np.abs(self.got) + claim.rounding
-        self.rough: dict[int, tuple[float, float]] = {}
+        self.roughness = Roughness(claim, self.exact)
         self.settled: set[int] = set()
-        self.found = Evidence(
-            self.got,
-            np.full(S, np.nan),
-            np.zeros(S),
-            np.ones(S),
-            np.full(S, np.inf),
-            [UNTESTED] * S,
-            [NAMES[CENTRAL]] * S,
-            [""] * S,
-            np.full(S, np.nan),
-            np.full(S, np.nan),
-            np.zeros(S),
-        )
+        self.found = Evidence.of(self.got, UNTESTED, NAMES[CENTRAL])
         self._iterative: bool | None = None
 
     def evidence(self) -> Evidence:
@@ -231,10 +219,9 @@ class _Judge:
         if error <= self._coarsest() * size:
             self._set(row, PASSED, expected, allowed, "", oracle, unseen)
             return
-        note = (
-            f"the differences of f know the slope to {error / size:.0e} of its size only; "
-            "if f is noisy, give noise= or tolerance="
-        )
+        noisy = self.noise[row] > 2 * PER_VALUE * EPS * abs(float(self.lines.origin[row]))
+        why = "f looks noisy: give noise= or tolerance=" if noisy else NEAR_KINK
+        note = f"the differences of f know the slope to {error / size:.0e} of its size only; {why}"
         self._set(row, UNTESTED, expected, allowed, note, oracle, unseen)
 
     def _constant(self, row: int, slopes: Slopes, i: int) -> bool:
@@ -273,7 +260,7 @@ class _Judge:
             note = "the direction crosses kinks of several entries, which hide the others"
             self._set(row, UNTESTED, nearest, high - low, note)
             return
-        self._set(row, PASSED if right else FAILED, nearest, slack, f"kink: {low:.6g} … {high:.6g}")
+        self._set(row, PASSED if right else FAILED, nearest, slack)
 
     def _complex_step_holds(self, line: _Line, agreement: float, contradicted: bool) -> bool:
         """Return whether the differences bear the complex step out."""
@@ -294,7 +281,7 @@ class _Judge:
             unseen = min(unseen, SAFETY * agreement * size)
         allowed = float(self.rounding[row]) + self._asked(size)
         if abs(got - exact) > allowed:
-            allowed += self._roughness(row)
+            allowed += self.roughness.of(row, size)
         off = abs(got - exact)
         circle, error = float("nan"), float("inf")
         if unseen > COARSEST * size or (off > allowed and abs(got - line.value) <= line.error):
@@ -337,7 +324,7 @@ class _Judge:
         extra = float(self.rounding[row]) + self._asked(size)
         allowed = line.error + extra
         if abs(got - line.value) > allowed:
-            allowed += self._roughness(row, complex_step=False)
+            allowed += self.roughness.of(row, float(size), complex_step=False)
         if abs(got - line.value) <= allowed:
             self._accept(row, line.value, allowed)
             return
@@ -371,30 +358,13 @@ class _Judge:
         self.found.size[row] = max(abs(exact), abs(got), self.claim.usual[row]) or 1.0
         allowed = float(self.rounding[row]) + self._asked(self.found.size[row])
         if abs(got - exact) > allowed:
-            allowed += self._roughness(row)
+            allowed += self.roughness.of(row, float(self.found.size[row]))
         if not np.isfinite(got) or not np.isfinite(exact):
             self._set(row, FAILED, exact, allowed, "a number is not finite", COMPLEX)
         elif got == exact == 0:
             self._set(row, UNTESTED, exact, allowed, "the gradient is zero here", COMPLEX)
         else:
             self._set(row, PASSED if abs(got - exact) <= allowed else FAILED, exact, allowed, "", COMPLEX)
-
-    def _roughness(self, row: int, *, complex_step: bool = True) -> float:
-        """Return how far the slope moves when theta moves by its last bits: the claimed one, and the one by the
-        complex step where that works."""
-        if not self.rough:
-            rng = np.random.default_rng(0)
-            exact, got = np.zeros(len(self.got)), np.zeros(len(self.got))
-            for _ in range(MOVES):
-                lines, slopes = self.claim.moved(rng)
-                got = np.fmax(got, np.abs(slopes - self.got))
-                if np.isfinite(self.exact).any():
-                    exact = np.fmax(exact, np.abs(complex_slopes(lines)[0] - self.exact))
-            self.rough = dict(enumerate(zip(exact.tolist(), got.tolist(), strict=True)))
-        exact, got = self.rough[row]
-        return (ROUGH * exact if complex_step else 0.0) + min(
-            ROUGH * got, ROUGHEST * float(self.found.size[row])
-        )
 
     def _is_iterative(self) -> bool:
         if self._iterative is None:

@@ -43,8 +43,8 @@ class Lines(Protocol):
         """Return the values at t (n,), real or complex, on the lines `rows` (n,); NaN where there is none."""
         ...
 
-    def moved(self, rng: np.random.Generator) -> Lines:
-        """Return the lines through a point that differs from theta in its last bits."""
+    def moved(self, rng: np.random.Generator, by: float = LAST_BITS) -> Lines:
+        """Return the lines through a point near theta, by default one that differs in its last bits."""
         ...
 
 
@@ -96,10 +96,10 @@ class ParameterLines:
             out[i] = value if t.dtype.kind == "c" else np.real(value)
         return out
 
-    def moved(self, rng: np.random.Generator) -> ParameterLines:
-        """Return the lines through a point that differs from theta in its last bits."""
+    def moved(self, rng: np.random.Generator, by: float = LAST_BITS) -> ParameterLines:
+        """Return the lines through a point that differs from theta by up to `by` of its size."""
         sizes = np.where(self.theta == 0, self.usual, self.theta)
-        theta = self.theta + LAST_BITS * sizes * rng.uniform(-1, 1, len(self.theta))
+        theta = self.theta + by * sizes * rng.uniform(-1, 1, len(self.theta))
         return ParameterLines(self.value, theta, self.entries, self.groups)
 
     def along(self, gradient: Array) -> Array:
@@ -146,10 +146,10 @@ class ElementwiseLines:
             complex(cast("complex", value)) if point.dtype.kind == "c" else float(cast("complex", value).real)
         )
 
-    def moved(self, rng: np.random.Generator) -> ElementwiseLines:
-        """Return the points moved by their last bits."""
+    def moved(self, rng: np.random.Generator, by: float = LAST_BITS) -> ElementwiseLines:
+        """Return the points moved by up to `by` of their size."""
         sizes = np.where(self.at == 0, self.usual, self.at)
-        return ElementwiseLines(self.f, self.at + LAST_BITS * sizes * rng.uniform(-1, 1, len(self.at)))
+        return ElementwiseLines(self.f, self.at + by * sizes * rng.uniform(-1, 1, len(self.at)))
 
 
 def on_line(lines: Lines, row: int) -> Callable[[float], float]:

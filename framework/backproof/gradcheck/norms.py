@@ -9,6 +9,8 @@ from backproof.gradcheck.report import Entry
 
 #: The most roundings, in units of ε, that the longest chain of sums and products in a gradient adds up to.
 ROUNDINGS = 100.0
+#: A tolerance above this would let mistakes pass; a tensor is then untested.
+MOST_TOLERANCE = 1e-3
 
 
 def worst_entry(index: Array, entries: Array, got: Array, expected: Array) -> Entry:

@@ -17,6 +17,15 @@ class Precondition:
     everywhere: bool = False
 
 
+def of_values(loss_repeats: bool, gradient_repeats: bool, finite: bool) -> tuple[Precondition, ...]:
+    """Return what must hold of any loss and gradient at every point."""
+    return (
+        Precondition("the loss repeats bit for bit", loss_repeats, everywhere=True),
+        Precondition("the gradient repeats bit for bit", gradient_repeats, everywhere=True),
+        Precondition("loss and gradient are finite", finite, everywhere=True),
+    )
+
+
 @dataclass(frozen=True)
 class Summary:
     """One precondition over all points of a check."""

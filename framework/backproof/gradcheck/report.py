@@ -82,6 +82,17 @@ class TensorResult:
         return {**plain, "worst": worst}
 
 
+def without_value(result: TensorResult, *, finite: bool, unsteady: str, hint: str = "") -> TensorResult:
+    """Return a result as failed where the loss is not finite, or where two calls at the same parameters differ in
+    the loss or the gradient, as `unsteady` says."""
+    if unsteady:
+        note = f"two calls at the same parameters gave a different {unsteady}{hint}"
+        return dataclasses.replace(result, status=FAILED, note=note)
+    if not finite:
+        return dataclasses.replace(result, status=FAILED, note="the loss is not finite here")
+    return result
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
@@ -223,6 +234,7 @@ class GradcheckReport:
             "passed": self.passed,
             "status": self.status,
             "max_relative_error": _plain(self.max_relative_error),
+            "findings": list(self.findings),
             "preconditions": [vars(each) for each in self.preconditions],
             "sections": [
                 {
@@ -283,9 +295,8 @@ class GradcheckReport:
                 f"{result.tolerance:.1e} ({result.oracle}; at: {', '.join(where)})"
             )
             if result.worst is not None:
-                lines.append(
-                    f"    {result.name}: got {result.worst.got:.12g}, expected {result.worst.expected:.12g}"
-                )
+                shown = text.pair_text(result.worst.got, result.worst.expected, 12)
+                lines.append(f"    {result.name}: got {shown}")
             if result.note:
                 lines.append(f"    {result.note}")
         return "\n".join([*lines, *self.findings])

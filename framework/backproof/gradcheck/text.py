@@ -65,7 +65,7 @@ def _rank(result: Any, order: dict[str, int]) -> tuple[int, float]:
 def _row(result: Any) -> tuple[str, ...]:
     worst = ""
     if result.worst is not None:
-        worst = f"{result.name}: got {result.worst.got:.6g}, expected {result.worst.expected:.6g}"
+        worst = f"{result.name}: got {pair_text(result.worst.got, result.worst.expected)}"
     tested = result.status in ("passed", "failed")
     resolution = result.resolution if result.resolution is not None else result.tolerance
     return (
@@ -78,6 +78,13 @@ def _row(result: Any) -> tuple[str, ...]:
         result.oracle,
         worst,
     )
+
+
+def pair_text(got: float, expected: float, digits: int = 6) -> str:
+    """Return `3, expected 2`, with at least so many digits, and enough of them that the two numbers differ."""
+    shown = (f"{got:.{count}g}, expected {expected:.{count}g}" for count in (digits, 9, 12))
+    differs = (text for text in shown if text.split(",")[0] != text.split()[-1])
+    return next(differs, f"{got:.17g}, expected {expected:.17g}")
 
 
 def notes(report: Report) -> list[str]:

@@ -36,16 +36,17 @@ def check_vjp(
 ) -> GradcheckReport:
     """Compare `vjp(dout, *inputs)`, the gradient of Σ dout·f(*inputs) by each input, with its derivative.
 
-    `dout` has the form of the outputs: an array, or a tuple of arrays. The vjp returns one gradient, or a tuple
-    with one for each input that is not integer.
+    The vector comes first, as in `backward(dout, cache)`. `dout` has the form of the outputs: an array, or a tuple
+    of arrays. The vjp returns one gradient, or a tuple with one for each input that is not integer.
 
         assert check_vjp(np.tanh, lambda dout, x: dout * (1 - np.tanh(x) ** 2), x)
+        assert check_vjp(np.matmul, lambda dout, A, B: (dout @ B.T, A.T @ dout), A, B)
     """
     named = Inputs(f, inputs, names)
     outputs = Outputs(f(*named.build(named.theta)))
     settings = Settings(oracle, tolerance, noise)
 
-    def section(moment: str, weights: Array) -> Section:
+    def section(vjp: Callable[..., Any], moment: str, weights: Array) -> Section:
         def loss(values: dict[str, Any]) -> complex:
             return outputs.weighted(f(*named.arguments(values)), weights)
 
@@ -55,7 +56,11 @@ def check_vjp(
         function = Function(loss, named.theta, gradient)
         return check_function(function, settings, nondet_tol, seed=seed, moment=moment)
 
-    return GradcheckReport(tuple(section(*dout) for dout in douts(outputs.size, seed)))
+    return _vector_first(
+        lambda vjp: GradcheckReport(tuple(section(vjp, *dout) for dout in douts(outputs.size, seed))),
+        vjp,
+        "vjp(dout, *inputs)",
+    )
 
 
 def check_jvp(
@@ -70,9 +75,10 @@ def check_jvp(
 ) -> GradcheckReport:
     """Compare `jvp(tangents, *inputs)`, the derivative of f(*inputs) along a tangent of each input, with its own.
 
-    `tangents` is an array like the input or, for several inputs, a tuple of such arrays.
+    The vector comes first. `tangents` is an array like the input or, for several inputs, a tuple of such arrays.
 
         assert check_jvp(np.tanh, lambda dx, x: (1 - np.tanh(x) ** 2) * dx, x)
+        assert check_jvp(np.matmul, lambda d, A, B: d[0] @ B + A @ d[1], A, B)
     """
     named = Inputs(f, inputs, names)
     tree = Tree(named.theta)
@@ -89,7 +95,7 @@ def check_jvp(
         moved = tree.theta + sum((t[name] @ tangents[name] for name in tangents), np.zeros(len(tree.theta)))
         return outputs.weighted(f(*named.arguments(tree.build(moved))), weights)
 
-    def gradient(_: dict[str, Any]) -> dict[str, Any]:
+    def gradient(jvp: Callable[..., Any]) -> dict[str, Any]:
         arguments = named.arguments(tree.build(tree.theta))
         slopes: dict[str, Any] = {}
         for name, vectors in tangents.items():
@@ -99,8 +105,42 @@ def check_jvp(
         return slopes
 
     start = {name: np.zeros(TANGENTS) for name in tangents}
-    function = Function(loss, start, gradient)
-    return GradcheckReport((check_function(function, Settings(oracle, tolerance, noise), seed=seed),))
+
+    def report(jvp: Callable[..., Any]) -> GradcheckReport:
+        def grad(_: dict[str, Any]) -> dict[str, Any]:
+            return gradient(jvp)
+
+        function = Function(loss, start, grad)
+        return GradcheckReport((check_function(function, Settings(oracle, tolerance, noise), seed=seed),))
+
+    return _vector_first(report, jvp, "jvp(tangents, *inputs)")
+
+
+def _vector_first(
+    report: Callable[[Callable[..., Any]], GradcheckReport], product: Callable[..., Any], form: str
+) -> GradcheckReport:
+    """Return the report on a product with a vector. One that takes the vector last is recognized as such."""
+
+    def last(vector: Any, *inputs: Any) -> Any:
+        return product(*inputs, vector)
+
+    def passes_last() -> bool:
+        try:
+            return report(last).passed
+        # It is a guess: what is raised in this order is no matter of the user's.
+        except Exception:  # noqa: BLE001
+            return False
+
+    what = f"the vector comes first, {form}; this one takes it last"
+    try:
+        checked = report(product)
+    except Exception as error:
+        if passes_last():
+            raise TypeError(what) from error
+        raise
+    if checked.failed and passes_last():
+        return dataclasses.replace(checked, findings=(*checked.findings, what))
+    return checked
 
 
 def check_jacobian(
