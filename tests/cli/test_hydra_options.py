@@ -15,7 +15,7 @@ BARE = [*QUICK, "train.epochs=1", "tracking=off", "gradcheck=off"]
 
 
 @pytest.mark.parametrize(
-    ("given", "overrides", "options"),
+    ("arguments", "overrides", "options"),
     [
         ("-m seed=0,1 --config-dir mine experiment=a", ["seed=0,1", "experiment=a"], {"config_dir": "mine"}),
         ("a=1 -cd mine b=2 -cn other c=3", ["a=1", "b=2", "c=3"], {"config_name": "other"}),
@@ -29,14 +29,14 @@ BARE = [*QUICK, "train.epochs=1", "tracking=off", "gradcheck=off"]
         ("sweep.resume=437367e5 -m", ["sweep.resume='437367e5'"], {"multirun": True}),
     ],
 )
-def test_options_are_accepted_anywhere(given, overrides, options):
-    parsed = vars(get_args_parser().parse_args(arrange(given.split())))
+def test_options_are_accepted_anywhere(arguments, overrides, options):
+    parsed = vars(get_args_parser().parse_args(arrange(arguments.split())))
     assert [override for override in parsed["overrides"] if override != PREPARE] == overrides
     assert options.items() <= parsed.items()
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("arguments", "message"),
     [
         ("--confg-dir mine", "train has no option '--confg-dir', did you mean --config-dir?"),
         ("a=1 --config-dir", "expected one argument"),
@@ -45,9 +45,9 @@ def test_options_are_accepted_anywhere(given, overrides, options):
         ("a = 1", "'=' is not an override"),
     ],
 )
-def test_wrong_options(given, message):
+def test_wrong_options(arguments, message):
     with pytest.raises(UsageError, match=message.replace("?", r"\\?")):
-        arrange(given.split())
+        arrange(arguments.split())
 
 
 def count_calls(monkeypatch, cls, name):

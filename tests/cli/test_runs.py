@@ -216,15 +216,15 @@ class TestWhichRun:
         assert capsys.readouterr().err == ""
 
     @pytest.mark.parametrize(
-        ("given", "words"),
+        ("name", "words"),
         [
             ("nowhere", "no run has the id or the name 'nowhere'; the latest sweeps are"),
             ("alone", "not a sweep: it was trained alone"),
         ],
     )
     @pytest.mark.parametrize("command", ["runs", "report"])
-    def test_anything_but_a_sweep_is_rejected(self, output_of, command, given, words):
-        assert words in output_of(command, given, code=2)
+    def test_anything_but_a_sweep_is_rejected(self, output_of, command, name, words):
+        assert words in output_of(command, name, code=2)
 
     def test_a_point_names_its_sweep(self, output_of):
         point = json.loads(output_of("runs", "first", "--format", "json"))[0]
@@ -255,9 +255,9 @@ class TestWhichRun:
         # The query has not created it.
         assert "no experiment 'mine'" in output_of("report", "--experiment", "mine", code=2)
 
-    @pytest.mark.parametrize("given", [["--limit", "-1"], ["--format", "xml"], ["--limit", "x"]])
-    def test_bad_options(self, workdir, given):
-        assert main(["runs", *given]) == 2
+    @pytest.mark.parametrize("options", [["--limit", "-1"], ["--format", "xml"], ["--limit", "x"]])
+    def test_bad_options(self, workdir, options):
+        assert main(["runs", *options]) == 2
 
 
 class TestReport:

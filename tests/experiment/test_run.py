@@ -1,4 +1,4 @@
-"""Points trained as one stack: each has bit for bit the results of a separate run, and ends by itself."""
+"""Points trained as one stack: each has bit for bit the results of a separate run, and ends on its setting."""
 
 import numpy as np
 import pytest
@@ -15,41 +15,41 @@ REG = registry()
 DIGITS = {"dataset": "digits", "hidden": (16,), "train": {"epochs": 4, "batch_size": 32}}
 
 
-def prepared(given, data=None):
+def prepared(settings, data=None):
     """Return prepared points of one dataset, which is loaded once, as in a sweep."""
-    experiments = [experiment(**options) for options in given]
+    experiments = [experiment(**options) for options in settings]
     data = data or experiments[0].load()
     return [point.prepare(REG, data) for point in experiments]
 
 
-def stacked(given):
-    points = prepared(given)
+def stacked(settings):
+    points = prepared(settings)
     assert len(points) == 1 or all(stacking_key(point) == stacking_key(points[0]) for point in points[1:])
     watchers = [Watcher() for _ in points]
     return run_stack(points, watchers), watchers
 
 
-def alone(given):
-    (point,) = prepared([given])
+def alone(settings):
+    (point,) = prepared([settings])
     watcher = Watcher()
     return run_prepared(point, watcher), watcher
 
 
-def assert_same(together, apart):
+def assert_same(stacked_run, single_run):
     """Compare everything that is trained and measured, bit for bit."""
-    (one, seen), (other, seen_alone) = together, apart
-    assert np.array_equal(one.theta, other.theta)
-    assert one.history.keys() == other.history.keys()
-    for name in one.history:
-        assert np.array_equal(one.history[name], other.history[name], equal_nan=True), name
-    assert one.final.keys() == other.final.keys()
-    for name in one.final:
-        assert np.array_equal(one.final[name], other.final[name], equal_nan=True), name
-    assert np.array_equal(one.epochs, other.epochs)
-    assert np.array_equal(one.best_epochs, other.best_epochs)
-    assert one.summary == other.summary
-    assert seen.epochs == seen_alone.epochs
-    assert [report.passed for report in seen.reports] == [report.passed for report in seen_alone.reports]
+    (result, calls), (expected, expected_calls) = stacked_run, single_run
+    assert np.array_equal(result.theta, expected.theta)
+    assert result.history.keys() == expected.history.keys()
+    for name in result.history:
+        assert np.array_equal(result.history[name], expected.history[name], equal_nan=True), name
+    assert result.final.keys() == expected.final.keys()
+    for name in result.final:
+        assert np.array_equal(result.final[name], expected.final[name], equal_nan=True), name
+    assert np.array_equal(result.epochs, expected.epochs)
+    assert np.array_equal(result.best_epochs, expected.best_epochs)
+    assert result.summary == expected.summary
+    assert calls.epochs == expected_calls.epochs
+    assert [report.passed for report in calls.reports] == [report.passed for report in expected_calls.reports]
 
 
 def optimizers():
@@ -69,20 +69,25 @@ def optimizers():
 @pytest.mark.parametrize(("name", "numbers"), list(optimizers()))
 def test_a_stack_equals_its_points_alone(name, numbers, dtype):
     options = {"epochs": 3, "batch_size": 32, "dtype": dtype}
-    given = [
-        {**DIGITS, "optimizer": (name, own), "penalty": ("l2", {"strength": 10.0 ** -(2 + i)}), "seed": 3 * i}
-        for i, own in enumerate(numbers)
+    settings = [
+        {
+            **DIGITS,
+            "optimizer": (name, params),
+            "penalty": ("l2", {"strength": 10.0 ** -(2 + i)}),
+            "seed": 3 * i,
+        }
+        for i, params in enumerate(numbers)
     ]
-    given = [{**each, "train": options, "gradcheck": {"enabled": False}} for each in given]
-    outcomes, watchers = stacked(given)
-    for own, together in zip(given, zip(outcomes, watchers, strict=True), strict=True):
-        assert_same(together, alone(own))
+    settings = [{**setting, "train": options, "gradcheck": {"enabled": False}} for setting in settings]
+    outcomes, watchers = stacked(settings)
+    for setting, stacked_run in zip(settings, zip(outcomes, watchers, strict=True), strict=True):
+        assert_same(stacked_run, alone(setting))
 
 
 @pytest.mark.parametrize("penalty", [name for name in REG.names("penalty") if name != "none"])
 @pytest.mark.parametrize("task", ["iris", "diabetes", "multilabel"])
 def test_a_stack_equals_its_points_alone_for_every_task_and_penalty(task, penalty):
-    given = [
+    settings = [
         {
             "dataset": task,
             "hidden": (5, 4),
@@ -93,50 +98,51 @@ def test_a_stack_equals_its_points_alone_for_every_task_and_penalty(task, penalt
         }
         for strength, scale, seed in ((1e-2, 0.3, 0), (1e-3, 0.1, 7), (0.0, 0.2, 2))
     ]
-    outcomes, watchers = stacked(given)
-    for own, together in zip(given, zip(outcomes, watchers, strict=True), strict=True):
-        assert_same(together, alone(own))
+    outcomes, watchers = stacked(settings)
+    for setting, stacked_run in zip(settings, zip(outcomes, watchers, strict=True), strict=True):
+        assert_same(stacked_run, alone(setting))
 
 
 def test_many_points_of_several_seeds_with_early_stopping():
-    given = [
+    settings = [
         {**DIGITS, "optimizer": ("adam", {"lr": lr}), "repeats": 3, "seed": seed, "stopping": {"patience": 2}}
         for lr, seed in ((0.05, 0), (0.02, 0), (0.01, 3), (0.001, 9))
     ]
-    given = [
-        {**each, "train": {"epochs": 12, "batch_size": 32}, "gradcheck": {"enabled": False}} for each in given
+    settings = [
+        {**setting, "train": {"epochs": 12, "batch_size": 32}, "gradcheck": {"enabled": False}}
+        for setting in settings
     ]
-    outcomes, watchers = stacked(given)
-    apart = [alone(own) for own in given]
-    for together, own in zip(zip(outcomes, watchers, strict=True), apart, strict=True):
-        assert_same(together, own)
-    lengths = {len(result.history["val/loss"]) for result, _ in apart}
+    outcomes, watchers = stacked(settings)
+    separate = [alone(setting) for setting in settings]
+    for stacked_run, single_run in zip(zip(outcomes, watchers, strict=True), separate, strict=True):
+        assert_same(stacked_run, single_run)
+    lengths = {len(result.history["val/loss"]) for result, _ in separate}
     assert len(lengths) > 1, "the points must stop at different epochs for this to show anything"
 
 
 def test_a_stack_of_thirty_two_points_equals_its_points_alone():
-    """With so many points, batches are gathered in other chunks than for one point."""
-    given = [{**DIGITS, "seed": seed, "gradcheck": {"enabled": False}} for seed in range(32)]
-    outcomes, watchers = stacked(given)
-    for own in (0, 13, 31):
-        assert_same((outcomes[own], watchers[own]), alone(given[own]))
+    """With this many points, batches are gathered in different chunks than for one point."""
+    settings = [{**DIGITS, "seed": seed, "gradcheck": {"enabled": False}} for seed in range(32)]
+    outcomes, watchers = stacked(settings)
+    for i in (0, 13, 31):
+        assert_same((outcomes[i], watchers[i]), alone(settings[i]))
 
 
 class TestEnds:
     def test_a_point_that_diverges_ends_alone_with_the_same_error(self):
-        given = [
+        settings = [
             {**DIGITS, "optimizer": ("sgd", {"lr": lr}), "schedule": "cosine", "gradcheck": {"enabled": False}}
             for lr in (0.1, 1e12, 0.05, 1e300)
         ]
-        outcomes, watchers = stacked(given)
-        assert [isinstance(each, DivergedError) for each in outcomes] == [False, True, False, True]
-        for own, outcome, watcher in zip(given, outcomes, watchers, strict=True):
+        outcomes, watchers = stacked(settings)
+        assert [isinstance(outcome, DivergedError) for outcome in outcomes] == [False, True, False, True]
+        for setting, outcome, watcher in zip(settings, outcomes, watchers, strict=True):
             assert watcher.outcome is outcome
             if isinstance(outcome, Result):
-                assert_same((outcome, watcher), alone(own))
+                assert_same((outcome, watcher), alone(setting))
                 continue
             with pytest.raises(DivergedError) as caught:
-                alone(own)
+                alone(setting)
             assert str(caught.value) == str(outcome)
             assert (caught.value.epoch, caught.value.step, caught.value.member) == (
                 outcome.epoch,
@@ -145,21 +151,21 @@ class TestEnds:
             )
 
     def test_a_point_ends_when_the_first_of_its_seeds_diverges(self):
-        given = [
+        settings = [
             {**DIGITS, "optimizer": ("sgd", {"lr": lr}), "repeats": 3, "gradcheck": {"enabled": False}}
             for lr in (1e12, 0.1)
         ]
-        outcomes, watchers = stacked(given)
+        outcomes, watchers = stacked(settings)
         with pytest.raises(DivergedError) as caught:
-            alone(given[0])
+            alone(settings[0])
         assert str(caught.value) == str(outcomes[0])
         assert caught.value.member == outcomes[0].member
-        assert_same((outcomes[1], watchers[1]), alone(given[1]))
+        assert_same((outcomes[1], watchers[1]), alone(settings[1]))
 
     def test_training_ends_when_all_have_diverged(self):
-        given = [{**DIGITS, "optimizer": ("sgd", {"lr": lr})} for lr in (1e12, 1e300)]
-        outcomes, watchers = stacked(given)
-        assert all(isinstance(each, DivergedError) for each in outcomes)
+        settings = [{**DIGITS, "optimizer": ("sgd", {"lr": lr})} for lr in (1e12, 1e300)]
+        outcomes, watchers = stacked(settings)
+        assert all(isinstance(outcome, DivergedError) for outcome in outcomes)
         assert all(not watcher.epochs for watcher in watchers)
 
     def test_an_observer_that_raises_ends_its_point(self):
@@ -169,13 +175,13 @@ class TestEnds:
                 if epoch == 2:
                     raise Pruned(epoch, metrics)
 
-        given = [{**DIGITS, "seed": seed, "gradcheck": {"enabled": False}} for seed in (0, 1)]
+        settings = [{**DIGITS, "seed": seed, "gradcheck": {"enabled": False}} for seed in (0, 1)]
         first, second = Prunes(), Watcher()
-        outcomes = run_stack(prepared(given), [first, second])
+        outcomes = run_stack(prepared(settings), [first, second])
         assert isinstance(outcomes[0], Pruned)
         assert first.outcome is outcomes[0]
         assert len(first.epochs) == 2
-        assert_same((outcomes[1], second), alone(given[1]))
+        assert_same((outcomes[1], second), alone(settings[1]))
 
     def test_a_point_that_cannot_be_recorded_has_failed(self):
         class Full(Watcher):
@@ -183,8 +189,8 @@ class TestEnds:
                 super().on_end(outcome)
                 raise OSError("no space left")
 
-        given = [{**DIGITS, "seed": seed, "gradcheck": {"enabled": False}} for seed in (0, 1)]
-        outcomes = run_stack(prepared(given), [Full(), Watcher()])
+        settings = [{**DIGITS, "seed": seed, "gradcheck": {"enabled": False}} for seed in (0, 1)]
+        outcomes = run_stack(prepared(settings), [Full(), Watcher()])
         assert isinstance(outcomes[0], OSError)
         assert isinstance(outcomes[1], Result)
 
@@ -200,8 +206,8 @@ class TestEnds:
 
 class TestChecks:
     def test_every_point_is_checked_at_its_own_parameters(self):
-        given = [{**DIGITS, "seed": seed} for seed in (0, 1, 2)]
-        outcomes, watchers = stacked(given)
+        settings = [{**DIGITS, "seed": seed} for seed in (0, 1, 2)]
+        outcomes, watchers = stacked(settings)
         for watcher in watchers:
             assert [section.moment for section in watcher.reports[-1].sections] == ["fresh", "trained"]
             assert watcher.reports[-1].passed
@@ -213,19 +219,19 @@ class TestChecks:
     @pytest.mark.parametrize("seed", [0, 1])
     def test_a_gradient_that_is_wrong_for_one_point_ends_it_alone(self, seed):
         """The derivation is wrong only if the first weight is that of one seed."""
-        points = prepared([{**DIGITS, "seed": each} for each in (0, 1)])
+        points = prepared([{**DIGITS, "seed": seed} for seed in (0, 1)])
         marked = points[seed].theta[0, 0]
 
         class Wrong(type(points[0].experiment.derivation)):
             native = False
 
             def gradients(self, trace):
-                found = trace.backprop()
+                gradients = trace.backprop()
                 if trace.W[1][0, 0] == marked:
-                    found["W1"][0] *= 1.001
-                return found
+                    gradients["W1"][0] *= 1.001
+                return gradients
 
-        points = prepared([{**DIGITS, "seed": each, "derivation": Wrong()} for each in (0, 1)])
+        points = prepared([{**DIGITS, "seed": seed, "derivation": Wrong()} for seed in (0, 1)])
         watchers = [Watcher(), Watcher()]
         outcomes = run_stack(points, watchers)
         assert isinstance(outcomes[seed], GradcheckFailedError)
@@ -253,12 +259,12 @@ class TestStackingKey:
         ids=str,
     )
     def test_points_that_differ_in_more_than_numbers_are_not_stacked(self, changes):
-        one, other = prepared([DIGITS, {**DIGITS, **changes}])
-        assert stacking_key(one) != stacking_key(other)
+        point, changed = prepared([DIGITS, {**DIGITS, **changes}])
+        assert stacking_key(point) != stacking_key(changed)
 
     def test_points_with_other_data_are_not_stacked(self):
-        (one,), (other,) = prepared([DIGITS]), prepared([DIGITS])
-        assert stacking_key(one) != stacking_key(other)
+        (first,), (second,) = prepared([DIGITS]), prepared([DIGITS])
+        assert stacking_key(first) != stacking_key(second)
 
     def test_an_optimizer_that_takes_no_arrays_is_not_stacked(self):
         class Plain(Optimizer):

@@ -88,10 +88,10 @@ class TestOracles:
         ]
         together = Concatenated(parts)
         for oracle in (complex_step, central_differences):
-            found, errors = oracle(quartics, THETA, together)
+            derivatives, errors = oracle(quartics, THETA, together)
             for part, rows in zip(parts, together.rows, strict=True):
                 slopes, own_errors = oracle(quartics, THETA, part)
-                np.testing.assert_array_equal(found[rows], slopes)
+                np.testing.assert_array_equal(derivatives[rows], slopes)
                 np.testing.assert_array_equal(errors[rows], own_errors)
 
     def test_differences_bound_their_own_error(self):
@@ -130,21 +130,21 @@ class TestOracles:
 
     @pytest.mark.parametrize("offset", [1e-1, -1e-3, 1e-5, -1e-7, 1e-9])
     def test_a_step_stays_on_its_side_of_a_kink(self, offset):
-        found = differences(
+        estimate = differences(
             lambda t: np.abs(t[:, 0] - 1) + t[:, 1], np.array([1 + offset, 1]), Axes(np.arange(2))
         )
-        assert found.values[0] == pytest.approx(np.sign(offset), abs=2 * found.errors[0])
-        assert found.errors[0] < 1e-3
-        assert not found.kinked.any()
+        assert estimate.values[0] == pytest.approx(np.sign(offset), abs=2 * estimate.errors[0])
+        assert estimate.errors[0] < 1e-3
+        assert not estimate.kinked.any()
 
     @pytest.mark.parametrize("offset", [0, 1e-13, -1e-12])
     def test_a_kink_that_no_step_avoids_is_recognised(self, offset):
-        found = differences(lambda t: np.maximum(t[:, 0] - 1, 0), np.array([1 + offset]), Axes(np.arange(1)))
-        assert found.kinked.all()
+        estimate = differences(lambda t: np.maximum(t[:, 0] - 1, 0), np.array([1 + offset]), Axes(np.arange(1)))
+        assert estimate.kinked.all()
         # The side that it is on lies within the error, at the kink both sides, and little else.
         for side in {0: (0, 1), 1: (1,), -1: (0,)}[np.sign(offset)]:
-            assert abs(found.values[0] - side) <= found.errors[0] * (1 + 1e-9)
-        assert found.errors[0] < 0.6
+            assert abs(estimate.values[0] - side) <= estimate.errors[0] * (1 + 1e-9)
+        assert estimate.errors[0] < 0.6
 
 
 def hinges(at_kink):
@@ -539,17 +539,17 @@ class TestTaylor:
     def test_the_window_is_the_one_at_small_steps(self, factor):
         """Large steps see the curvature and order 2, whatever the gradient."""
         direction = np.random.default_rng(1).standard_normal(12)
-        found = taylor_test(lambda t: rosenbrock(t)[0], factor * rosenbrock(THETA)[1], THETA, direction)
-        assert found.order == pytest.approx(1, abs=0.15)
-        assert found.window[0] < 1e-3
-        assert str(found).startswith(f"order {found.order:.2f} from h = ")
+        remainder = taylor_test(lambda t: rosenbrock(t)[0], factor * rosenbrock(THETA)[1], THETA, direction)
+        assert remainder.order == pytest.approx(1, abs=0.15)
+        assert remainder.window[0] < 1e-3
+        assert str(remainder).startswith(f"order {remainder.order:.2f} from h = ")
 
     def test_a_kink_on_the_way_is_outside_the_window(self):
-        found = taylor_test(
+        remainder = taylor_test(
             lambda t: float((np.abs(t - 1.01) + t**2).sum()), np.array([1.0]), np.ones(1), np.ones(1)
         )
-        assert found.passed
-        assert found.window[0] < 0.01
+        assert remainder.passed
+        assert remainder.window[0] < 0.01
 
     def test_a_linear_function_has_no_remainder(self):
         assert taylor_test(lambda t: 2 * t.sum(), np.full(3, 2.0), np.ones(3), np.ones(3)).order == math.inf

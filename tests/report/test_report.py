@@ -64,14 +64,14 @@ class TestVarying:
         assert in_order(["tanh", "relu", "tanh"]) == ["tanh", "relu"]
         assert short("optimizer.lr", ["optimizer.lr", "seed"]) == "lr"
         assert short("a.lr", ["a.lr", "b.lr"]) == "a.lr"
-        given = ["0.33514187183301236", "0.1", "100000.0", "1000000000", "tanh", "[64, 32, 16]"]
-        assert [brief(value) for value in given] == [
+        texts = ["0.33514187183301236", "0.1", "100000.0", "1000000000", "tanh", "[64, 32, 16]"]
+        assert [brief(value) for value in texts] == [
             "0.33514",
             "0.1",
             "100000.0",
             "1000000000",
             "tanh",
-            given[5],
+            texts[5],
         ]
 
 
@@ -80,22 +80,22 @@ class TestCompare:
         rng = np.random.default_rng(0)
         best = dict(enumerate(rng.normal(size=6)))
         other = {seed: value - 0.5 + rng.normal() * 0.2 for seed, value in best.items()} | {99: 7.0}
-        found = compare(other, best)
+        comparison = compare(other, best)
         shared = sorted(best)
         expected = stats.ttest_rel([other[s] for s in shared], [best[s] for s in shared])
-        assert (found.test, found.n) == (PAIRED, 6)
-        assert found.p == pytest.approx(expected.pvalue, rel=1e-12)
-        assert found.difference == pytest.approx(np.mean([other[s] - best[s] for s in shared]))
+        assert (comparison.test, comparison.n) == (PAIRED, 6)
+        assert comparison.p == pytest.approx(expected.pvalue, rel=1e-12)
+        assert comparison.difference == pytest.approx(np.mean([other[s] - best[s] for s in shared]))
         # Pairing matters: an unpaired test does not detect this difference.
-        assert found.worse
+        assert comparison.worse
         assert stats.ttest_ind([other[s] for s in shared], [best[s] for s in shared]).pvalue > 0.05
 
     def test_other_seeds_are_compared_unpaired(self):
         a, b = {0: 1.0, 1: 1.2, 2: 1.1}, {10: 2.0, 11: 2.3, 12: 2.1}
-        found = compare(a, b)
-        assert found.test == WELCH
+        comparison = compare(a, b)
+        assert comparison.test == WELCH
         expected = stats.ttest_ind([*a.values()], [*b.values()], equal_var=False).pvalue
-        assert found.p == pytest.approx(expected)
+        assert comparison.p == pytest.approx(expected)
 
     @pytest.mark.parametrize(
         ("a", "b"),
@@ -147,9 +147,9 @@ class TestEffects:
 
     def test_a_number_with_many_values_is_binned(self):
         xs = np.linspace(-4, 0, 60)
-        found = effect("lr", [(f"{10**x:.6g}", -((x + 2) ** 2), str(i)) for i, x in enumerate(xs)])
-        assert found.many
-        assert found.share > 0.8
+        effect_of_lr = effect("lr", [(f"{10**x:.6g}", -((x + 2) ** 2), str(i)) for i, x in enumerate(xs)])
+        assert effect_of_lr.many
+        assert effect_of_lr.share > 0.8
         assert effect("lr", [("0.1", math.nan, "0"), ("0.2", 1.0, "1")]).pairs == [("0.2", 1.0, "1")]
 
 
@@ -160,22 +160,22 @@ class TestPoints:
             for i, (a, v) in enumerate([("relu", 0.8), ("tanh", 0.9)])
             for s in range(4)
         ]
-        found = sweep(runs, over="activation, seed")
-        assert found.over == ["activation", "seed"]
-        assert [point.name for point in found.points] == ["activation=tanh", "activation=relu"]
-        stat = found.points[0].stat("val/accuracy")
+        swept = sweep(runs, over="activation, seed")
+        assert swept.over == ["activation", "seed"]
+        assert [point.name for point in swept.points] == ["activation=tanh", "activation=relu"]
+        stat = swept.points[0].stat("val/accuracy")
         assert (stat.mean, stat.std, stat.n) == pytest.approx(
             (0.915, np.std([0.9, 0.91, 0.92, 0.93], ddof=1), 4)
         )
-        assert found.best is found.points[0]
-        best, other = compare_points(found.points, found.objective)
+        assert swept.best is swept.points[0]
+        best, other = compare_points(swept.points, swept.objective)
         assert best is None
         # All differences are equal, so there is no variance for a test.
         assert math.isnan(other.p)
 
     def test_seeds_alone_are_one_point(self):
-        found = sweep([run(s, 0.5 + s, seed=s) for s in range(3)], over="seed")
-        (point,) = found.points
+        swept = sweep([run(s, 0.5 + s, seed=s) for s in range(3)], over="seed")
+        (point,) = swept.points
         assert point.stat("val/accuracy").n == 3
         assert point.name == ""
 
@@ -187,17 +187,17 @@ class TestPoints:
         assert sweep([stack], {stack.id: {}}).points[0].stat("val/accuracy") == Stat(0.9, 0.5, 3)
 
     def test_a_seed_that_was_run_twice_counts_once(self):
-        found = sweep([run(1, 0.1), run(2, 0.9), run(3, 0.5, activation="tanh")])
-        assert found.points[0].stat("val/accuracy") == Stat(0.9, None, 1)
+        swept = sweep([run(1, 0.1), run(2, 0.9), run(3, 0.5, activation="tanh")])
+        assert swept.points[0].stat("val/accuracy") == Stat(0.9, None, 1)
 
     def test_smaller_is_better_for_a_loss(self):
         runs = [
             run(i, v, activation=a, metrics={"val/rmse": 1 - v})
             for i, (a, v) in enumerate([("relu", 0.2), ("tanh", 0.9)])
         ]
-        found = sweep([*runs], tags={"backproof.objective": "val/loss", "backproof.direction": "minimize"})
-        assert found.objective == Objective("val/loss", greater=False)
-        assert found.points[0].name == "activation=tanh"
+        swept = sweep([*runs], tags={"backproof.objective": "val/loss", "backproof.direction": "minimize"})
+        assert swept.objective == Objective("val/loss", greater=False)
+        assert swept.points[0].name == "activation=tanh"
 
     def test_objective(self):
         assert objective_of([run(metrics={"val/loss": 1.0})]) == Objective("val/accuracy", greater=True)
@@ -215,13 +215,13 @@ class TestPoints:
         tags = {"backproof.objective": "val/accuracy,val/loss", "backproof.direction": "maximize,minimize"}
         pairs = [(0.9, 0.5), (0.8, 0.2), (0.7, 0.3), (0.9, 0.6)]
         runs = [run(i, a, activation=str(i), metrics={"val/loss": loss}) for i, (a, loss) in enumerate(pairs)]
-        found = sweep(runs, tags=tags)
-        assert {point.name for point in found.result.front} == {"activation=0", "activation=1"}
-        assert "★" in page(found, {})
+        swept = sweep(runs, tags=tags)
+        assert {point.name for point in swept.result.front} == {"activation=0", "activation=1"}
+        assert "★" in page(swept, {})
 
     def test_missing_numbers_are_ranked_last(self):
-        found = sweep([run(1, math.nan), run(2, 0.1, activation="tanh")])
-        assert found.points[0].name == "activation=tanh"
+        swept = sweep([run(1, math.nan), run(2, 0.1, activation="tanh")])
+        assert swept.points[0].name == "activation=tanh"
         assert sweep([run(1, math.nan)]).best is None
 
     def test_runs_that_did_not_finish(self):
@@ -233,10 +233,10 @@ class TestPoints:
             run(7, 0.6, activation="silu"),
             run(8, None, "KILLED", activation="elu", tags={"backproof.superseded": "true"}),
         ]
-        found = sweep(runs)
-        assert [point.name for point in found.points] == ["activation=silu", "activation=relu"]
-        assert {run.name for run in found.unfinished} == {"run2", "run3"}
-        assert {run.name for run in found.retried} == {"run4", "run8"}
+        swept = sweep(runs)
+        assert [point.name for point in swept.points] == ["activation=silu", "activation=relu"]
+        assert {run.name for run in swept.unfinished} == {"run2", "run3"}
+        assert {run.name for run in swept.retried} == {"run4", "run8"}
 
     def test_the_command_of_a_point(self):
         command = "backproof train activation=tanh 'model.hidden=[8,8]' seed={} tracking.run_name=null"
@@ -324,9 +324,9 @@ def made_up():
                 **more,
             )
         )
-    given = sweep(runs, over="activation, optimizer.lr", metrics={"sweep/failed": 3.0})
+    swept = sweep(runs, over="activation, optimizer.lr", metrics={"sweep/failed": 3.0})
     curves = {"val/loss": [{e: Stat(1 / e, 0.1, 3) for e in range(1, 9)}, {}, {1: Stat(2.0)}]}
-    return given, curves
+    return swept, curves
 
 
 class TestPage:
@@ -377,8 +377,8 @@ class TestPage:
             for i, (a, vs) in enumerate(values.items())
             for s, v in enumerate(vs)
         ]
-        found = sweep(runs)
-        text = page(found, {})
+        swept = sweep(runs)
+        text = page(swept, {})
         rows = dict(zip(("relu", "tanh", "elu"), re.findall(r"<tr data-p.*?</tr>", text), strict=True))
         assert ">best<" in rows["relu"]
         assert "not distinguishable" in rows["tanh"]
@@ -457,19 +457,19 @@ class TestInABrowser:
         document.getElementById("reset").click();
         put("back", document.querySelectorAll("path.run.out").length);
         """
-        given, curves = made_up()
-        dom, console = self.open(tmp_path, page(given, curves), probe)
+        swept, curves = made_up()
+        dom, console = self.open(tmp_path, page(swept, curves), probe)
         assert console == []
-        found = dict(
+        values = dict(
             re.findall(r'data-(first|shown|hot|out|rows|back)="(\d+)"', dom[dom.index("<body") :][:400])
         )
-        assert found["first"] == str(len(given.points) - 1)
-        assert found["shown"] == str(len(given.points))
-        assert found["hot"] == "1"
-        assert 0 < int(found["out"]) < 60
-        assert 0 < int(found["rows"]) < len(given.points)
-        assert int(found["out"]) - 3 + int(found["rows"]) == len(given.points)
-        assert found["back"] == "0"
+        assert values["first"] == str(len(swept.points) - 1)
+        assert values["shown"] == str(len(swept.points))
+        assert values["hot"] == "1"
+        assert 0 < int(values["out"]) < 60
+        assert 0 < int(values["rows"]) < len(swept.points)
+        assert int(values["out"]) - 3 + int(values["rows"]) == len(swept.points)
+        assert values["back"] == "0"
 
 
 def test_build_is_what_the_sweeper_calls():

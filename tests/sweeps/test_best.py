@@ -126,24 +126,24 @@ def result(*points, objectives=ONE):
     return SweepResult(["x", "seed"], runs, objectives)
 
 
-def names(found):
-    return [point.name for point in found.ranked]
+def names(outcome):
+    return [point.name for point in outcome.ranked]
 
 
 class TestRanking:
     def test_by_the_mean_over_seeds_and_not_by_the_best_run(self):
-        found = result([0.9, 0.1], [0.6, 0.6])
-        assert names(found) == ["x=1", "x=0"]
-        assert found.aggregates()["best/val/a"] == 0.6
+        outcome = result([0.9, 0.1], [0.6, 0.6])
+        assert names(outcome) == ["x=1", "x=0"]
+        assert outcome.aggregates()["best/val/a"] == 0.6
 
     def test_ties_by_the_validation_loss_then_by_order(self):
         assert names(result([(0.5, 2.0)], [(0.5, 1.0)], [(0.5, 2.0)])) == ["x=1", "x=0", "x=2"]
 
     def test_ties_are_counted_and_said(self):
-        found = result([(0.5, 2.0)], [(0.5, 1.0)], [0.4], [0.5, FAILED], [(0.5, 3.0)])
-        assert [found.tie_text(point) for point in found.ranked] == ["3 points tie"] * 3 + [""] * 2
-        assert found.describe(found.best) == "val/a 0.5  3 points tie  x=1"
-        assert "; 3 points tie; see" in found.markdown()
+        outcome = result([(0.5, 2.0)], [(0.5, 1.0)], [0.4], [0.5, FAILED], [(0.5, 3.0)])
+        assert [outcome.tie_text(point) for point in outcome.ranked] == ["3 points tie"] * 3 + [""] * 2
+        assert outcome.describe(outcome.best) == "val/a 0.5  3 points tie  x=1"
+        assert "; 3 points tie; see" in outcome.markdown()
         alone = result([0.5], [0.4])
         assert alone.tie_text(alone.best) == ""
         assert result([float("nan")], [float("nan")]).tied == []
@@ -152,32 +152,32 @@ class TestRanking:
         assert both.tie_text(both.best) == "2 points tie"
 
     def test_incomplete_points_come_after_complete_ones(self):
-        found = result([0.9, FAILED, NOT_RUN], [0.5, 0.5, 0.5], [FAILED, FAILED, FAILED])
-        assert names(found) == ["x=1", "x=0"]
-        assert [point.seed_text for point in found.ranked] == ["over 3 seeds", "1 of 3 seeds"]
-        assert "1 of 3" in found.markdown()
+        outcome = result([0.9, FAILED, NOT_RUN], [0.5, 0.5, 0.5], [FAILED, FAILED, FAILED])
+        assert names(outcome) == ["x=1", "x=0"]
+        assert [point.seed_text for point in outcome.ranked] == ["over 3 seeds", "1 of 3 seeds"]
+        assert "1 of 3" in outcome.markdown()
         # Points and runs are counted separately, since a point has a run for each seed.
-        assert "3 points, 9 runs (4 done, 4 failed, 1 not run); " in found.markdown()
+        assert "3 points, 9 runs (4 done, 4 failed, 1 not run); " in outcome.markdown()
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
     def test_points_without_a_finite_objective_come_last(self, value):
-        found = result([value, 0.9], [0.1, FAILED])
-        assert names(found) == ["x=1", "x=0"]
+        outcome = result([value, 0.9], [0.1, FAILED])
+        assert names(outcome) == ["x=1", "x=0"]
         assert result([value]).best is None
         assert "backproof.best" not in result([value]).tags()
 
     def test_the_run_nearest_to_the_mean_represents_its_point(self):
-        found = result([0.9, 0.2, 0.5], [0.1])
-        assert found.best_run.run_id == "0.2"
-        assert found.tags()["backproof.best_run"] == "0.2"
-        assert found.tags()["backproof.best"] == "x=0"
-        assert found.tags()["backproof.best_seeds"] == "3 of 3"
+        outcome = result([0.9, 0.2, 0.5], [0.1])
+        assert outcome.best_run.run_id == "0.2"
+        assert outcome.tags()["backproof.best_run"] == "0.2"
+        assert outcome.tags()["backproof.best"] == "x=0"
+        assert outcome.tags()["backproof.best_seeds"] == "3 of 3"
 
     def test_the_front_contains_the_best_and_is_ranked_by_the_first_objective(self):
         two = (Objective("val/a", True), Objective("val/loss", False))
-        found = result([(0.9, 3.0)], [(0.9, 2.0)], [(0.5, 1.0)], [(0.4, 1.5)], objectives=two)
-        assert [point.name for point in found.front] == ["x=1", "x=2"]
-        assert found.best is found.front[0]
+        outcome = result([(0.9, 3.0)], [(0.9, 2.0)], [(0.5, 1.0)], [(0.4, 1.5)], objectives=two)
+        assert [point.name for point in outcome.front] == ["x=1", "x=2"]
+        assert outcome.best is outcome.front[0]
 
     def test_deviation_over_runs_that_have_repeats(self):
         values = [np.array([0.1, 0.4]), np.array([0.2, 0.9])]

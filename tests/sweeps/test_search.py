@@ -35,9 +35,9 @@ def space(*overrides, groups=(), integer=lambda key: False):
 
 class TestSpace:
     def test_a_grid_equals_that_of_hydra(self):
-        found = space("a=1,2", "c=5", "b=range(0,1,0.5)", "d=choice(x,'y z')", "sweep.seed=3").grid()
-        assert len(found) == 8
-        assert found[:3] == [
+        points = space("a=1,2", "c=5", "b=range(0,1,0.5)", "d=choice(x,'y z')", "sweep.seed=3").grid()
+        assert len(points) == 8
+        assert points[:3] == [
             ["a=1", "c=5", "b=0.0", "d=x"],
             ["a=1", "c=5", "b=0.0", "d=y\\ z"],
             ["a=1", "c=5", "b=0.5", "d=x"],
@@ -47,10 +47,10 @@ class TestSpace:
         assert space("a=1,2", "a=3").grid() == [["a=3"]]
 
     def test_a_zip_advances_lists_together(self):
-        found = space("a=1,2,3", "b=0,1", "c=range(3)", groups=[["a", "c"]])
-        assert found.grid()[:3] == [["a=1", "c=0", "b=0"], ["a=1", "c=0", "b=1"], ["a=2", "c=1", "b=0"]]
-        assert len(found.grid()) == 6
-        assert found.swept == ["a", "c", "b"]
+        grid_space = space("a=1,2,3", "b=0,1", "c=range(3)", groups=[["a", "c"]])
+        assert grid_space.grid()[:3] == [["a=1", "c=0", "b=0"], ["a=1", "c=0", "b=1"], ["a=2", "c=1", "b=0"]]
+        assert len(grid_space.grid()) == 6
+        assert grid_space.swept == ["a", "c", "b"]
 
     @pytest.mark.parametrize(
         ("overrides", "groups", "part"),
@@ -86,8 +86,8 @@ class TestSpace:
         assert interval("a=range(2,11,4)") == Interval(2, 10, step=4, integer=True)
 
     def test_probes_touch_both_ends_and_every_choice(self):
-        found = space("a=interval(0,1)", "b=x,y,z").probes()
-        assert found == [["a=0.0", "b=x"], ["a=1.0", "b=x"], ["a=0.0", "b=y"], ["a=0.0", "b=z"]]
+        points = space("a=interval(0,1)", "b=x,y,z").probes()
+        assert points == [["a=0.0", "b=x"], ["a=1.0", "b=x"], ["a=0.0", "b=y"], ["a=0.0", "b=z"]]
 
 
 @pytest.mark.slow
@@ -143,11 +143,11 @@ def test_a_study_is_updated_from_the_recorded_runs(tmp_path):
 def test_a_zip_from_the_command_line(workdir, capsys):
     args = ["optimizer.lr=0.1,0.2", "train.batch_size=8,16", "seed=0,1"]
     assert sweep(*args, "sweep.zip=[[optimizer.lr,train.batch_size]]") == 0
-    found = {
+    combinations = {
         (r.data.params["optimizer.lr"], r.data.params["train.batch_size"], r.data.params["seed"])
         for r in children(parents()[0])
     }
-    assert found == {("0.1", "8", "0"), ("0.1", "8", "1"), ("0.2", "16", "0"), ("0.2", "16", "1")}
+    assert combinations == {("0.1", "8", "0"), ("0.1", "8", "1"), ("0.2", "16", "0"), ("0.2", "16", "1")}
     assert sweep(*args, "sweep.zip=[optimizer.lr,seeds]") == 2
     assert "did you mean seed" in capsys.readouterr().err
 
@@ -181,11 +181,11 @@ def test_a_search_is_resumed(workdir, monkeypatch, file, capsys):
         Path(parent.data.tags["backproof.study"]).unlink()
     assert sweep(*args, "sweep.resume=last") == 0
     (parent,) = parents()
-    found = children(parent, "FINISHED")
-    assert len({r.data.params["optimizer.lr"] for r in found}) == len(found) == 6
+    finished = children(parent, "FINISHED")
+    assert len({r.data.params["optimizer.lr"] for r in finished}) == len(finished) == 6
     assert parent.data.metrics["sweep/done"] == 6
     assert len(points(parent.data.tags["backproof.folder"])) == 6
-    for run in found:
+    for run in finished:
         trial = json.loads(run.data.tags["backproof.trial"])
         assert float(run.data.params["optimizer.lr"]) == trial["optimizer.lr"]
     args[3] = "sweep.n_trials=7"
@@ -269,9 +269,9 @@ def test_pruned_runs_are_finished_and_marked(workdir, capsys, sampler):
     shown = capsys.readouterr().out
     assert "pruned after epoch" in shown
     (parent,) = parents()
-    found = children(parent, "FINISHED")
-    pruned = [r for r in found if r.data.tags.get("backproof.pruned") == "true"]
-    assert 1 <= len(pruned) < len(found) == (7 if sampler == "grid" else 12)
+    finished = children(parent, "FINISHED")
+    pruned = [r for r in finished if r.data.tags.get("backproof.pruned") == "true"]
+    assert 1 <= len(pruned) < len(finished) == (7 if sampler == "grid" else 12)
     assert parent.data.metrics["sweep/pruned"] == len(pruned)
     if sampler == "grid":
         assert {float(r.data.params["optimizer.lr"]) for r in pruned} == {1e-9, 1e-10, 1e-11}
@@ -283,7 +283,7 @@ def test_pruned_runs_are_finished_and_marked(workdir, capsys, sampler):
         sweep(*args, "train.epochs=12", "sweep.pruner=median", "sweep.objective=val/loss", "sweep.resume=last")
         == 0
     )
-    assert len(children(parents()[0])) == len(found)
+    assert len(children(parents()[0])) == len(finished)
 
 
 @pytest.mark.parametrize(
@@ -310,10 +310,10 @@ def test_a_point_is_named_by_what_differs(overrides, swept, expected):
 def test_runs_have_these_names_and_commands_without_them(workdir):
     assert sweep("activation=relu,tanh", "optimizer.lr=0.1,0.01") == 0
     (parent,) = parents()
-    found = {run.info.run_name: run.data.tags["mlflow.note.content"] for run in children(parent)}
-    assert set(found) == {"relu-lr0.1", "relu-lr0.01", "tanh-lr0.1", "tanh-lr0.01"}
-    assert "activation=tanh optimizer.lr=0.01\n" in found["tanh-lr0.01"]
-    assert "run_name" not in "".join(found.values())
+    notes = {run.info.run_name: run.data.tags["mlflow.note.content"] for run in children(parent)}
+    assert set(notes) == {"relu-lr0.1", "relu-lr0.01", "tanh-lr0.1", "tanh-lr0.01"}
+    assert "activation=tanh optimizer.lr=0.01\n" in notes["tanh-lr0.01"]
+    assert "run_name" not in "".join(notes.values())
 
 
 @pytest.mark.slow

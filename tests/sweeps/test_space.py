@@ -48,13 +48,13 @@ def chosen(parent):
 def test_points_have_the_keys_of_their_choice(workdir, sampler):
     assert sweep(*SPACE, f"sweep.sampler={sampler}", "sweep.n_trials=5", "activation=relu,tanh") == 0
     (parent,) = parents()
-    found = chosen(parent)
-    assert len(found) == 5
-    assert {params["optimizer"] for params in found} == {"sgd", "adam"}
-    for params in found:
+    params_by_run = chosen(parent)
+    assert len(params_by_run) == 5
+    assert {params["optimizer"] for params in params_by_run} == {"sgd", "adam"}
+    for params in params_by_run:
         assert ("optimizer.momentum" in params) == (params["optimizer"] == "sgd")
         assert ("optimizer.beta1" in params) == (params["optimizer"] == "adam")
-    assert len({params["optimizer.lr"] for params in found}) == 5
+    assert len({params["optimizer.lr"] for params in params_by_run}) == 5
     assert parent.data.params["sweep.space"] == "optimizers"
     assert parent.data.params["space.sgd.lr"] == "0.001 to 1, logarithmic"
     assert "optimizer.beta2" in parent.data.params["sweep.over"]
@@ -63,11 +63,11 @@ def test_points_have_the_keys_of_their_choice(workdir, sampler):
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_a_search_of_a_space_is_resumed(workdir, monkeypatch, sampler):
-    given = [*SPACE, f"sweep.sampler={sampler}", "sweep.n_trials=4"]
+    overrides = [*SPACE, f"sweep.sampler={sampler}", "sweep.n_trials=4"]
     with monkeypatch.context() as patch:
         interrupt_at(patch, 3, KeyboardInterrupt())
-        assert sweep(*given) == 130
-    assert sweep(*given) == 0
+        assert sweep(*overrides) == 130
+    assert sweep(*overrides) == 0
     (parent,) = parents()
     assert parent.info.status == "FINISHED"
     done = children(parent, "FINISHED")
@@ -78,10 +78,10 @@ def test_a_search_of_a_space_is_resumed(workdir, monkeypatch, sampler):
 @pytest.mark.slow
 def test_a_changed_space_file_is_another_sweep(mine, capsys):
     mine("return {'optimizer.lr': trial.suggest_float('lr', 0.1, 0.2)}")
-    given = ["sweep.space=mine", "sweep.sampler=tpe", "sweep.n_trials=1"]
-    assert sweep(*given) == 0
+    overrides = ["sweep.space=mine", "sweep.sampler=tpe", "sweep.n_trials=1"]
+    assert sweep(*overrides) == 0
     mine("return {'optimizer.lr': trial.suggest_float('rate', 0.1, 0.3)}")
-    assert sweep(*given, "sweep.resume=last") == 2
+    assert sweep(*overrides, "sweep.resume=last") == 2
     assert "same space" in capsys.readouterr().err
 
 
@@ -134,7 +134,7 @@ def test_a_bad_space_is_an_error_before_anything_is_written(mine, workdir, capsy
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("overrides", "expected"),
     [
         (["sweep.space=optimizers"], "none, since a grid takes every value"),
         (["sweep.space=optimisers", "sweep.sampler=random", "sweep.n_trials=2"], "did you mean optimizers"),
@@ -142,8 +142,8 @@ def test_a_bad_space_is_an_error_before_anything_is_written(mine, workdir, capsy
         (["sweep.space={name:optimizers,low:1}", "sweep.sampler=tpe", "sweep.n_trials=2"], "no hyperparameter"),
     ],
 )
-def test_a_wrong_space_name(workdir, capsys, given, expected):
-    assert sweep(*given) == 2
+def test_a_wrong_space_name(workdir, capsys, overrides, expected):
+    assert sweep(*overrides) == 2
     assert expected in capsys.readouterr().err
     assert not list(workdir.iterdir())
 
@@ -154,8 +154,8 @@ def test_values_are_written_so_that_hydra_reads_them_back():
             trial.suggest_int("n", 1, 2)
             return {"a.b": "it's, 1", "c": [1, 2.5, "x"], "d": None, "e": True, "f": "null", "g": 1e-5}
 
-    given, _ = point(Odd(), lambda name, domain: 1)
-    assert given == [r"a.b='it\'s, 1'", "c=[1,2.5,x]", "d=null", "e=true", "f='null'", "g=1e-05"]
+    values, _ = point(Odd(), lambda name, domain: 1)
+    assert values == [r"a.b='it\'s, 1'", "c=[1,2.5,x]", "d=null", "e=true", "f='null'", "g=1e-05"]
 
 
 def test_every_branch_is_explored():
@@ -165,8 +165,8 @@ def test_every_branch_is_explored():
             b = trial.suggest_categorical("b", [1, 2, 3]) if a == "y" else 0
             return {"a": a, "b": b, "c": trial.suggest_float("c", 0, 1)}
 
-    found = {tuple(overrides) for overrides, _ in explore(Tree())}
-    assert found == {
+    points = {tuple(overrides) for overrides, _ in explore(Tree())}
+    assert points == {
         (f"a={a}", f"b={b}", f"c={c}") for a, b in [("x", 0), ("y", 1), ("y", 2), ("y", 3)] for c in (0.0, 1.0)
     }
 

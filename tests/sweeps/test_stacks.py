@@ -35,7 +35,7 @@ def sizes(monkeypatch):
     return seen
 
 
-def measured(found):
+def measured(runs):
     """Return everything that was measured, by config hash."""
     c = client()
     return {
@@ -44,7 +44,7 @@ def measured(found):
             for name in run.data.metrics
             if not name.startswith("verification/")
         }
-        for run in found
+        for run in runs
     }
 
 
@@ -69,8 +69,8 @@ def test_each_point_is_recorded_as_if_it_had_run_alone(workdir, sizes, capsys):
     assert 0 < sum(lasted) <= wall / 1000 + 0.01, "a run of a stack has its share of the time"
     # The files are equal too.
     one, other = (
-        {run.data.tags["backproof.config_hash"]: Path(run.data.tags["backproof.folder"]) for run in found}
-        for found in (together, apart)
+        {run.data.tags["backproof.config_hash"]: Path(run.data.tags["backproof.folder"]) for run in records}
+        for records in (together, apart)
     )
     for key, folder in one.items():
         files = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
@@ -90,8 +90,8 @@ def test_each_point_is_recorded_as_if_it_had_run_alone(workdir, sizes, capsys):
         assert "config/config.yaml" in listed
 
 
-def runs_of(found, key):
-    return [run.info.run_id for run in found if run.data.tags["backproof.config_hash"] == key]
+def runs_of(runs, key):
+    return [run.info.run_id for run in runs if run.data.tags["backproof.config_hash"] == key]
 
 
 @pytest.mark.slow

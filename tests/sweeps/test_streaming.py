@@ -286,7 +286,7 @@ class TestOptions:
         assert "pip install 'backproof[dask]'" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
-        ("given", "said"),
+        ("option", "message"),
         [
             ("n_workers=0", "hydra.launcher.n_workers: got 0, expected"),
             ("timeout=abc", "hydra.launcher.timeout: Value 'abc'"),
@@ -294,9 +294,9 @@ class TestOptions:
             ("address=foo://here:1", "hydra.launcher.address: got 'foo://here:1', expected"),
         ],
     )
-    def test_bad_options(self, workdir, capsys, given, said):
-        assert main(["train", "-m", *QUICK, "seed=0,1", "hydra/launcher=dask", f"hydra.launcher.{given}"]) == 2
-        assert said in capsys.readouterr().err
+    def test_bad_options(self, workdir, capsys, option, message):
+        assert main(["train", "-m", *QUICK, "seed=0,1", "hydra/launcher=dask", f"hydra.launcher.{option}"]) == 2
+        assert message in capsys.readouterr().err
         assert not Path("outputs/mlflow.db").exists()
 
 

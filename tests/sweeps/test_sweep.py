@@ -39,12 +39,12 @@ class TestResume:
         assert "3 of 6 points are done" in shown
         assert "3 runs over" in shown
         (parent,) = parents()
-        found = children(parent)
+        records = children(parent)
         assert parent.info.status == "FINISHED"
-        assert [r.info.status for r in found] == ["FINISHED"] * 6
-        assert len(set(hashes(found))) == 6
-        assert len({r.data.tags["backproof.folder"] for r in found}) == 6
-        assert before.items() <= {r.info.run_id: r.info.end_time for r in found}.items()
+        assert [r.info.status for r in records] == ["FINISHED"] * 6
+        assert len(set(hashes(records))) == 6
+        assert len({r.data.tags["backproof.folder"] for r in records}) == 6
+        assert before.items() <= {r.info.run_id: r.info.end_time for r in records}.items()
         assert all(path.stat().st_mtime_ns == then for path, then in weights.items())
         assert parent.data.metrics["sweep/done"] == 6
         table = points(parent.data.tags["backproof.folder"])
@@ -83,8 +83,8 @@ class TestResume:
         client().update_run(parent.info.run_id, status="RUNNING")
         assert sweep("seed=0,1,2") == 0
         (parent,) = parents()
-        found = children(parent)
-        assert sorted(r.info.status for r in found) == ["FINISHED"] * 3 + ["KILLED"]
+        records = children(parent)
+        assert sorted(r.info.status for r in records) == ["FINISHED"] * 3 + ["KILLED"]
         assert len(set(hashes(children(parent, "FINISHED")))) == 3
         (killed,) = children(parent, "KILLED")
         assert killed.info.run_id == victim.info.run_id
@@ -266,13 +266,13 @@ class TestResult:
         return SweepResult([], runs, (Objective("val/a", True), Objective("val/b", False)))
 
     def test_the_front_contains_the_points_that_are_not_dominated(self):
-        found = self.result((1, 1), (2, 2), (2, 3), (0, 0), (float("nan"), -1), (2, 2))
-        assert [point.overrides for point in found.front] == [["1"], ["5"], ["0"], ["3"]]
+        outcome = self.result((1, 1), (2, 2), (2, 3), (0, 0), (float("nan"), -1), (2, 2))
+        assert [point.overrides for point in outcome.front] == [["1"], ["5"], ["0"], ["3"]]
 
     def test_ranking_and_aggregates(self):
-        found = self.result((1, 1), (3, 2), (float("nan"), 0), (2, 3))
-        assert [point.overrides[0] for point in found.ranked] == ["1", "3", "0", "2"]
-        numbers = found.aggregates()
+        outcome = self.result((1, 1), (3, 2), (float("nan"), 0), (2, 3))
+        assert [point.overrides[0] for point in outcome.ranked] == ["1", "3", "0", "2"]
+        numbers = outcome.aggregates()
         assert numbers["mean/val/a"] == 2
         assert numbers["std/val/a"] == 1
         assert numbers["best/val/b"] == 0
@@ -292,8 +292,8 @@ def test_the_parent_run_describes_the_sweep(workdir):
     values = [r.data.metrics["val/accuracy"] for r in children(parent)]
     assert metrics["mean/val/accuracy"] == pytest.approx(sum(values) / 4)
     assert "backproof train -m" in tags["mlflow.note.content"]
-    found = [artifact.path for artifact in client().list_artifacts(parent.info.run_id)]
-    assert {"points.csv", "multirun.yaml", "report.html"} <= set(found)
+    paths = [artifact.path for artifact in client().list_artifacts(parent.info.run_id)]
+    assert {"points.csv", "multirun.yaml", "report.html"} <= set(paths)
     (first, *_) = children(parent)
     assert "sweep" not in first.data.tags["mlflow.note.content"]
     assert "tracking" not in first.data.tags["mlflow.note.content"].replace("tracking.plots", "")

@@ -22,13 +22,13 @@ def _environment(monkeypatch):
 
 
 def test_the_environment_says_what_a_run_was_computed_with():
-    found = environment()
-    assert found["python"] == sys.version.split()[0]
-    assert found["packages"]["numpy"] == np.__version__
-    assert found["cpu_count"] == os.cpu_count()
-    assert found["cpu"]
-    assert all(pool["threads"] >= 1 for pool in found["blas"])
-    json.dumps(found)
+    info = environment()
+    assert info["python"] == sys.version.split()[0]
+    assert info["packages"]["numpy"] == np.__version__
+    assert info["cpu_count"] == os.cpu_count()
+    assert info["cpu"]
+    assert all(pool["threads"] >= 1 for pool in info["blas"])
+    json.dumps(info)
 
 
 def test_the_commit_and_whether_files_were_changed(tmp_path):

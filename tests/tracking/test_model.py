@@ -24,8 +24,8 @@ def test_the_model_loads_in_a_fresh_process_from_another_directory(store, tmp_pa
     folder, X, expected = saved_model(tmp_path)
     with store.start("with a model", {}, {}) as run:
         model_id = run.model(folder)
-    found = read(run)
-    assert [output.model_id for output in found.outputs.model_outputs] == [model_id]
+    recorded = read(run)
+    assert [output.model_id for output in recorded.outputs.model_outputs] == [model_id]
     logged = store.client.get_logged_model(model_id)
     assert (logged.name, logged.source_run_id, str(logged.status)) == ("model", run.id, "READY")
     np.save(tmp_path / "X.npy", X)
@@ -38,7 +38,7 @@ def test_the_model_loads_in_a_fresh_process_from_another_directory(store, tmp_pa
             model = mlflow.pyfunc.load_model(uri)
             table = model.predict(X[["d", "a", "b c"]])
             assert list(table) == model.metadata.signature.outputs.input_names(), list(table)
-            numpy.save("found.npy", table[["probability_no", "probability_yes"]].to_numpy())
+            numpy.save("recorded.npy", table[["probability_no", "probability_yes"]].to_numpy())
             assert set(table["prediction"]) == {{"no", "yes"}}
         try:
             model.predict(X[["a", "d"]])
@@ -50,7 +50,7 @@ def test_the_model_loads_in_a_fresh_process_from_another_directory(store, tmp_pa
     # The working directory is another one; PYTHONPATH leads to the code.
     done = python(code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert np.load(tmp_path / "found.npy").tobytes() == expected.tobytes()
+    assert np.load(tmp_path / "recorded.npy").tobytes() == expected.tobytes()
 
 
 @pytest.mark.slow

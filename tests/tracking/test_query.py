@@ -34,12 +34,12 @@ def earlier(tmp_path, monkeypatch):
 
 def test_runs_of_an_earlier_version_are_read(earlier):
     store, parent = earlier
-    found = query.runs(store, parent)
-    assert {run.name: run.gradcheck for run in found} == {"seed0": "failed", "seed1": "failed"}
-    assert all(EARLIER.items() <= run.metrics.items() for run in found)
+    records = query.runs(store, parent)
+    assert {run.name: run.gradcheck for run in records} == {"seed0": "failed", "seed1": "failed"}
+    assert all(EARLIER.items() <= run.metrics.items() for run in records)
     # No value of the check is mistaken for a metric of the training.
-    assert all(run.training_metrics.keys() == {"val/accuracy", "val/loss"} for run in found)
-    assert {name for name in found[0].metrics if is_check_metric(name)} == EARLIER.keys()
+    assert all(run.training_metrics.keys() == {"val/accuracy", "val/loss"} for run in records)
+    assert {name for name in records[0].metrics if is_check_metric(name)} == EARLIER.keys()
 
 
 def test_the_report_shows_an_earlier_check_tensor_by_tensor(earlier):

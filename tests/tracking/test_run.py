@@ -57,21 +57,21 @@ def test_params_tags_metrics_and_artifacts_are_recorded(store, outputs, tmp_path
         run.file(note, "config")
         run.file(picture, "plots")
         run.dataset("digits", "0123", {"plugin": "digits"}, {"rows": 3}, "train")
-    found = read(run)
-    assert found.info.status == "FINISHED"
-    assert found.info.run_name == "a name"
-    assert found.info.end_time >= found.info.start_time
-    assert found.data.params.keys() == params.keys()
-    assert found.data.params["optimizer.lr"] == "0.1"
-    assert found.data.params["model.hidden"] == "[32, 16]"
-    assert found.data.params["none"] == "null"
-    assert found.data.params["yes"] == "true"
-    assert len(found.data.params["long"]) == 6000
-    assert found.data.params["long"].endswith("[cut]")
+    recorded = read(run)
+    assert recorded.info.status == "FINISHED"
+    assert recorded.info.run_name == "a name"
+    assert recorded.info.end_time >= recorded.info.start_time
+    assert recorded.data.params.keys() == params.keys()
+    assert recorded.data.params["optimizer.lr"] == "0.1"
+    assert recorded.data.params["model.hidden"] == "[32, 16]"
+    assert recorded.data.params["none"] == "null"
+    assert recorded.data.params["yes"] == "true"
+    assert len(recorded.data.params["long"]) == 6000
+    assert recorded.data.params["long"].endswith("[cut]")
     expected = {"mlflow.parentRunId": "abc", "mlflow.source.name": "backproof", "backproof.gradcheck": "passed"}
-    assert found.data.tags.items() >= (expected | tags).items()
+    assert recorded.data.tags.items() >= (expected | tags).items()
     assert history(run, "train/loss") == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
-    (dataset,) = found.inputs.dataset_inputs
+    (dataset,) = recorded.inputs.dataset_inputs
     assert (dataset.dataset.name, dataset.tags[0].value) == ("digits", "train")
     folder = outputs / "mlartifacts" / run.id / "artifacts"
     assert json.loads((folder / "deep/er/gradcheck.json").read_text()) == {"a": [1, 2]}
@@ -84,9 +84,9 @@ def test_many_params_and_metrics_are_sent_in_several_batches(store):
     with store.start("many", {f"p{i}": i for i in range(250)}, {f"t{i}": "x" for i in range(120)}) as run:
         for epoch in range(300):
             run.metrics({f"m{i}": epoch + i for i in range(8)}, epoch)
-    found = read(run).data
-    assert len(found.params) == 250
-    assert len([tag for tag in found.tags if tag[0] == "t"]) == 120
+    data = read(run).data
+    assert len(data.params) == 250
+    assert len([tag for tag in data.tags if tag[0] == "t"]) == 120
     assert all(history(run, f"m{i}") == [(e, e + i) for e in range(300)] for i in range(8))
 
 
@@ -134,10 +134,10 @@ def test_how_a_run_ends(store, error, status):
         raise error
     assert caught.value is error
     assert not getattr(error, "__notes__", [])
-    found = read(run)
-    assert found.info.status == status
+    recorded = read(run)
+    assert recorded.info.status == status
     assert history(run, "loss") == [(1, 1.0)]
-    text = found.data.tags.get("backproof.error")
+    text = recorded.data.tags.get("backproof.error")
     assert text == (f"{type(error).__name__}: {error}" if status == "FAILED" else None)
 
 

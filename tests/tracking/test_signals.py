@@ -46,9 +46,9 @@ def test_sigterm_ends_a_run_as_killed(outputs, store, tmp_path):
     done = python(code)
     assert done.returncode == 143, done.stderr
     run_id = (tmp_path / "id").read_text()
-    found = store.client.get_run(run_id)
-    assert found.info.status == "KILLED"
-    assert found.data.metrics == {"loss": 1.0}
+    recorded = store.client.get_run(run_id)
+    assert recorded.info.status == "KILLED"
+    assert recorded.data.metrics == {"loss": 1.0}
 
 
 def test_the_sigterm_handler_is_restored():

@@ -64,12 +64,12 @@ def record(starter, folder, parent):
 
 def content(store, run_id):
     """Return everything that was recorded of a run."""
-    found = store.client.get_run(run_id)
-    tags = {key: value for key, value in found.data.tags.items() if key != "mlflow.log-model.history"}
-    names = found.data.metrics
+    recorded = store.client.get_run(run_id)
+    tags = {key: value for key, value in recorded.data.tags.items() if key != "mlflow.log-model.history"}
+    names = recorded.data.metrics
     return {
-        "info": (found.info.status, found.info.run_name),
-        "params": found.data.params,
+        "info": (recorded.info.status, recorded.info.run_name),
+        "params": recorded.data.params,
         "tags": tags,
         "metrics": {
             name: [(metric.step, str(metric.value)) for metric in store.client.get_metric_history(run_id, name)]
@@ -77,7 +77,7 @@ def content(store, run_id):
         },
         "inputs": [
             (entry.dataset.name, entry.dataset.digest, entry.dataset.source)
-            for entry in found.inputs.dataset_inputs
+            for entry in recorded.inputs.dataset_inputs
         ],
         "artifacts": [artifact.path for artifact in store.client.list_artifacts(run_id)],
     }
@@ -113,20 +113,20 @@ def test_how_a_run_ends(store, writer, error, status):
             if error:
                 raise error
     run.wait_until_written()
-    found = store.client.get_run(run.id)
-    assert found.info.status == status
-    assert found.data.metrics == {"loss": 1.0}
+    recorded = store.client.get_run(run.id)
+    assert recorded.info.status == status
+    assert recorded.data.metrics == {"loss": 1.0}
     expected = f"{type(error).__name__}: {error}" if status == "FAILED" else None
-    assert found.data.tags.get("backproof.error") == expected
+    assert recorded.data.tags.get("backproof.error") == expected
 
 
 def test_a_model_is_logged(store, writer, tmp_path):
     saved_model(tmp_path)
     with writer.start("model", {}, {}) as run:
-        found = run.model(tmp_path / "network")
+        model_id = run.model(tmp_path / "network")
     run.wait_until_written()
     (logged,) = store.client.get_run(run.id).outputs.model_outputs
-    assert logged.model_id == found
+    assert logged.model_id == model_id
 
 
 def test_a_failed_write_is_reported_at_the_end_of_its_run_only(store, writer):
@@ -149,8 +149,8 @@ def test_a_run_that_cannot_be_started(store, writer):
     run.finish()
     with pytest.raises(TrackingError, match="cannot record in"):
         run.wait_until_written()
-    (found,) = store.client.search_runs([store.experiment_id], "attributes.run_name = 'bad'")
-    assert found.info.status == "FAILED"
+    (recorded,) = store.client.search_runs([store.experiment_id], "attributes.run_name = 'bad'")
+    assert recorded.info.status == "FAILED"
 
 
 def test_unfinished_runs_are_not_waited_for(writer):
@@ -210,9 +210,9 @@ def test_if_its_parent_dies_it_ends_the_unfinished_runs(store, tmp_path):
         made._process.stdin.close()
         made._process.wait(30)
         made.send({})
-    found = [store.client.get_run(run_id) for run_id in ids]
-    assert [run.info.status for run in found] == ["KILLED", "FINISHED"]
-    assert found[0].data.metrics == {"loss": 1.0}
+    recorded = [store.client.get_run(run_id) for run_id in ids]
+    assert [run.info.status for run in recorded] == ["KILLED", "FINISHED"]
+    assert recorded[0].data.metrics == {"loss": 1.0}
     assert not (tmp_path / "writer.lock").exists()
 
 
