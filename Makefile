@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 1
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: help run ui test quick fuzz cov fmt lint matrix docs bench build clean
+.PHONY: help run ui test quick fuzz campaign cov fmt lint matrix docs bench build clean
 
 help:
 	@echo "make run     train the homework's network, check its gradients, record the run"
@@ -15,6 +15,7 @@ help:
 	@echo "make quick   the tests that take under a minute; make test: all of them"
 	@echo "make fmt     format the code; make lint: formatting, lint, types, import contracts"
 	@echo "make cov     the quick tests with coverage; make fuzz: property tests with new examples"
+	@echo "make campaign  attacks: bad input, hostile files and stores, kills, broken servers"
 	@echo "make matrix  other versions of Python and dependencies, each in an empty environment"
 	@echo "make docs    redraw the pictures of the documentation; make bench: the benchmarks"
 	@echo "make build   wheel and sdist"
@@ -34,6 +35,10 @@ quick: $(READY)
 # FUZZ multiplies the number of examples. Failing ones are kept in .hypothesis/ and tried first from then on.
 fuzz: $(READY)
 	FUZZ=$${FUZZ:-50} $(PYTEST) -m hypothesis $(ARGS)
+
+# An hour or more on one core. Prints a table; ARGS="--only CSV YAML" takes some blocks, --match REGEX some cases.
+campaign: $(READY)
+	nice -n 10 $(BIN)/python -m tests.campaign $(ARGS)
 
 cov: $(READY)
 	$(PYTEST) -m "not slow" --cov=backproof --cov-report=term:skip-covered --cov-report=html $(ARGS)

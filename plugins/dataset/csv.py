@@ -44,7 +44,11 @@ class Csv(DatasetLoader):
     def load(self) -> Dataset:
         if self.target is not None and self.targets:
             raise ValueError("give target (one column) or targets (several), not both")
-        table = self._read(Path(self.path).expanduser().absolute())
+        try:
+            path = Path(self.path).expanduser().absolute()
+        except RuntimeError as error:  # the home folder of an unknown user
+            raise ValueError(f"no such file: {self.path}: {error}") from None
+        table = self._read(path)
         return table.dataset(
             self.targets or (() if self.target is None else (self.target,)),
             task=self.task,

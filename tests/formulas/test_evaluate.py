@@ -232,3 +232,25 @@ def test_an_error_in_the_evaluation_has_a_position(text, mark, message):
         formula(TRACE)
     assert text[caught.value.start : caught.value.end] == mark
     assert caught.value.tensor == "W1"
+
+
+PAIRS = " * ".join(f"exp(x[{a},0]*x[{b},0])" for a, b in itertools.combinations("nmqsuv", 2))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sum[n,m,q,s,u,v] exp(x[n,0]*x[m,0]*x[q,0]*x[s,0]*x[u,0]*x[v,0]) * y[n,k]",
+        f"sum[n,m,q,s,u,v] {PAIRS} * y[n,k]",
+    ],
+)
+def test_work_without_end_is_refused_before_it_begins(text):
+    with pytest.raises(FormulaError, match=r"this takes \de\+"):
+        only("b2", text)(trace_of((4, 3, 2), N=100))
+
+
+def test_many_samples_are_no_obstacle_to_a_sum_of_products():
+    """N·K·H·D is 6e11, but the contraction has far fewer products."""
+    formula = only("W1", CS446["W1"])
+    trace = trace_of((50, 40, 10), N=30_000)
+    assert formula(trace).shape == (40, 50)

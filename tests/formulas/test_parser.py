@@ -62,3 +62,9 @@ def test_as_on_paper(text, paper):
 def test_spans_do_not_affect_equality():
     assert parse("p[n,k]*2") == parse("  p[n, k]  *  2 ")
     assert to_text(parse("p[n,k]*2")) == "p_nk 2"
+
+
+@pytest.mark.parametrize("letter", ["ｙ", "𝐲", "ſ"])
+def test_letters_that_python_takes_for_plain_ones_are_refused(letter):
+    with pytest.raises(FormulaError, match="is not part of a formula"):
+        parse(f"sum[n] {letter}[n,k]")

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -212,6 +213,95 @@ def test_damaged_models_are_rejected(tmp_path, damage, message):
     damage(tmp_path)
     with pytest.raises(ModelFileError, match=message):
         model_io.load(tmp_path)
+
+
+def rewritten(folder, compression=zipfile.ZIP_STORED, **contents):
+    """Write weights.npz anew, with the bytes of some arrays replaced."""
+    file = folder / model_io.WEIGHTS
+    with zipfile.ZipFile(file) as archive:
+        parts = {info.filename: archive.read(info) for info in archive.infolist()}
+    parts |= {f"{name}.npy": content for name, content in contents.items()}
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+
+
+def header(shape, dtype="<f8"):
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00\x76\x00" + text
+
+
+def flags(folder, value):
+    """Set a bit in the flags of every entry, as of an encrypted file (1)."""
+    file = folder / model_io.WEIGHTS
+    content = bytearray(file.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.find(signature)
+        while at >= 0:
+            content[at + offset] |= value
+            at = content.find(signature, at + 4)
+    file.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: rewritten(f, zipfile.ZIP_DEFLATED), "is compressed"),
+        (lambda f: flags(f, 1), "weights.npz cannot be read: .*encrypted"),
+        (lambda f: flags(f, 0x20), "weights.npz cannot be read"),
+        (lambda f: rewritten(f, theta=header("(1, 4000000000000)")), r"0 bytes for an array of shape"),
+        (
+            lambda f: rewritten(f, theta=header("(3, __import__('os').system('id'))")),
+            "theta.npy is not an array",
+        ),
+        (lambda f: rewritten(f, theta=header("(1,)", "|O") + bytes(8)), "theta.npy is not an array"),
+        (lambda f: rewritten(f, theta=b""), "theta.npy is not an array"),
+        (lambda f: arrays(f, theta=np.full((3, 37), np.nan)), "numbers that are not finite"),
+        (lambda f: (f / "model.json").write_text("[" * 100_000), "not valid JSON"),
+        (lambda f: (f / "model.json").write_bytes(b"\xff\xfe"), "not valid JSON"),
+        (lambda f: (f / "model.json").write_text("9" * 5000), "not valid JSON"),
+        (lambda f: ((f / "weights.npz").unlink(), (f / "weights.npz").mkdir()), "not a regular file"),
+        (
+            lambda f: ((f / "model.json").unlink(), (f / "model.json").symlink_to("/dev/zero")),
+            "not a regular file",
+        ),
+        (lambda f: change(f, sizes=[]), "sizes must be at least inputs and outputs"),
+        (lambda f: change(f, sizes=[4, -5, 2]), "expected a whole number"),
+        (lambda f: change(f, sizes=[4, 10**400, 2]), "expected a whole number"),
+        (lambda f: change(f, sizes="452"), "expected a list"),
+        (lambda f: change(f, sizes=[4, 5.0, 2]), "expected a whole number"),
+        (lambda f: change(f, feature_names="abcd"), "expected a list"),
+        (lambda f: change(f, members=0), "expected a whole number"),
+        (lambda f: change(f, activation={"name": ["relu"], "params": {}}), "expected a plugin's name"),
+        (lambda f: change(f, activation={"name": "relu", "params": [1]}), "expected a plugin's name"),
+        (
+            lambda f: change(f, activation={"name": "relu", "params": {"a": {"array": [[1], [1, 2]]}}}),
+            "is damaged",
+        ),
+        (
+            lambda f: change(f, activation={"name": "relu", "params": {"a": {"array": [1]}}}),
+            "one finite number",
+        ),
+        # Predictions would silently be in other units.
+        (
+            lambda f: arrays(f, scaler_y_offset=..., scaler_y_scale=...),
+            "scaler_y_offset belongs to a regression",
+        ),
+        (lambda f: change(f, task="multilabel"), "scaler_y_offset belongs to a regression"),
+        (lambda f: change(f, prediction="x"), "each a 'x'"),
+        (lambda f: change(f, loss={"name": "hinge", "params": {}}), "does not fit its plugins|each a"),
+        (
+            lambda f: change(f, activation={"name": "leaky_relu", "params": {"slope": "x"}}),
+            "does not fit its plugins",
+        ),
+    ],
+)
+def test_hostile_models_are_rejected(tmp_path, damage, message):
+    net, theta, data, _ = untrained("regression", "squared_error", 2)
+    model_io.save(tmp_path, SavedModel.of(net, theta, data))
+    damage(tmp_path)
+    with pytest.raises(ModelFileError, match=message):
+        Predictor.load(tmp_path, registry())
 
 
 def test_a_missing_plugin_is_named(tmp_path):

@@ -102,6 +102,13 @@ def test_csv_as_written_by_spreadsheets(tmp_path: Path) -> None:
     assert load(path=str(file), target="y", separator="tab").X.shape == (2, 1)
 
 
+def test_a_point_is_no_decimal_sign_where_a_comma_is(tmp_path: Path) -> None:
+    file = tmp_path / "e.csv"
+    file.write_text("a;y\n" + "".join(f"{i},5;{i},25\n" for i in range(9)) + "1.234;7\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"line 11, column 'a': '1\.234' is not a number"):
+        load(path=str(file), target="y", separator=";", decimal=",")
+
+
 ROWS = "".join(f"{i},{i * i},{'uv'[i % 2]}\n" for i in range(30))
 BAD: dict[str, tuple[str, dict[str, Any], str]] = {
     "empty": ("", {}, r"data\.csv is empty: expected a first line with the names"),

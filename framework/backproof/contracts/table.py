@@ -63,9 +63,12 @@ class Column:
 
 
 def _number(cell: object, decimal: str) -> float:
-    """Return the number in a cell, or NaN. Python's `float` would read 2020_1 as 20201."""
+    """Return the number in a cell, or NaN. Python's `float` would read 2020_1 as 20201.
+
+    With another decimal sign a point may separate thousands: 1.234 is not read as a number then.
+    """
     text = str(cell)
-    if "_" in text:
+    if "_" in text or (decimal != "." and "." in text):
         return np.nan
     try:
         return float(text if decimal == "." else text.replace(decimal, "."))

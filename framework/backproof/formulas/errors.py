@@ -41,9 +41,14 @@ class FormulaError(BackproofError, ValueError):
         return f"    {line}\n    {indent}{'^' * count}"
 
 
+#: The most errors of one file that a message lists.
+MOST_ERRORS = 6
+
+
 class FormulasError(BackproofError, ValueError):
     """Formulas of which at least one cannot be used, or which do not form a network."""
 
     def __init__(self, errors: Sequence[FormulaError | str]) -> None:
-        super().__init__("\n".join(map(str, errors)))
+        more = [f"and {len(errors) - MOST_ERRORS} more errors"] * (len(errors) > MOST_ERRORS)
+        super().__init__("\n".join([*map(str, errors[:MOST_ERRORS]), *more]))
         self.errors = tuple(errors)

@@ -8,11 +8,12 @@ b1[h]), the samples are processed in ranges, so that memory is bounded for any b
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from string import ascii_letters
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -35,6 +36,10 @@ from backproof.formulas.tree import (
 
 #: The maximum size of an intermediate array in a sum over samples: 32 MiB of float64.
 MOST_NUMBERS = 1 << 22
+
+#: The most numbers of a factor in all ranges, and the most products and numbers of a step of a contraction. More
+#: would take minutes, or more memory than there is.
+MOST_WORK, MOST_PRODUCTS, MOST_IN_STEP = 10**9, 10**11, 1 << 28
 
 #: An array with the letters of its axes; a number has none. Numbers stay Python floats, so arrays keep their dtype.
 Value = tuple[Any, str]
@@ -178,10 +183,15 @@ class _Evaluation:
         return self.contracted(letters, body)
 
     def rows(self, body: Node, letter: str) -> int:
-        """Return how many samples at a time keep the largest intermediate array within MOST_NUMBERS."""
+        """Return how many samples at a time keep the largest intermediate array within MOST_NUMBERS.
+
+        Raise FormulaError if that is too much work in all.
+        """
         largest = max(
             (math.prod(self.sizes[axis] for axis in axes) for axes in _intermediates(body)), default=1
         )
+        if largest > MOST_WORK:
+            raise _too_much(body, largest, "numbers in one factor", MOST_WORK)
         return max(1, min(self.sizes[letter], MOST_NUMBERS * self.sizes[letter] // max(1, largest)))
 
     def in_ranges(self, letters: str, body: Node, letter: str, rows: int) -> Value:
@@ -216,7 +226,11 @@ class _Evaluation:
             return number, ""
         subscripts = f"{','.join(axes for _, axes in operands)}->{out}"
         arrays = [array for array, _ in operands]
-        path = _path(subscripts, tuple(array.shape for array in arrays))
+        path, products, numbers = _path(subscripts, tuple(array.shape for array in arrays))
+        if products > MOST_PRODUCTS:
+            raise _too_much(body, products, "products", MOST_PRODUCTS)
+        if numbers > MOST_IN_STEP:
+            raise _too_much(body, numbers, "numbers at once", MOST_IN_STEP)
         value = np.einsum(subscripts, *arrays, optimize=path)
         if not out:
             return float(value) * number, ""
@@ -242,10 +256,35 @@ def _intermediates(body: Node) -> list[str]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _path(subscripts: str, shapes: tuple[tuple[int, ...], ...]) -> Any:
-    """Return the order of contraction. It is cached, since finding it takes longer than a small contraction."""
+def _path(subscripts: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[Any, int, int]:
+    """Return the order of contraction, and the most products and the most numbers of one of its steps.
+
+    It is cached, since finding it takes longer than a small contraction.
+    """
     blanks = [np.broadcast_to(np.float64(0), shape) for shape in shapes]
-    return np.einsum_path(subscripts, *blanks, optimize="optimal" if len(shapes) < 6 else "greedy")[0]
+    how = "optimal" if len(shapes) < 6 else "greedy"
+    path: Any = np.einsum_path(subscripts, *blanks, optimize=how)[0]
+    inputs, _, out = subscripts.partition("->")
+    operands = inputs.split(",")
+    sizes = dict(zip("".join(operands), itertools.chain(*shapes), strict=True))
+    products = numbers = 0
+    for step in cast("list[tuple[int, ...]]", path[1:]):
+        taken = set("".join(operands[i] for i in step))
+        operands = [axes for i, axes in enumerate(operands) if i not in step]
+        result = "".join(taken & set("".join([*operands, out])))
+        operands.append(result)
+        products = max(products, math.prod(sizes[axis] for axis in taken))
+        numbers = max(numbers, math.prod(sizes[axis] for axis in result))
+    return path, products, numbers
+
+
+def _too_much(node: Node, count: int, what: str, most: int) -> FormulaError:
+    return FormulaError(
+        f"this takes {float(count):.0e} {what}",
+        f"at most {float(most):.0e}: sum over fewer letters at once, or use smaller batches",
+        node.start,
+        node.end,
+    )
 
 
 def _calculated(node: Node, function: Callable[..., Any], *values: Value) -> Value:

@@ -16,6 +16,7 @@ import ast
 import bisect
 import keyword
 import re
+import unicodedata
 from itertools import pairwise
 
 from backproof.contracts.errors import did_you_mean
@@ -77,6 +78,9 @@ def _precheck(text: str) -> None:
             substitute = _OTHER_SIGNS.get(char)
             expected = f"{substitute} instead" if substitute else GRAMMAR
             raise FormulaError(f"{char!r} is not part of a formula", expected, position, position + 1)
+        # Python takes letters of other widths and fonts for the plain ones.
+        if (plain := unicodedata.normalize("NFKC", char)) != char:
+            raise FormulaError(f"{char!r} is not part of a formula", f"{plain} instead", position, position + 1)
     tokens = list(_TOKEN.finditer(text))
     for token in tokens:
         if keyword.iskeyword(token[0]):

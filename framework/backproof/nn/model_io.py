@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,14 +17,20 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from backproof.contracts import TASKS, Activation, Array, Loss, Plugin
-from backproof.contracts.errors import ModelFileError
+from backproof.contracts import REGRESSION, TASKS, Activation, Array, Loss, Plugin
+from backproof.contracts.errors import ModelFileError, PluginError
 from backproof.data import Scaler, SplitData
 from backproof.nn.mlp import MLP, Layout
 
 VERSION = 1
 DESCRIPTION, WEIGHTS = "model.json", "weights.npz"
 DTYPES = ("float32", "float64")
+#: The header of an array that NumPy writes.
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '(?P<dtype>[<>]f[48])', 'fortran_order': (?P<fortran>True|False), "
+    rb"'shape': \((?P<shape>(?:[0-9]{1,18}, ?)*(?:[0-9]{1,18})?)\), \} *\n",
+    re.DOTALL,
+)
 
 
 class PluginBuilder(Protocol):
@@ -61,9 +69,23 @@ class SavedModel:
         )
 
     def network(self, plugins: PluginBuilder) -> MLP:
-        """Build the network from installed plugins. Raise PluginError if one is missing."""
-        activation: Activation = plugins.build("activation", *self.activation)
-        loss: Loss = plugins.build("loss", *self.loss)
+        """Build the network from installed plugins.
+
+        Raise PluginError if one is missing, ModelFileError if this is not a model of these plugins.
+        """
+        try:
+            activation: Activation = plugins.build("activation", *self.activation)
+            loss: Loss = plugins.build("loss", *self.loss)
+            K = loss.outputs(self.task, len(self.target_names))
+        except PluginError:
+            raise
+        except ValueError as error:
+            raise ModelFileError(f"the model does not fit its plugins: {error}") from None
+        if self.task not in loss.tasks or self.sizes[-1] != K or self.prediction != loss.prediction:
+            raise ModelFileError(
+                f"the model has {self.sizes[-1]} outputs for {self.task}, each a {self.prediction!r}; loss "
+                f"{loss.name!r} has {K} for {' and '.join(loss.tasks)}, each a {loss.prediction!r}"
+            )
         return MLP(self.sizes, activation, loss)
 
 
@@ -92,16 +114,17 @@ def save(folder: Path, model: SavedModel) -> None:
 
 def load(folder: Path) -> SavedModel:
     """Load what `save` wrote. Raise ModelFileError, naming the file and what is wrong with it."""
-    description = _description(folder / DESCRIPTION)
+    file = folder / DESCRIPTION
+    description = _description(file)
     arrays = _arrays(folder / WEIGHTS)
     try:
         model = SavedModel(
-            sizes=tuple(int(size) for size in description["sizes"]),
+            sizes=tuple(_whole(size) for size in _list(description["sizes"])),
             activation=_from_json(description["activation"]),
             loss=_from_json(description["loss"]),
             task=description["task"],
-            feature_names=tuple(map(str, description["feature_names"])),
-            target_names=tuple(map(str, description["target_names"])),
+            feature_names=tuple(map(str, _list(description["feature_names"]))),
+            target_names=tuple(map(str, _list(description["target_names"]))),
             theta=arrays["theta"],
             scaler=Scaler(
                 arrays["scaler_offset"],
@@ -111,22 +134,22 @@ def load(folder: Path) -> SavedModel:
             ),
             prediction=description["prediction"],
         )
-        expected = int(description["members"]), Layout(model.sizes).P
+        if len(model.sizes) < 2:
+            raise ValueError(f"sizes must be at least inputs and outputs, got {list(model.sizes)}")
+        expected = _whole(description["members"]), Layout(model.sizes).P
         dtype = description["dtype"]
     except KeyError as error:
         raise ModelFileError(f"the model in {folder} lacks {error.args[0]!r}: it is damaged") from None
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ModelFileError(f"{folder / DESCRIPTION} is damaged: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"{file} is damaged: {error}") from None
     _check_consistency(folder, model, expected, dtype)
     return model
 
 
 def _description(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelFileError(f"there is no model in {file.parent}: {file.name} is missing") from None
-    except ValueError as error:
+        content = json.loads(_regular(file).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{file} is not valid JSON: {error}") from None
     if not isinstance(content, dict) or cast("dict[str, Any]", content).get("format") != "backproof":
         raise ModelFileError(f"{file} does not describe a backproof model")
@@ -139,16 +162,61 @@ def _description(file: Path) -> dict[str, Any]:
     return description
 
 
+def _regular(file: Path) -> Path:
+    """Return the path of a file. Raise ModelFileError if it is missing, a folder, a device or a pipe."""
+    if not file.exists():
+        raise ModelFileError(f"there is no model in {file.parent}: {file.name} is missing")
+    if not file.is_file():
+        raise ModelFileError(f"{file} is not a regular file")
+    return file
+
+
 def _arrays(file: Path) -> dict[str, Array]:
+    """Return the arrays of an .npz file that `save` wrote.
+
+    np.load would believe what a file says about its sizes, evaluate its headers, and decompress without end.
+    """
     try:
-        # Opened here because np.load does not close a file that it cannot read.
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except FileNotFoundError:
-        raise ModelFileError(f"there is no model in {file.parent}: {file.name} is missing") from None
-    # The file is truncated, has another format, or holds pickled objects, which would be executed.
-    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(_regular(file)) as archive:
+            return {info.filename.removesuffix(".npy"): _array(archive, info) for info in archive.infolist()}
+    # RuntimeError: encrypted. NotImplementedError: a feature of the format that zipfile does not have.
+    except (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile) as error:
         raise ModelFileError(f"{file} cannot be read: {error}") from None
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
+    """Return one array of an .npz file. Raise ValueError for one that `save` does not write."""
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{info.filename} is compressed")
+    # As it is not compressed, there is no more to read than the file holds.
+    content = archive.read(info)
+    header = _HEADER.match(content)
+    if header is None:
+        raise ValueError(f"{info.filename} is not an array of float32 or float64")
+    shape = tuple(int(length) for length in header["shape"].split(b",") if length.strip())
+    dtype = np.dtype(header["dtype"].decode())
+    if math.prod(shape) * dtype.itemsize != len(content) - header.end():
+        raise ValueError(
+            f"{info.filename} has {len(content) - header.end()} bytes for an array of shape {shape}"
+        )
+    numbers = np.frombuffer(content, dtype, offset=header.end())
+    order = "F" if header["fortran"] == b"True" else "C"
+    array: Array = numbers.reshape(shape, order=order).astype(dtype.newbyteorder("="))
+    if not np.isfinite(array).all():
+        raise ValueError(f"{info.filename} holds numbers that are not finite")
+    return array
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list, got {value!r}")
+    return cast("list[Any]", value)
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int or not 1 <= value < 2**31:
+        raise ValueError(f"expected a whole number from 1 to 2^31, got {value!r}")
+    return value
 
 
 def _check_consistency(folder: Path, model: SavedModel, expected: tuple[int, int], dtype: object) -> None:
@@ -178,6 +246,12 @@ def _check_consistency(folder: Path, model: SavedModel, expected: tuple[int, int
         raise ModelFileError(
             f"{folder / DESCRIPTION}: task must be one of {', '.join(TASKS)}, got {model.task!r}"
         )
+    # Without its scaling, a regression would predict in other units.
+    for name in ("scaler_y_offset", "scaler_y_scale"):
+        if (shapes[name][0] is not None) != (model.task == REGRESSION):
+            raise ModelFileError(
+                f"{folder / WEIGHTS}: {name} belongs to a regression, the task is {model.task}"
+            )
 
 
 def _params(plugin: Plugin) -> dict[str, Any]:
@@ -196,8 +270,17 @@ def _to_json(plugin: tuple[str, dict[str, Any]]) -> dict[str, Any]:
 
 def _from_json(plugin: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the name and hyperparameters that `_to_json` wrote."""
-    params = {
-        key: np.array(cast("Any", value["array"])) if isinstance(value, dict) else value
-        for key, value in plugin["params"].items()
-    }
-    return str(plugin["name"]), params
+    name, params = plugin["name"], plugin["params"]
+    if not isinstance(name, str) or not isinstance(params, dict):
+        raise TypeError(f"expected a plugin's name and hyperparameters, got {plugin!r}")
+    return name, {key: _member_values(value) for key, value in cast("dict[str, Any]", params).items()}
+
+
+def _member_values(value: Any) -> Any:
+    """Return a hyperparameter; a marked array, one number per member, as (R, 1)."""
+    if not isinstance(value, dict):
+        return value
+    array = np.array(cast("dict[str, Any]", value)["array"], dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] != 1 or not np.isfinite(array).all():
+        raise ValueError(f"expected one finite number for each member, got {value!r}")
+    return array
