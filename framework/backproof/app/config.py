@@ -89,7 +89,10 @@ def register(plugins: Registry) -> None:
 def _schema(group: str | None, name: str, plugins: Registry | None = None) -> _Schema:
     """Return the node of a plugin, of a switch, or of the whole config; plugins are those of this process."""
     if group in SINGLE:
-        return _Schema(group, name, functools.partial(_plugin_schema, plugins or registry(), group, name))
+        installed = plugins or registry()
+        return _Schema(
+            group, name, lambda: OmegaConf.structured(mutable_copy(installed.get(group, name), name))
+        )
     if group in SWITCHED:
         return _Schema(group, name, functools.partial(OmegaConf.create, {"enabled": name == "on"}))
     return _Schema(group, name, lambda: OmegaConf.structured(_whole()))
@@ -118,10 +121,6 @@ class _Schema(ConfigNode):
     def __reduce__(self) -> tuple[Any, ...]:
         # The store travels to the workers of a sweep, which have the same plugins.
         return _schema, (self.group, self.name.removesuffix(".yaml"))
-
-
-def _plugin_schema(plugins: Registry, kind: str, name: str) -> Any:
-    return OmegaConf.structured(mutable_copy(plugins.get(kind, name), name))
 
 
 @functools.lru_cache(maxsize=1)
@@ -174,11 +173,8 @@ def settings(config: Any, plugins: Registry) -> Settings:
 
     Raise InvalidValue or PluginError, whose message names the key.
     """
-    values = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
-    return _settings(cast("dict[str, Any]", values), plugins)
-
-
-def _settings(values: dict[str, Any], plugins: Registry) -> Settings:
+    plain = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+    values = cast("dict[str, Any]", plain)
     for key in values.keys() - {field.name for field in dataclasses.fields(_whole())}:
         raise PluginError(
             f"there is no key {key!r}{did_you_mean(key, keys(plugins))}\n`backproof train --help` shows all keys"
@@ -234,8 +230,7 @@ def keys(plugins: Registry) -> list[str]:
             field.name for entry in plugins.usable(kind, warn=False) for field in dataclasses.fields(entry.cls)
         }
         names += [f"{kind}.{name}" for name in sorted(hyperparameters)]
-    for options, prefix in ((RunOptions, ""), (OutputOptions, "")):
-        names += _keys(options, prefix)
+    names += [*_keys(RunOptions, ""), *_keys(OutputOptions, "")]
     for key, options in SECTIONS.items():
         names += [key, *_keys(options, f"{key}.")]
     return names

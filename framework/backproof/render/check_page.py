@@ -11,14 +11,13 @@ from typing import Any
 
 from backproof.contracts import Array
 from backproof.gradcheck import ALONE, Section, TensorResult
-from backproof.gradcheck.report import FAILED, NOTHING, PASSED, UNTESTED
 from backproof.gradcheck.taylor import TaylorTest
 from backproof.netcheck.report import NetworkReport
+from backproof.render.check_tables import SYMBOLS
 from backproof.render.svg import COLOURS, Scale
 from backproof.render.templates import render, verbatim
 
 TEMPLATES = Path(__file__).with_name("templates")
-MARKS = {PASSED: "✓", FAILED: "✗", UNTESTED: "?", NOTHING: "–"}
 
 
 def page(report: NetworkReport, title: str, facts: Sequence[tuple[str, str]], *, maps: bool = True) -> str:
@@ -36,7 +35,7 @@ def page(report: NetworkReport, title: str, facts: Sequence[tuple[str, str]], *,
         title=title,
         style=verbatim(TEMPLATES, "check.css"),
         report=report,
-        mark=MARKS[report.status],
+        mark=SYMBOLS[report.status],
         facts=facts,
         diagnosis=diagnosis,
         formulas=[compared(right, given or "") for right, given in pairs],

@@ -19,12 +19,10 @@ from backproof.gradcheck.report import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-MARKS = {
-    PASSED: "[green]✓[/]",
-    FAILED: "[bold red]✗[/]",
-    UNTESTED: "[yellow]?[/]",
-    NOTHING: "[dim]–[/]",
-}
+#: The mark of each status, as it is on the page, and as rich's markup.
+SYMBOLS = {PASSED: "✓", FAILED: "✗", UNTESTED: "?", NOTHING: "–"}
+STYLES = {PASSED: "green", FAILED: "bold red", UNTESTED: "yellow", NOTHING: "dim"}
+MARKS = {status: f"[{STYLES[status]}]{symbol}[/]" for status, symbol in SYMBOLS.items()}
 
 
 def tables(report: GradcheckReport) -> list[Table]:

@@ -35,12 +35,10 @@ class CategoricalScale:
         if len(levels) <= LEVELS or len(known) < len(numbers):
             return cls(levels, None, start, end)
         log = min(known) > 0 and max(known) > 30 * min(known)
-        if None in levels:
-            # The last tenth is for runs without the parameter.
-            inner = start + 0.1 * (end - start) if start > end else start
-            outer = end if start > end else end - 0.1 * (end - start)
-            return cls(levels, Scale.over(known, inner, outer, log=log), start, end)
-        return cls(levels, Scale.over(known, start, end, log=log), start, end)
+        # A tenth is for runs without the parameter.
+        room = 0.1 * (end - start) if None in levels else 0.0
+        ends = (start + room, end) if start > end else (start, end - room)
+        return cls(levels, Scale.over(known, *ends, log=log), start, end)
 
     def __call__(self, value: str | None) -> float:
         if self.scale is not None:
