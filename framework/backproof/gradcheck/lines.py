@@ -72,9 +72,9 @@ class ParameterLines:
         count = len(entries) + len(self._dense)
         self.origin = np.full(count, np.real(value(theta.copy())))
         self.usual = usual_size(theta)
-        own = np.abs(theta[entries])
+        sizes = np.abs(theta[entries])
         self.sizes, self.at_zero = np.empty(count), np.zeros(count, dtype=bool)
-        self.sizes[: len(entries)] = np.where(own == 0, self.usual, own)
+        self.sizes[: len(entries)] = np.where(sizes == 0, self.usual, sizes)
         for row, (index, v) in enumerate(self._dense, start=len(entries)):
             moved = index[v != 0]
             self.at_zero[row] = not theta[moved].any()
@@ -128,8 +128,8 @@ class ElementwiseLines:
         """Return the values at t (n,) of the points `rows` (n,)."""
         points = self.at[rows] + t
         try:
-            found = np.asarray(self.f(points.copy()))
-            return found if t.dtype.kind == "c" else np.real(found).astype(np.float64)
+            values = np.asarray(self.f(points.copy()))
+            return values if t.dtype.kind == "c" else np.real(values).astype(np.float64)
         # One of the points may be outside the domain, so evaluate them one by one.
         except Exception:  # noqa: BLE001
             single: Array = np.empty(len(points), t.dtype)

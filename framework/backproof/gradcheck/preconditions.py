@@ -39,21 +39,21 @@ class Summary:
 
 
 def summarised(points: Sequence[tuple[str, Sequence[Precondition]]]) -> list[Summary]:
-    """All preconditions of points (moment, what was found there), each once: whether it is met, and where not."""
-    found: dict[str, list[tuple[str, Precondition]]] = {}
-    for moment, each in points:
-        for condition in each:
-            found.setdefault(condition.name, []).append((moment, condition))
-    return [_summary(name, each) for name, each in found.items()]
+    """Return a summary of each precondition, from those of all points (moment, preconditions)."""
+    by_name: dict[str, list[tuple[str, Precondition]]] = {}
+    for moment, preconditions in points:
+        for condition in preconditions:
+            by_name.setdefault(condition.name, []).append((moment, condition))
+    return [_summary(name, conditions) for name, conditions in by_name.items()]
 
 
-def _summary(name: str, found: list[tuple[str, Precondition]]) -> Summary:
-    missing = [moment for moment, each in found if not each.met]
-    held = [moment for moment, each in found if each.met]
-    met = not missing if found[0][1].everywhere else bool(held)
-    details = list(dict.fromkeys(each.detail for _, each in found if each.met == met and each.detail))
+def _summary(name: str, conditions: list[tuple[str, Precondition]]) -> Summary:
+    unmet_at = [moment for moment, condition in conditions if not condition.met]
+    met_at = [moment for moment, condition in conditions if condition.met]
+    met = not unmet_at if conditions[0][1].everywhere else bool(met_at)
+    details = [condition.detail for _, condition in conditions if condition.met == met and condition.detail]
     detail = details[0] if details else ""
-    if missing and held:
-        where = f"at: {', '.join(held)}" if len(held) < len(missing) else f"not at: {', '.join(missing)}"
+    if unmet_at and met_at:
+        where = f"at: {', '.join(met_at)}" if len(met_at) < len(unmet_at) else f"not at: {', '.join(unmet_at)}"
         detail = f"{detail}; {where}" if detail else where
     return Summary(name, met, detail)

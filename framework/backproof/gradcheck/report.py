@@ -33,10 +33,12 @@ class UntestedWarning(UserWarning):
 
 
 def combined(statuses: Iterable[str]) -> str:
-    """Return the status of a whole from those of its parts: one failure fails it, one untested part leaves it
-    untested, and it passes if the rest holds at least one part that passed."""
-    found = set(statuses)
-    return next((status for status in (FAILED, UNTESTED, PASSED, NOTHING) if status in found), NOTHING)
+    """Return the status of a whole from those of its parts.
+
+    It is the first of failed, untested, passed and nothing to check that any part has.
+    """
+    present = set(statuses)
+    return next((status for status in (FAILED, UNTESTED, PASSED, NOTHING) if status in present), NOTHING)
 
 
 @dataclass(frozen=True)
@@ -170,10 +172,11 @@ class GradcheckReport:
         for section in self.sections:
             for result in section.results:
                 points.setdefault((result.part, result.tensor), set()).add(result.status)
-        found = {
-            PASSED if PASSED in each and FAILED not in each else combined(each) for each in points.values()
+        tensors = {
+            PASSED if PASSED in statuses and FAILED not in statuses else combined(statuses)
+            for statuses in points.values()
         }
-        return UNTESTED if found == {NOTHING} else combined(found)
+        return UNTESTED if tensors == {NOTHING} else combined(tensors)
 
     @property
     def untested(self) -> list[tuple[Section, TensorResult]]:
@@ -235,13 +238,13 @@ class GradcheckReport:
             "status": self.status,
             "max_relative_error": _plain(self.max_relative_error),
             "findings": list(self.findings),
-            "preconditions": [vars(each) for each in self.preconditions],
+            "preconditions": [vars(condition) for condition in self.preconditions],
             "sections": [
                 {
                     "moment": section.moment,
                     "passed": section.passed,
                     "notes": list(section.notes),
-                    "preconditions": [vars(each) for each in section.preconditions],
+                    "preconditions": [vars(condition) for condition in section.preconditions],
                     "taylor": None if section.taylor is None else section.taylor.to_dict(),
                     "results": [result.to_dict() for result in section.results],
                 }
