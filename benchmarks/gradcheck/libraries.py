@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 import time
 import warnings
 from collections import Counter
@@ -291,6 +292,7 @@ def main() -> int:
     np.seterr(all="ignore")
     for seed in range(options.seeds):
         for source in sources:
+            print(f"seed {seed}, {source.__name__}", file=sys.stderr)
             rng = np.random.default_rng(seed)
             for name, f, theta in source(rng):
                 if options.only not in name:
