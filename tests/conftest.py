@@ -1,10 +1,52 @@
 """Fixtures that all tests share."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.helpers import fuzz
+from tests.helpers.database import Template
 
 fuzz.load_profile()
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory, worker_id):
+    """The empty database that tests start from."""
+    base = tmp_path_factory.getbasetemp()
+    return Template((base if worker_id == "master" else base.parent) / "database")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _copied_databases(database):
+    """Copy the empty database where a test of this process opens a new store."""
+    from backproof.tracking import store
+
+    create = store.Store.open.__func__
+
+    def copy_and_open(cls, options, outputs):
+        uri = options.uri or f"{store.SQLITE}{Path(outputs).absolute() / 'mlflow.db'}"
+        if uri.startswith(store.SQLITE):
+            database.copy_to(Path(uri.removeprefix(store.SQLITE)).absolute())
+        return create(cls, options, outputs)
+
+    store.Store.open = classmethod(copy_and_open)
+    yield
+    store.Store.open = classmethod(create)
+
+
+@pytest.fixture
+def empty_store(workdir, database):
+    """A store without runs in the working directory, for the commands that a test runs in other processes."""
+    database.copy_to(workdir / "outputs" / "mlflow.db")
+
+
+@pytest.fixture
+def new_databases(database):
+    """Let MLflow create databases, as it does for users."""
+    database.active = False
+    yield
+    database.active = True
 
 
 @pytest.fixture

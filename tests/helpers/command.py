@@ -1,11 +1,30 @@
 """The command, and the runs recorded in the store of the working directory."""
 
+import contextlib
+import io
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+
+from backproof.cli.main import main
+from backproof.discovery.registry import registry
 
 BACKPROOF = [sys.executable, "-m", "backproof"]
 #: Overrides for a very short run.
 QUICK = ["dataset=iris", "train.epochs=3", "model.hidden=[5]"]
+
+
+def backproof(*args, code=0):
+    """Run the command in this process with newly found plugins. Return its `stdout` and `stderr`."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    registry.cache_clear()
+    try:
+        with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+            returned = main([*args])
+    finally:
+        registry.cache_clear()
+    assert returned == code, stdout.getvalue() + stderr.getvalue()
+    return SimpleNamespace(stdout=stdout.getvalue(), stderr=stderr.getvalue())
 
 
 def client():

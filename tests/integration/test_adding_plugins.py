@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.command import backproof
+
 pytestmark = pytest.mark.slow
 
 COMMAND = [sys.executable, "-m", "backproof"]
@@ -38,7 +40,8 @@ class Arctan(Activation):
 '''
 
 
-def backproof(*args, env=None, code=0):
+def new_process(*args, env=None, code=0):
+    """Run the command in a process of its own."""
     done = subprocess.run(
         [*COMMAND, *args], capture_output=True, text=True, env={**os.environ, **(env or {})}, check=False
     )
@@ -74,34 +77,34 @@ def distribution(tmp_path, monkeypatch):
 
 
 def test_a_file_in_a_directory_trains_and_is_listed(folder):
-    output = backproof("train", "activation=arctan", "activation.stretch=2", *QUICK).stdout
+    output = new_process("train", "activation=arctan", "activation.stretch=2", *QUICK).stdout
     assert "arctan" in output
     assert "✓ passed" in output
-    assert "arctan" in backproof("plugins").stdout
-    assert "activation.stretch = 1.0" in backproof("plugins", "activation").stdout
-    assert "arctan" in backproof("train", "--help").stdout
+    assert "arctan" in new_process("plugins").stdout
+    assert "activation.stretch = 1.0" in new_process("plugins", "activation").stdout
+    assert "arctan" in new_process("train", "--help").stdout
     # The request that the script of `backproof completion bash` sends.
     question = {"_BACKPROOF_COMPLETE": "bash_complete", "COMP_WORDS": "backproof train activation=arc"}
-    assert backproof(env=question).stdout.split() == ["plain,activation=arctan"]
-    assert "8 of 8 checks" in backproof("verify", "activation", "arctan").stdout
+    assert new_process(env=question).stdout.split() == ["plain,activation=arctan"]
+    assert "8 of 8 checks" in new_process("verify", "activation", "arctan").stdout
     assert "activation.stretch: got -1.0, expected > 0" in (
-        backproof("train", "activation=arctan", "activation.stretch=-1", code=2).stderr
+        new_process("train", "activation=arctan", "activation.stretch=-1", code=2).stderr
     )
 
 
 def test_a_file_outside_the_kind_folders_works_too(folder):
     shutil.move(folder / "activation/arctan.py", folder / "flat.py")
-    assert "4 → 32 flat" in backproof("train", "activation=flat", *QUICK).stdout
+    assert "4 → 32 flat" in new_process("train", "activation=flat", *QUICK).stdout
 
 
 def test_an_installed_distribution_trains_and_is_listed(distribution):
-    assert "4 → 32 their_arctan" in backproof("train", "activation=their_arctan", *QUICK).stdout
-    assert str(distribution / "their_arctan.py") in backproof("plugins", "activation").stdout
+    assert "4 → 32 their_arctan" in new_process("train", "activation=their_arctan", *QUICK).stdout
+    assert str(distribution / "their_arctan.py") in new_process("plugins", "activation").stdout
 
 
 def test_an_error_names_both_plugins_of_one_name(folder):
     shutil.copy(folder / "activation/arctan.py", folder / "activation/relu.py")
-    errors = backproof("train", *QUICK, code=2).stderr
+    errors = new_process("train", *QUICK, code=2).stderr
     assert "two plugins are called activation 'relu'" in errors
     assert str(folder / "activation/relu.py") in errors
     assert "plugins/activation/relu.py" in errors.replace(str(folder), "")

@@ -1,27 +1,16 @@
 """A user's derivation file, from its folder to the command."""
 
-import subprocess
-import sys
-
 import pytest
 from backproof.contracts.errors import InvalidValue, PluginError
 from backproof.discovery.registry import PluginWarning, registry
 from backproof.formulas.errors import FormulaError
 
+from tests.helpers.command import backproof
 from tests.helpers.formulas import CS446, REG, yaml_of
 
 pytestmark = pytest.mark.slow
 
 QUICK = ["dataset=iris", "train.epochs=2", "tracking=off"]
-
-
-def backproof(*args, code=0):
-    done = subprocess.run(
-        [sys.executable, "-m", "backproof", *args], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
 
 
 @pytest.fixture

@@ -19,7 +19,10 @@ from backproof.tracking.store import resolve_uri
 from tests.helpers.tracking import python, read
 
 # The settings that `Store.open` makes for MLflow also apply to the imports of these tests.
-pytestmark = pytest.mark.filterwarnings("ignore:Any type hint is inferred")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Any type hint is inferred"),
+    pytest.mark.usefixtures("new_databases"),
+]
 
 
 @pytest.fixture(autouse=True)
