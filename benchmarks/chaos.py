@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import math
 import os
 import random
 import signal
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 EXPERIMENT = ["dataset=iris", "model.hidden=[4]", "train.epochs=5", "tracking.plots=false", "gradcheck=off"]
@@ -31,17 +33,21 @@ def command(points: int, workers: int, stack: str) -> list[str]:
     ]
 
 
-def workers_of(sweep: int) -> list[int]:
-    """Return the worker processes of a running sweep."""
-    workers: list[int] = []
+#: What the command line of each kind of child process contains.
+MARKS = {"worker": b"spawn_main", "writer": b"writer_process"}
+
+
+def children_of(sweep: int, kind: str) -> list[int]:
+    """Return the worker processes of a running sweep, or its writer process."""
+    children: list[int] = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == sweep and b"spawn_main" in (process / "cmdline").read_bytes():
-                workers.append(int(process.name))
+            if parent == sweep and MARKS[kind] in (process / "cmdline").read_bytes():
+                children.append(int(process.name))
         except OSError:
             continue  # It has ended in the meantime.
-    return workers
+    return children
 
 
 def finished(folder: Path) -> int:
@@ -49,30 +55,46 @@ def finished(folder: Path) -> int:
     return len(list(folder.glob("outputs/sweeps/**/summary.json")))
 
 
-def run(folder: Path, sweep_command: list[str], kills: list[tuple[int, str]], chance: random.Random) -> int:
-    """Run the sweep to its end, with a kill at each number of finished points. Return the number of attempts."""
-    attempts = 0
+def run(
+    folder: Path,
+    sweep_command: list[str],
+    kills: list[tuple[int, str]],
+    chance: random.Random,
+    *,
+    env: Mapping[str, str] | None = None,
+    longest: float = math.inf,
+) -> int:
+    """Run the sweep to its end, with a kill at each number of finished points. Return the number of attempts.
+
+    `kills` loses those that were carried out. Raise TimeoutError after `longest` seconds.
+    """
+    attempts, until = 0, time.monotonic() + longest
     while True:
         attempts += 1
         with (folder / f"attempt{attempts}.txt").open("w") as out:
-            sweep = subprocess.Popen(sweep_command, cwd=folder, stdout=out, stderr=subprocess.STDOUT)
-        workers: list[int] = []
+            sweep = subprocess.Popen(sweep_command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, env=env)
         while sweep.poll() is None:
             time.sleep(0.05)
+            if time.monotonic() > until:
+                sweep.kill()
+                sweep.wait()
+                raise TimeoutError(
+                    f"the sweep has not ended after {longest:g} s, with {finished(folder)} points"
+                )
             if not kills or finished(folder) < kills[0][0]:
                 continue
             time.sleep(chance.uniform(0, 0.5))
-            workers = workers_of(sweep.pid)
-            if kills[0][1] == "sweep":
+            name = kills[0][1]
+            if name == "sweep":
                 print(f"at {finished(folder):4} points: kill -9 of the sweep", flush=True)
+                workers = children_of(sweep.pid, "worker")
                 sweep.kill()
                 sweep.wait()
                 kills.pop(0)
                 wait_until_ended(workers)
-            elif workers:
-                victim = chance.choice(workers)
-                print(f"at {finished(folder):4} points: kill -9 of a worker", flush=True)
-                os.kill(victim, signal.SIGKILL)
+            elif victims := children_of(sweep.pid, name):
+                print(f"at {finished(folder):4} points: kill -9 of a {name}", flush=True)
+                os.kill(chance.choice(victims), signal.SIGKILL)
                 kills.pop(0)
         if sweep.returncode != -signal.SIGKILL:
             return attempts
