@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ ACCEPTED = "accepted"
 #: runs (0), reports a failed check or run (1), or refuses it for another reason (2).
 EITHER = "either"
 
-#: Seconds without a line of output after which a command counts as hanging.
+#: Seconds without a line of output after which a command counts as hanging, on a machine that has a core for it.
 SILENCE = 30.0
 #: The most lines of a message.
 LINES = 25
@@ -39,6 +40,10 @@ class Case:
     inspect: Callable[[Path, Outcome], list[str]] | None = None
     #: An error of a plugin may show this much of the plugin's own traceback: its file must be named.
     names_file: str | None = None
+    #: The command need not end, if this text is on stderr.
+    endless: str = ""
+    #: Run in the folder of a recorded sweep: see `stores.SWEEPS`.
+    store: str = ""
 
     @property
     def id(self) -> str:
@@ -74,6 +79,11 @@ class Trial:
             return self.run(Path(folder))
 
 
+def slowdown() -> float:
+    """Return how many times longer things take, as more processes want to run than there are cores."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 class Skipped(Exception):
     """An attack that cannot be made on this machine; the message is the reason."""
 
@@ -93,7 +103,7 @@ class Outcome:
 def faults(case: Case, outcome: Outcome) -> list[str]:
     """Return the rules that a result breaks, by name; empty for a case that held."""
     if outcome.hung:
-        return ["hang"]
+        return [] if case.endless and case.endless in outcome.err else ["hang"]
     broken: list[str] = []
     if "Traceback (most recent call last)" in outcome.out + outcome.err:
         broken.append("traceback")

@@ -183,8 +183,10 @@ def cases() -> Iterator[Case]:
 
 def _of_group(group: str, value: Any) -> str:
     """Return what may come of a value in the place of a plugin's name, of the metrics, or of a section."""
+    if value == {}:
+        return EITHER  # Nothing is changed.
     if group in SECTIONS:
-        return EITHER if value == {} else REFUSED
+        return REFUSED
     if group == "metrics":
         return EITHER if value is None or value == [] else REFUSED
     return EITHER if value is None and group in ("loss", "derivation") else REFUSED

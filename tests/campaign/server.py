@@ -5,6 +5,7 @@ A command takes 0.3 s in a fork instead of 3 s in a process of its own, most of 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import os
@@ -16,14 +17,18 @@ import tempfile
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.campaign.case import SILENCE, Case, Outcome, faults
+from tests.campaign.case import SILENCE, Case, Outcome, faults, slowdown
+from tests.campaign.stores import SWEEPS
 
 #: The most memory of a command, in bytes. More is an error of the command: it must estimate its work first.
 MEMORY = 6 << 30
 #: The most seconds of a command, with output or without.
 LONGEST = 240.0
+#: The folders of recorded sweeps.
+_roots: dict[str, Path] = {}
 
 
 def preload() -> None:
@@ -65,9 +70,9 @@ def _warm_up() -> None:
 
 def attack(case: Case) -> tuple[Outcome, list[str]]:
     """Run a case in an empty folder. Return its outcome, and the rules that it breaks."""
-    root = Path(tempfile.mkdtemp(prefix="campaign-"))
+    root = _recorded(case.store) if case.store else Path(tempfile.mkdtemp(prefix="campaign-"))
     folder = root / "work"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     try:
         for name, content in case.files.items():
             file = folder / name
@@ -76,7 +81,7 @@ def attack(case: Case) -> tuple[Outcome, list[str]]:
                 content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
             )
         if case.prepare is not None:
-            case.prepare(folder)
+            in_child(case.prepare, folder)
         before = _contents(folder)
         outcome = _run(case, root, before)
         broken = faults(case, outcome)
@@ -84,7 +89,47 @@ def attack(case: Case) -> tuple[Outcome, list[str]]:
             broken += case.inspect(folder, outcome)
         return outcome, broken
     finally:
-        shutil.rmtree(root, ignore_errors=True)
+        if not case.store:
+            shutil.rmtree(root, ignore_errors=True)
+
+
+def in_child(function: Callable[[Path], None], folder: Path) -> None:
+    """Call a function in a fork, so that what MLflow keeps open of a store ends with it."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            function(folder)
+            code = 0
+        except BaseException:  # noqa: BLE001
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    if os.waitpid(pid, 0)[1]:
+        raise RuntimeError(f"a store could not be prepared in {folder}")
+
+
+def _recorded(sweep: str) -> Path:
+    """Return a folder whose `work/` holds the record of a sweep, as it was at first.
+
+    It is always the same folder, since the record holds absolute paths.
+    """
+    root = _roots.get(sweep)
+    if root is None:
+        root = _roots[sweep] = Path(tempfile.mkdtemp(prefix="campaign-store-"))
+        atexit.register(shutil.rmtree, root, ignore_errors=True)
+        (root / "work").mkdir()
+        words, finish = SWEEPS[sweep]
+        outcome = _run(Case("stores", sweep, words), root, set())
+        if outcome.code:
+            raise RuntimeError(f"the sweep to attack could not be recorded:\n{outcome.err}")
+        in_child(finish, root / "work")
+        shutil.move(root / "work", root / "first")
+    shutil.rmtree(root / "work", ignore_errors=True)
+    shutil.copytree(root / "first", root / "work", symlinks=True)
+    for name in ("out", "err"):
+        (root / name).unlink(missing_ok=True)
+    return root
 
 
 def _run(case: Case, root: Path, before: set[str]) -> Outcome:
@@ -102,7 +147,7 @@ def _run(case: Case, root: Path, before: set[str]) -> Outcome:
         written = sum(file.stat().st_size for file in (out, err) if file.exists())
         if written != size:
             spoken, size = now, written
-        if now - spoken > SILENCE or now - started > LONGEST:
+        if now - spoken > SILENCE * slowdown() or now - started > LONGEST * slowdown():
             hung = True
             os.killpg(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
@@ -126,8 +171,8 @@ def _child(case: Case, folder: Path, out: Path, err: Path) -> None:
         os.chdir(folder)
         for target, file, flags in (
             (0, Path(os.devnull), os.O_RDONLY),
-            (1, out, os.O_WRONLY | os.O_CREAT),
-            (2, err, os.O_WRONLY | os.O_CREAT),
+            (1, out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
+            (2, err, os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
         ):
             os.dup2(os.open(file, flags, 0o600), target)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
