@@ -13,6 +13,7 @@ from typing import Any
 from backproof.app.config import Settings, settings
 from backproof.contracts.errors import TrackingError
 from backproof.data import SplitData
+from backproof.discovery.guard import guarded
 from backproof.discovery.registry import Registry, registry
 from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.run import Result
@@ -60,12 +61,13 @@ class Session:
 
         A dataset is loaded once.
         """
-        chosen = settings(config, self.plugins)
-        experiment = chosen.experiment
-        key = (type(experiment.dataset), experiment.dataset, experiment.data)
-        if key not in self._data:
-            self._data[key] = experiment.load()
-        return chosen, experiment.prepare(self.plugins, self._data[key])
+        with guarded():
+            chosen = settings(config, self.plugins)
+            experiment = chosen.experiment
+            key = (type(experiment.dataset), experiment.dataset, experiment.data)
+            if key not in self._data:
+                self._data[key] = experiment.load()
+            return chosen, experiment.prepare(self.plugins, self._data[key])
 
     def prepare_run(self, config: Any, folder: Path) -> PreparedRun:
         """Build a composed config and open its store, if its run can write into `folder`.

@@ -14,6 +14,7 @@ from backproof.app.config import Settings
 from backproof.app.single_run import without_hydra
 from backproof.cli.train import new_session
 from backproof.contracts.errors import UsageError, did_you_mean
+from backproof.discovery.guard import guarded
 from backproof.experiment import describe
 from backproof.experiment.experiment import PreparedExperiment
 from backproof.netcheck.points import CHOICES, PARAMETERS, check_alone
@@ -32,7 +33,8 @@ def check(
         raise UsageError(f"--report {file}: expected a file in a folder that exists, as --report check.html")
     with new_session() as session:
         settings, prepared = session.prepare(without_hydra(_compose(overrides, config_dir)))
-        result = check_alone(prepared, chosen)
+        with guarded():
+            result = check_alone(prepared, chosen)
         if file is not None:
             facts = [("dataset", describe.dataset(prepared)), ("network", describe.network(prepared))]
             facts.append(("derivation", settings.experiment.derivation.name))

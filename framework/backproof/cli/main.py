@@ -65,11 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The consumer of a pipe has closed it, as `head` does. Python would complain again as it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:
-        explained = _explain(error)
-        if explained is None:
-            raise
-        return print_error(*explained)
+    except BaseException as error:
+        if isinstance(error, SystemExit) and not _by_plugin(error):
+            raise  # Hydra's parser of arguments ends `--version` so.
+        return print_error(*_explain(error))
 
 
 def _usage(error: click.UsageError, args: Sequence[str]) -> str:
@@ -84,10 +83,20 @@ def _usage(error: click.UsageError, args: Sequence[str]) -> str:
     return "\n".join([*lines, f"`{path} --help` shows how it is used"])
 
 
-def _explain(error: Exception) -> tuple[str, int] | None:
-    """Return the message and the exit code for an error that a user can act on, None for a bug."""
+def _by_plugin(error: BaseException) -> Exception | None:
+    """Return the error that names the plugin's file and line, if the code of a plugin raised this one."""
+    if "backproof.discovery.guard" not in sys.modules:
+        return None  # No plugin was imported.
+    from backproof.discovery.guard import plugin_failure
+
+    return plugin_failure(error)
+
+
+def _explain(error: BaseException) -> tuple[str, int]:
+    """Return the message and the exit code for an error."""
     from backproof.contracts.errors import BAD_INPUT, FAILED, BackproofError
 
+    error = _by_plugin(error) or error
     if isinstance(error, BackproofError):
         message, code = error.explain(), error.exit_code
     elif isinstance(error, MemoryError):
@@ -96,8 +105,26 @@ def _explain(error: Exception) -> tuple[str, int] | None:
         # A missing file, a folder that cannot be written.
         message, code = f"{error.filename}: {error.strerror}", BAD_INPUT
     else:
-        return None
+        message, code = _unforeseen(error), FAILED
     return "\n".join([message, *getattr(error, "__notes__", [])]), code
+
+
+def _unforeseen(error: BaseException) -> str:
+    """Return the message about an error that nothing explains, which is a bug; a file gets the traceback."""
+    import tempfile
+    import traceback
+
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    message = (
+        f"unexpected {type(error).__name__}: {error}\n"
+        f"raised in {where.filename}, line {where.lineno}: a bug of backproof, or of a library that it uses"
+    )
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="backproof-", suffix=".txt", delete=False) as file:
+            file.write("".join(traceback.format_exception(error)))
+    except OSError:
+        return f"{message}\n{''.join(traceback.format_exception(error))}"
+    return f"{message}\nPlease report it, with the command and the traceback in {file.name}"
 
 
 if __name__ == "__main__":

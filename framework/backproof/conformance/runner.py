@@ -9,6 +9,7 @@ from importlib import import_module
 
 from backproof.conformance.harness import Check
 from backproof.discovery.entry import Entry
+from backproof.discovery.guard import plugin_failure, reason, stopped_by_signal
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,9 @@ def outcomes(entry: Entry) -> Iterator[Outcome]:
                 with warnings.catch_warnings():
                     warnings.simplefilter("error")
                     check(entry.cls(**params))
-            # A plugin under test may raise anything; the error is reported unchanged.
-            except Exception as raised:  # noqa: BLE001
-                error = f"{type(raised).__name__}: {raised}"
+            # A plugin under test may raise anything; the error is reported, with the line that raised it.
+            except BaseException as raised:
+                if stopped_by_signal(raised):
+                    raise
+                error = str(plugin_failure(raised) or reason(raised))
             yield Outcome(check.__name__, dict(params), error)

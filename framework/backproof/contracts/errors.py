@@ -17,7 +17,7 @@
     ├── OutputFormError        outputs change their form (gradcheck.function)      also a ValueError
     └── DivergedError          the loss is no longer finite                        also an ArithmeticError
 
-The command prints `explain()` and exits with `exit_code`. Any other exception is a bug, and keeps its traceback.
+The command prints `explain()` and exits with `exit_code`. Any other exception is a bug; a file gets its traceback.
 """
 
 from __future__ import annotations

@@ -7,10 +7,12 @@ checks an instance, and `construct` builds an instance from the plain values of 
 from __future__ import annotations
 
 import dataclasses
+import enum
 import functools
 import types
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -136,6 +138,56 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint in (int, float) and hasattr(value, "shape"):
         return True
     return isinstance(value, (int, float) if hint is float else typing.get_origin(hint) or hint)
+
+
+def declaration_problem(cls: type[Any], field: dataclasses.Field[Any]) -> str | None:
+    """Return why a config cannot hold a field of a dataclass as it is declared, None if it can."""
+    try:
+        hint = type_hints(cls)[field.name]
+    except Exception as error:  # noqa: BLE001 - an annotation is code of the plugin.
+        return f"its annotation {field.type!r} or that of another field cannot be resolved: {error}"
+    if not _holds(hint):
+        name = field.type if isinstance(field.type, str) else type_description(hint)
+        return (
+            f"a config cannot hold {name}; expected "
+            "bool, int, float or str, one of these or None, or a tuple, list or dict of them"
+        )
+    if required(field):
+        return None
+    try:
+        factory = field.default_factory
+        default = field.default if factory is dataclasses.MISSING else factory()
+        coerce(field.name, default, hint)
+    except InvalidValue as error:
+        return f"its default must be {error.expected}, got {error.given!r}"
+    return None
+
+
+def _holds(hint: Any) -> bool:
+    """Return whether a config can hold values of a type: OmegaConf has no unions of lists, and no other classes."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        options = [option for option in args if option is not type(None)]
+        return _holds(options[0]) if len(options) == 1 else all(map(_is_single, options))
+    if origin is tuple:
+        # Its items are read as those of a list are.
+        return len(set(args) - {Ellipsis}) == 1 and _holds_items(args[0])
+    if origin is list:
+        return _holds_items(args[0])
+    if origin is dict:
+        return _is_single(args[0]) and args[0] is not Path and _holds_items(args[1])
+    return hint in (Any, list, dict, tuple) or dataclasses.is_dataclass(hint) or _is_single(hint)
+
+
+def _holds_items(hint: Any) -> bool:
+    return tuple not in (hint, typing.get_origin(hint)) and _holds(hint)
+
+
+def _is_single(hint: Any) -> bool:
+    """Return whether a type is that of a single value, of which a config consists."""
+    return isinstance(hint, type) and (
+        hint in (bool, int, float, str, bytes, Path) or issubclass(hint, enum.Enum)
+    )
 
 
 def check_fields(instance: Any) -> None:

@@ -12,11 +12,15 @@ import re
 import sys
 import traceback
 import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from backproof import contracts
 from backproof.contracts import Plugin
 from backproof.contracts.errors import PluginError
+from backproof.contracts.fields import declaration_problem
+from backproof.discovery import guard
 
 #: The suffixes of derivations that are index formulas.
 SUFFIXES = (".yaml", ".yml")
@@ -45,12 +49,18 @@ class Entry:
         try:
             return self.load()
         # A plugin file may raise anything while it is imported.
-        except (Exception, SystemExit) as error:
-            plugin = f"{self.kind}={self.name}" if self.kind else self.name
+        except BaseException as error:
+            if guard.stopped_by_signal(error):
+                raise
             line = _line(error, self.file)
             raise PluginError(
-                f"the plugin {plugin} cannot be used: {self.file}{line}: {_reason(error)}"
+                f"the plugin {self.label} cannot be used: {self.file}{line}: {guard.reason(error)}"
             ) from error
+
+    @property
+    def label(self) -> str:
+        """`activation=relu`, or the name alone while the kind is unknown."""
+        return f"{self.kind}={self.name}" if self.kind else self.name
 
     def load(self) -> type[Plugin]:
         """Import the file and return its class.
@@ -62,7 +72,9 @@ class Entry:
 
             cls = derivation_of(self.file)
         else:
+            guard.remember(self.label, str(self.file))
             cls = _plugin_class(self._import(), self.file, self.kind)
+            guard.remember(f"{cls.kind}={self.name}", str(self.file))
         cls.name = self.name
         return cls
 
@@ -72,9 +84,11 @@ class Entry:
 
     def _import(self) -> types.ModuleType:
         if self.module is None:
-            return _import_file(self.file)
+            with guard.announced(self.file):
+                return _import_file(self.file)
         if not self.module.startswith("backproof.plugins."):
-            return importlib.import_module(self.module)
+            with guard.announced(self.file):
+                return importlib.import_module(self.module)
         spec = importlib.util.find_spec(self.module)
         if spec is not None and spec.origin is not None and Path(spec.origin).resolve() == self.file.resolve():
             return importlib.import_module(self.module)
@@ -111,7 +125,7 @@ def kind_in_source(file: Path) -> tuple[str, bool]:
         return "", True
     try:
         tree = ast.parse(file.read_bytes())
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return "", False
     aliases = {
         alias.asname: alias.name
@@ -143,6 +157,14 @@ def _import_file(file: Path) -> types.ModuleType:
     return module
 
 
+class _DeclarationError(TypeError):
+    """A file that does not declare a plugin as it should, and the line to change."""
+
+    def __init__(self, message: str, lineno: int) -> None:
+        super().__init__(message)
+        self.lineno = lineno
+
+
 def _plugin_class(module: types.ModuleType, file: Path, kind: str) -> type[Plugin]:
     """Return the one plugin class that a module defines. Raise TypeError if the module is not a plugin."""
     classes = [
@@ -153,31 +175,79 @@ def _plugin_class(module: types.ModuleType, file: Path, kind: str) -> type[Plugi
     if len(classes) != 1:
         names = ", ".join(cls.__name__ for cls in classes) or "none"
         raise TypeError(f"a plugin file must define one plugin class, found {names}")
-    cls = classes[0]
-    if not cls.kind or (kind and cls.kind != kind):
-        raise TypeError(f"{cls.__name__} is of kind {cls.kind or 'none'!r}, but its folder is for {kind!r}")
-    if inspect.isabstract(cls):
-        raise TypeError(f"{cls.__name__} lacks {', '.join(sorted(cls.__abstractmethods__))}")
-    if "__dataclass_fields__" not in vars(cls) or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        raise TypeError(f"{cls.__name__} must be a frozen dataclass: put @dataclass(frozen=True) above it")
-    for field in dataclasses.fields(cls):
-        if field.name in ("name", "kind"):
-            raise TypeError(
-                f"{cls.__name__} has a field {field.name!r}, which is reserved: choose another name"
-            )
     if not file.stem.isidentifier():
         raise TypeError(f"{file.name} cannot be a plugin's name: use letters, digits and _")
+    cls = classes[0]
+    for problem, member in _problems(cls, kind):
+        raise _DeclarationError(problem, _line_of(file, cls, member))
     return cls
+
+
+def _problems(cls: type[Plugin], kind: str) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the declaration of a plugin, each with the name of the field or method, or ''."""
+    if not cls.kind or (kind and cls.kind != kind):
+        yield f"{cls.__name__} is of kind {cls.kind or 'none'!r}, but its folder is for {kind!r}", ""
+    if inspect.isabstract(cls):
+        yield f"{cls.__name__} lacks {', '.join(sorted(cls.__abstractmethods__))}", ""
+    if "__dataclass_fields__" not in vars(cls) or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        yield f"{cls.__name__} must be a frozen dataclass: put @dataclass(frozen=True) above it", ""
+    for method in _misdeclared(cls):
+        names = ", ".join(_parameters(_contract(cls, method)))
+        yield (
+            f"{cls.__name__}.{method} must take ({names}), got ({', '.join(_parameters(getattr(cls, method)))})",
+            method,
+        )
+    for field in dataclasses.fields(cls):
+        if field.name in ("name", "kind"):
+            yield (
+                f"{cls.__name__} has a field {field.name!r}, which is reserved: choose another name",
+                field.name,
+            )
+        problem = declaration_problem(cls, field)
+        if problem is not None:
+            yield f"the field {field.name}: {problem}", field.name
+
+
+def _contract(cls: type[Plugin], method: str) -> Callable[..., Any]:
+    """Return the method of the kind that a class implements."""
+    return next(vars(base)[method] for base in reversed(cls.__mro__) if method in vars(base))
+
+
+def _misdeclared(cls: type[Plugin]) -> Iterator[str]:
+    """Yield the methods of a class that cannot be called as those of its kind are."""
+    abstract = {method for base in cls.__mro__ for method in getattr(base, "__abstractmethods__", ())}
+    for method in sorted(abstract):
+        try:
+            signature = inspect.signature(getattr(cls, method))
+            signature.bind(*_parameters(_contract(cls, method)))
+        except TypeError:
+            yield method
+
+
+def _parameters(method: Callable[..., Any]) -> list[str]:
+    """Return the names of the parameters of a method."""
+    return list(inspect.signature(method).parameters)
+
+
+def _line_of(file: Path, cls: type[Plugin], member: str) -> int:
+    """Return the line of a plugin's class, or of one of its fields or methods."""
+    definitions = [
+        node
+        for node in ast.walk(ast.parse(file.read_bytes()))
+        if isinstance(node, ast.ClassDef) and node.name == cls.__name__
+    ]
+    for node in definitions:
+        for statement in node.body:
+            name = getattr(statement, "name", getattr(getattr(statement, "target", None), "id", ""))
+            if member and name == member:
+                return statement.lineno
+        return node.lineno
+    return 1
 
 
 def _line(error: BaseException, file: Path) -> str:
     """Return ', line N', the line of the file where an import failed, or '' if it failed elsewhere."""
-    if isinstance(error, SyntaxError) and error.filename == str(file):
+    if (isinstance(error, SyntaxError) and error.filename == str(file)) or isinstance(error, _DeclarationError):
         return f", line {error.lineno}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
     return f", line {lines[-1]}" if lines else ""
-
-
-def _reason(error: BaseException) -> str:
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return f"{type(error).__name__}: {text}".rstrip(": ")

@@ -18,6 +18,7 @@ import numpy as np
 from backproof.contracts import Array
 from backproof.contracts.errors import FAILED, BackproofError, DivergedError
 from backproof.data import Batches, steps_per_epoch
+from backproof.discovery.guard import guarded
 from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.stackable import stack_plugins
 from backproof.netcheck.report import NetworkReport
@@ -108,7 +109,8 @@ def run_stack(
         point.attempt(point.begin)
     running = [point for point in stack if point.outcome is None]
     if running:
-        _Stack(running).run()
+        with guarded():
+            _Stack(running).run()
     return [typing.cast("Result | Exception", point.outcome) for point in stack]
 
 
@@ -125,7 +127,8 @@ class _Point:
     def attempt(self, action: Callable[[], None]) -> None:
         """Run an action for this point; an error ends this point only."""
         try:
-            action()
+            with guarded():
+                action()
         except Exception as error:  # noqa: BLE001 - the caller of the run raises or reports it.
             self.end(error)
 
