@@ -113,8 +113,8 @@ class SweepExecution:
     def _study(self, engine: Engine) -> search.Study:
         """Open the study of a search, or of runs to be pruned. A continued search uses its old file."""
         plan = self.plan
-        address = self.previous.parent.tags.get(Tag.STUDY) if self.previous and plan.adaptive else None
-        file = Path(address) if address and Path(address).is_file() else self.folder / "study.journal"
+        known = self.previous.parent.study if self.previous and plan.adaptive else None
+        file = known if known is not None and known.is_file() else self.folder / Artifact.STUDY
         study = search.Study(file, plan.space, plan.options, plan.wanted)
         if self.parent is not None:
             self.parent.tags({Tag.STUDY: str(study.file)})
@@ -153,7 +153,7 @@ class SweepExecution:
         print_status(f"{number} over {', '.join(plan.space.swept)}, chosen by {plan.options.sampler}")
         # Indices continue those of the previous runs, some of which may have failed.
         children = self.previous.children if self.previous else []
-        first = max([len(points), *(int(run.tags.get(Tag.INDEX, "-1")) + 1 for run in children)])
+        first = max([len(points), *(run.index + 1 for run in children)])
 
         def chosen() -> Generator[PlannedRun, None, None]:
             """Yield points, each chosen when there is room for it."""
@@ -182,7 +182,7 @@ class SweepExecution:
         if self.previous is None:
             return []
         for run in sort_records(self.previous.finished):
-            if run.trial is not None:
+            if run.trial is not None and self.plan.space.accepts(run.trial):
                 point = RunResult.of_record(run)
                 planned = dataclasses.replace(
                     point.planned, overrides=self.plan.space.at(run.trial), index=len(points)
@@ -192,7 +192,7 @@ class SweepExecution:
         tried = [*again, *(point.planned.params for point in points.values())]
         for run in self.previous.children:
             # A failed run whose study is lost.
-            if run.trial and run.trial not in tried:
+            if run.trial and run.trial not in tried and self.plan.space.accepts(run.trial):
                 again.append(run.trial)
                 tried.append(run.trial)
         return again
@@ -200,21 +200,23 @@ class SweepExecution:
     def _draw(self, result: SweepResult) -> None:
         """Draw the plots of the best point's run, unless they exist or its files are on another machine."""
         best = result.best_run
-        if best is None or self.store is None or not self.plan.settings.tracking.plots:
+        folder = best.folder if best is not None else None
+        if best is None or folder is None or self.store is None or not self.plan.settings.tracking.plots:
             return
-        if (best.folder / Artifact.WEIGHTS).is_dir() and not (best.folder / Artifact.PLOTS).is_dir():
-            draw(self.planner.prepare(best.overrides)[1], best.folder)
+        if (folder / Artifact.WEIGHTS).is_dir() and not (folder / Artifact.PLOTS).is_dir():
+            draw(self.planner.prepare(best.overrides)[1], folder)
 
     def _log_best(self, store: Store, result: SweepResult) -> None:
         """Log plots and model of the best point's run, where its files are on this machine."""
         best, tracking = result.best_run, self.plan.settings.tracking
-        if best is None or not (best.folder / Artifact.WEIGHTS).is_dir():
+        folder = best.folder if best is not None else None
+        if best is None or folder is None or not (folder / Artifact.WEIGHTS).is_dir():
             return
         run = store.resume(best.run_id)
-        if (best.folder / Artifact.PLOTS).is_dir():
-            run.folder(best.folder / Artifact.PLOTS, Artifact.PLOTS)
+        if (folder / Artifact.PLOTS).is_dir():
+            run.folder(folder / Artifact.PLOTS, Artifact.PLOTS)
         if tracking.model and not resume.has_model(store, run.id):
-            run.model(best.folder / Artifact.WEIGHTS)
+            run.model(folder / Artifact.WEIGHTS)
 
     def _supersede(self, again: list[PlannedRun]) -> None:
         if self.previous is not None and self.store is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 from collections.abc import Generator
 from pathlib import Path
 
@@ -77,12 +79,15 @@ def _held(file: Path, timeout: float = -1, message: str = "") -> Generator[None,
 
 
 def _is_held(file: Path) -> bool:
-    from filelock import FileLock, Timeout
-
-    if not file.is_file():
+    # Read-only, since a tag in MLflow may name any folder.
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+    except (OSError, ValueError):
         return False
     try:
-        with FileLock(file).acquire(timeout=0):
-            return False
-    except Timeout:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
+    finally:
+        os.close(descriptor)
+    return False

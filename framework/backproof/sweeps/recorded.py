@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from backproof.sweeps.planned import SEED
 from backproof.sweeps.result import PRUNED, STATES, Point, RunResult, SweepResult, sort_records
 from backproof.sweeps.varying import varying
 from backproof.tracking import Store, query
+from backproof.tracking.foreign import is_override
 from backproof.tracking.query import RunRecord
 from backproof.tracking.schema import Status, Tag
 
@@ -107,8 +107,7 @@ def objective_of(runs: Sequence[RunRecord]) -> Objective:
 
 def _objective_name(run: RunRecord) -> str:
     part = "val" if any(name.startswith("val/") for name in run.metrics) else "train"
-    metrics: list[str] = json.loads(run.params.get("metrics", "[]"))
-    return f"{part}/{metrics[0] if metrics else 'loss'}"
+    return f"{part}/{run.metric_names[0] if run.metric_names else 'loss'}"
 
 
 def state_of(run: RunRecord, parent: RunRecord | None = None) -> str:
@@ -125,14 +124,14 @@ def command_words(run: RunRecord) -> list[str]:
     if run.command:
         return [word for word in shlex.split(run.command) if not word.startswith("tracking.")]
     # Without a recorded command, the parameters give the whole config: a longer command for the same run.
-    return ["backproof", "train", *(f"{key}={value}" for key, value in run.params.items())]
+    return ["backproof", "train", *filter(is_override, [f"{key}={value}" for key, value in run.params.items()])]
 
 
 def point_command(point: Point) -> str:
     """Return the command that repeats a point with all its seeds."""
     records = [run.record for run in point.done if run.record is not None]
     words = command_words(records[0])
-    seeds = sorted({int(run.params.get(SEED, "0")) for run in records})
+    seeds = sorted({run.seed for run in records})
     if len(seeds) < 2:
         return shlex.join(words)
     overrides = [word for word in words[2:] if word != "-m" and not word.startswith(f"{SEED}=")]

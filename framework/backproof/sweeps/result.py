@@ -64,16 +64,15 @@ class RunResult:
                 record.tags.get(Tag.CONFIG_HASH, record.id),
                 record.trial,
                 point=point_key(record.params),
-                seed=int(record.params.get(SEED, "0")),
+                seed=record.seed,
                 repeats=record.repeats,
-                index=int(record.tags.get(Tag.INDEX, "-1")),
-                seeds=int(record.tags.get(Tag.SEEDS, "1")),
+                index=record.index,
+                seeds=record.seeds,
             )
         values: dict[str, Any] = {
             "metrics": record.training_metrics,
             "seconds": record.seconds,
             "run_id": record.id,
-            "folder": record.tags.get(Tag.FOLDER, ""),
             "gradcheck": CHECKED.get(record.gradcheck),
         }
         status = PRUNED if record.pruned else STATES.get(record.status, RUNNING)
@@ -92,8 +91,9 @@ class RunResult:
         return str(self.values.get("run_id", ""))
 
     @property
-    def folder(self) -> Path:
-        return Path(self.values["folder"])
+    def folder(self) -> Path | None:
+        """The local folder of its files; None for a recorded run whose folder is outside the outputs folder."""
+        return self.record.folder if self.record is not None else Path(self.values["folder"])
 
     def stat(self, name: str) -> Stat:
         """Return a metric, which is a mean if the run has repeats."""
@@ -392,4 +392,4 @@ def _loss(point: Point) -> tuple[bool, float]:
 
 def sort_records(records: Iterable[RunRecord]) -> list[RunRecord]:
     """Return runs read from MLflow in the order of their sweep, those without a position by their start."""
-    return sorted(records, key=lambda run: (int(run.tags.get(Tag.INDEX, "-1")), run.started, run.id))
+    return sorted(records, key=lambda run: (run.index, run.started, run.id))

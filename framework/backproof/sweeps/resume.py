@@ -30,18 +30,23 @@ class PreviousSweep:
 
     @property
     def folder(self) -> Path | None:
-        """The sweep's folder, if it exists on this machine."""
-        folder = self.parent.tags.get(Tag.FOLDER)
-        return Path(folder) if folder and Path(folder).is_dir() else None
+        """The sweep's folder, if it exists on this machine below the outputs folder."""
+        folder = self.parent.folder
+        return folder if folder is not None and folder.is_dir() else None
 
     @property
     def alive(self) -> bool:
         """Whether it is running, or may be: processes of another machine cannot be seen."""
         if self.parent.status != Status.RUNNING:
             return False
-        if self.folder is not None and is_sweeping(self.folder):
+        if self.locked:
             return True
         return self.parent.tags.get(Tag.HOST, socket.gethostname()) != socket.gethostname()
+
+    @property
+    def locked(self) -> bool:
+        """Whether a process on this machine runs it, in whatever folder."""
+        return is_sweeping(Path(self.parent.tags.get(Tag.FOLDER, "/nowhere")))
 
     @property
     def finished(self) -> list[RunRecord]:
@@ -101,7 +106,7 @@ def find_previous(
     if not parent.is_sweep:
         raise InvalidValue("sweep.resume", option, "the name or id of a sweep; this is a single run")
     previous = PreviousSweep(parent, runs(store, parent.id))
-    if previous.folder is not None and previous.alive and is_sweeping(previous.folder):
+    if previous.alive and previous.locked:
         raise InvalidValue("sweep.resume", option, "a sweep that has ended; this one is at work")
     return previous
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from backproof.contracts import Space as SpacePlugin
-from backproof.contracts.errors import InvalidValue, did_you_mean
+from backproof.contracts.errors import InvalidValue, PluginError, did_you_mean
 from backproof.discovery.registry import Registry
 from backproof.sweeps.suggest import Domain, Interval, Suggestions, explore, point
 
@@ -77,7 +77,7 @@ class Conditional:
         """Return the point of these values. Raise PluginError if the plugin now asks for other values."""
 
         def take(name: str, domain: Domain) -> Any:
-            if name not in params:
+            if name not in params or not _contains(domain, params[name]):
                 raise InvalidValue(name, None, "a value that the sweep has recorded: the file has changed")
             return params[name]
 
@@ -175,6 +175,19 @@ class Space:
             overrides += [part] if isinstance(part, str) else part.overrides(params[part.name])
         return [*overrides, *(self.conditional.again(params)[0] if self.conditional else [])]
 
+    def accepts(self, params: dict[str, Any]) -> bool:
+        """Return whether these values, which were read from MLflow, are a point of the space."""
+        domains: dict[str, Domain] = {axis.name: axis.interval or tuple(axis.labels()) for axis in self.axes}
+        names = set(domains)
+        if self.conditional is not None:
+            try:
+                names |= self.conditional.again(params)[1].values.keys()
+            except PluginError:
+                return False
+        return names == params.keys() and all(
+            _contains(domain, params[name]) for name, domain in domains.items()
+        )
+
     def probes(self) -> list[list[str]]:
         """Return points that cover every choice and both ends of every interval, so that an error in one shows."""
         ends = {
@@ -192,6 +205,13 @@ class Space:
             *([*points[0], *overrides] for overrides in added),
             *([*point, *added[0]] for point in points[1:]),
         ]
+
+
+def _contains(domain: Domain, value: Any) -> bool:
+    """Return whether a value, which was read from MLflow, is in the domain."""
+    if not isinstance(domain, Interval):
+        return value in domain
+    return isinstance(value, int | float) and domain.low <= value <= domain.high
 
 
 def parse(parsed: Sequence[Override], groups: list[list[str]], integer: Callable[[str], bool]) -> Space:

@@ -75,6 +75,7 @@ class PointSweeper:
             # Started now, so that it imports MLflow while this process does.
             writer = stack.enter_context(Writer()) if _worth_a_writer(plan, self.launcher) else None
             store = session.store(plan.settings.tracking, plan.settings.outputs)
+            store = store.with_root(folder) if store is not None else None
             previous = self._previous(plan, store)
             for locked in {folder, previous.folder or folder} if previous else {folder}:
                 stack.enter_context(sweeping(locked))

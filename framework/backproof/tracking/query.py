@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
+import shlex
 import tempfile
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from backproof.contracts.errors import TrackingError
+from backproof.tracking import foreign
 from backproof.tracking.logging import quiet
 from backproof.tracking.run import reason, recording_fails
 from backproof.tracking.schema import PARTS, SWEEP, Artifact, Status, Tag
@@ -37,6 +38,7 @@ class RunRecord:
     params: dict[str, str]
     metrics: dict[str, float]
     tags: dict[str, str]
+    roots: tuple[Path, ...] = ()  # folders below which its paths may be
 
     @property
     def is_sweep(self) -> bool:
@@ -57,7 +59,37 @@ class RunRecord:
     @property
     def trial(self) -> dict[str, Any] | None:
         """The parameters of its Optuna trial; None if no sampler chose it."""
-        return json.loads(self.tags.get(Tag.TRIAL, "null"))
+        return foreign.json_object(self.tags.get(Tag.TRIAL))
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder of its files, if it is below the outputs folder of this command."""
+        return foreign.path_below(self.tags.get(Tag.FOLDER), self.roots)
+
+    @property
+    def study(self) -> Path | None:
+        """The Optuna journal of a sweep, if it is below the outputs folder of this command."""
+        file = foreign.path_below(self.tags.get(Tag.STUDY), self.roots)
+        return file if file is not None and file.name == Artifact.STUDY else None
+
+    @property
+    def index(self) -> int:
+        """Its position among the runs of the sweep, -1 if it has none."""
+        return foreign.whole_number(self.tags.get(Tag.INDEX), -1)
+
+    @property
+    def seeds(self) -> int:
+        """The number of seeds that its point is planned to have."""
+        return foreign.count(self.tags.get(Tag.SEEDS))
+
+    @property
+    def seed(self) -> int:
+        return foreign.whole_number(self.params.get("seed"), 0)
+
+    @property
+    def metric_names(self) -> list[str]:
+        """The metrics that were chosen for it, by name."""
+        return [str(name) for name in foreign.json_list(self.params.get("metrics"))]
 
     @property
     def error(self) -> str:
@@ -78,18 +110,17 @@ class RunRecord:
         """Return its duration; of a run trained in a stack, its share of the stack's."""
         if self.ended is None:
             return None
-        return (self.ended - self.started) / int(self.tags.get(Tag.STACKED, "1"))
+        return (self.ended - self.started) / foreign.count(self.tags.get(Tag.STACKED))
 
     @property
     def repeats(self) -> int:
-        return int(self.params.get("repeats", "1"))
+        return foreign.count(self.params.get("repeats"))
 
     @property
     def command(self) -> str:
-        """Return the command in its description; empty if somebody has edited that away."""
+        """Return the command in its description; empty if there is none, or one that is not ours."""
         _, _, rest = self.tags.get(Tag.NOTE, "").partition("```\n")
-        command = rest.partition("\n```")[0].strip()
-        return command if command.startswith("backproof ") else ""
+        return shlex.join(foreign.own_command(rest.partition("\n```")[0].strip()))
 
 
 def runs(store: Store, value: str | None = None, tag: str = Tag.PARENT) -> list[RunRecord]:
@@ -106,31 +137,32 @@ def runs(store: Store, value: str | None = None, tag: str = Tag.PARENT) -> list[
             page = client.search_runs(
                 [store.experiment_id], chosen, max_results=PAGE, order_by=["start_time DESC"], page_token=token
             )
-            records += [recorded(run) for run in page]
+            records += [recorded(run, store.roots) for run in page]
             token = page.token
             if not token:
                 return records
 
 
-def recorded(run: Run) -> RunRecord:
-    """Return a run of MLflow's as a record."""
+def recorded(run: Run, roots: tuple[Path, ...] = ()) -> RunRecord:
+    """Return a run of MLflow's as a record. Its paths count only below `roots`."""
     info, data = run.info, run.data
     return RunRecord(
         id=str(info.run_id),
         name=str(info.run_name),
         status=str(info.status),
-        started=info.start_time / 1000,
+        started=(info.start_time or 0) / 1000,
         ended=info.end_time / 1000 if info.end_time else None,
         params=dict(data.params),
         metrics=dict(data.metrics),
         tags=dict(data.tags),
+        roots=roots,
     )
 
 
 def get(store: Store, run_id: str) -> RunRecord:
     """Return the run with this id."""
     with _reading(store.uri), quiet():
-        return recorded(store.client.get_run(run_id))
+        return recorded(store.client.get_run(run_id), store.roots)
 
 
 def find(records: list[RunRecord], name: str) -> RunRecord:
@@ -177,20 +209,24 @@ def history(store: Store, run_id: str, name: str) -> dict[int, float]:
 def members(store: Store, run: RunRecord) -> dict[int, dict[str, float]]:
     """Return the final metrics by seed. With repeats they come from the summary artifact; empty if it is lost."""
     if run.repeats == 1:
-        return {int(run.params.get("seed", "0")): run.metrics}
-    summary = _json(store, run.id, Artifact.SUMMARY) or {}
-    return {
-        int(member["seed"]): {key: _number(value) for key, value in member.items() if "/" in key}
-        for member in cast("list[dict[str, Any]]", summary.get("seeds", []))
-    }
+        return {run.seed: run.metrics}
+    by_seed: dict[int, dict[str, float]] = {}
+    members = _summary(store, run.id).get("seeds")
+    for member in cast("list[Any]", members) if isinstance(members, list) else []:
+        if isinstance(member, dict) and isinstance(seed := cast("Any", member).get("seed"), int):
+            items = cast("dict[str, Any]", member).items()
+            by_seed[seed] = {key: _number(value) for key, value in items if "/" in key}
+    return by_seed
 
 
-def _json(store: Store, run_id: str, path: str) -> dict[str, Any] | None:
-    """Return a JSON artifact, or None if there is none."""
+def _summary(store: Store, run_id: str) -> dict[str, Any]:
+    """Return the summary artifact, or an empty one if there is none."""
+    path = Artifact.SUMMARY
     with _reading(store.uri), quiet(), tempfile.TemporaryDirectory() as folder:
         if path not in {artifact.path for artifact in cast("Any", store.client).list_artifacts(run_id)}:
-            return None
-        return json.loads(Path(store.client.download_artifacts(run_id, path, folder)).read_text())
+            return {}
+        text = Path(store.client.download_artifacts(run_id, path, folder)).read_text(errors="replace")
+    return foreign.json_object(text) or {}
 
 
 def _number(value: Any) -> float:

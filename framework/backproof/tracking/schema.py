@@ -96,6 +96,7 @@ class Artifact:
     POINTS = "points.csv"
     MULTIRUN = "multirun.yaml"
     REPORT = "report.html"
+    STUDY = "study.journal"  # of Optuna
 
 
 def is_check_metric(name: str) -> bool:

@@ -47,6 +47,7 @@ class Store:
     experiment: str
     experiment_id: str
     flush_seconds: float = 1.0
+    roots: tuple[Path, ...] = ()  # folders below which paths in tags count
 
     @classmethod
     def open(cls, options: TrackingOptions, outputs: Path) -> Store:
@@ -62,7 +63,8 @@ class Store:
             client = import_mlflow()(tracking_uri=uri, registry_uri=uri)
             artifacts = (folder / "mlartifacts").as_uri() if folder else None
             experiment_id = _experiment(client, options.experiment, artifacts)
-        return cls(client, uri, options.experiment, experiment_id, options.flush_seconds)
+        roots = (outputs.expanduser().resolve(),)
+        return cls(client, uri, options.experiment, experiment_id, options.flush_seconds, roots)
 
     @classmethod
     def again(cls, uri: str, experiment: str, experiment_id: str, flush_seconds: float) -> Store:
@@ -130,6 +132,10 @@ class Store:
                 run.end(error)
                 raise
         return run
+
+    def with_root(self, folder: Path) -> Store:
+        """The same store, in whose tags paths below this folder count too."""
+        return dataclasses.replace(self, roots=(*self.roots, folder.resolve()))
 
     def slower(self, times: int) -> Store:
         """The same store, whose runs write that many times more seldom."""
