@@ -13,10 +13,11 @@ from backproof.gradcheck.claim import AUTO, CENTRAL, COMPLEX, Claim, Evidence, S
 from backproof.gradcheck.evidence import Sample, interval_text, tensor_results
 from backproof.gradcheck.exact import complex_slopes
 from backproof.gradcheck.function import Function
+from backproof.gradcheck.iterations import iterates
 from backproof.gradcheck.judge import judge
 from backproof.gradcheck.ladder import FIRST, Ladder
 from backproof.gradcheck.lines import EPS, Lines, ParameterLines, on_line
-from backproof.gradcheck.noise import iterates, noise_along
+from backproof.gradcheck.noise import noise_along
 from backproof.gradcheck.norms import ROUNDINGS
 from backproof.gradcheck.preconditions import of_values
 from backproof.gradcheck.report import FAILED, GradcheckReport, Section, TensorResult, without_value
@@ -218,7 +219,12 @@ class _Check:
         sizes = np.where(self.theta == 0, 1.0, np.abs(self.theta))
         v = np.random.default_rng(1).uniform(-1, 1, len(self.theta)) * sizes
         through = ParameterLines(self.function.value, self.theta, everything[:0], [(everything, v[None])])
-        return iterates(on_line(through, 0), float(through.sizes[0]))
+        # The loops of a stream that progress is printed to are not those of f.
+        self.function.silent = True
+        try:
+            return iterates(on_line(through, 0), float(through.sizes[0]))
+        finally:
+            self.function.silent = False
 
     def _across_kinks(self, found: Evidence, entries: Array, noise: Array) -> None:
         """Look along random directions over the entries that lie on kinks: at a tie of a maximum each entry may be

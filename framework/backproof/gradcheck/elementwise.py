@@ -11,9 +11,10 @@ from backproof.contracts import Array
 from backproof.gradcheck.check import NARROW_ROUNDINGS
 from backproof.gradcheck.claim import AUTO, Claim, Settings
 from backproof.gradcheck.evidence import Sample, tensor_results
+from backproof.gradcheck.iterations import iterates
 from backproof.gradcheck.judge import judge
 from backproof.gradcheck.lines import EPS, ElementwiseLines, Lines, on_line
-from backproof.gradcheck.noise import iterates, noise_along
+from backproof.gradcheck.noise import noise_along
 from backproof.gradcheck.norms import ROUNDINGS
 from backproof.gradcheck.report import GradcheckReport, Section
 from backproof.gradcheck.trees import numbers

@@ -51,6 +51,8 @@ class Function:
         self.theta, self.tensors = self.tree.theta, self.tree.tensors
         self.low, self.high = self._bounds(bounds)
         self.max_calls, self.calls, self.scale, self.planned = max_calls, 0, 1.0, 0
+        #: Whether a long check says nothing of how far it is.
+        self.silent = False
         self._began = self._shown = time.monotonic()
         self._error: Exception | None = None
 
@@ -178,7 +180,7 @@ class Function:
 
     def _progress(self) -> None:
         now = time.monotonic()
-        if now - self._shown > SILENT:
+        if now - self._shown > SILENT and not self.silent:
             self._shown = now
             spent, done = now - self._began, max(self.calls, 1)
             total = f" of about {self.planned:,}" if self.planned > done else ""
