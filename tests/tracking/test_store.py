@@ -42,8 +42,9 @@ def test_two_processes_create_a_store_at_the_same_time(tmp_path):
         done = list(pool.map(lambda _: python(code), range(3)))
     for process in done:
         assert process.returncode == 0, process.stderr
-        # No messages about tables, no warnings from MLflow's modules.
-        assert process.stdout + process.stderr == ""
+        # No messages about tables, no warnings from MLflow's modules; on a busy machine, what is waited for.
+        lines = (process.stdout + process.stderr).splitlines()
+        assert [line for line in lines if "warning: waiting for process" not in line] == []
     store = Store.open(TrackingOptions(), tmp_path)
     assert len(store.client.search_runs([store.experiment_id])) == 3
 

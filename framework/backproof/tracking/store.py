@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import getpass
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from backproof.contracts.errors import TrackingError
+from backproof.tracking import database
 from backproof.tracking.environment import git_state
 from backproof.tracking.logging import quiet
 from backproof.tracking.options import TrackingOptions
@@ -58,10 +58,14 @@ class Store:
         uri = resolve_uri(options.uri, outputs)
         if urlsplit(uri).scheme in ("http", "https"):
             _probe(uri)
-        folder = Path(uri.removeprefix(SQLITE)).parent if uri.startswith(SQLITE) else None
-        with _locked(folder), recording_fails(uri), quiet():
-            client = import_mlflow()(tracking_uri=uri, registry_uri=uri)
-            artifacts = (folder / "mlartifacts").as_uri() if folder else None
+        artifacts = None
+        with recording_fails(uri), quiet():
+            client_class = import_mlflow()
+            if uri.startswith(SQLITE):
+                file = Path(uri.removeprefix(SQLITE))
+                artifacts = (file.parent / "mlartifacts").as_uri()
+                database.prepare(file, artifacts)
+            client = client_class(tracking_uri=uri, registry_uri=uri)
             experiment_id = _experiment(client, options.experiment, artifacts)
         roots = (outputs.expanduser().resolve(),)
         return cls(client, uri, options.experiment, experiment_id, options.flush_seconds, roots)
@@ -194,33 +198,6 @@ def _probe(uri: str) -> None:
         raise TrackingError(
             f"no MLflow server answers at {uri}: {why}\nStart one (mlflow server --port ...). {INSTEAD}"
         ) from None
-
-
-@contextlib.contextmanager
-def _locked(folder: Path | None) -> Generator[None, None, None]:
-    """Lock the folder of a SQLite store: processes that create it at the same time would break it."""
-    if folder is None:
-        yield
-        return
-    from filelock import FileLock
-
-    lock = FileLock(folder / "mlflow.lock")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=60)
-    except TimeoutError:
-        raise TrackingError(
-            f"{lock.lock_file} has been held by another process for a minute: end that process"
-        ) from None
-    except OSError as error:
-        raise TrackingError(
-            f"the folder {folder} cannot be written: {error.strerror or error}\n"
-            "Name another (outputs=DIR), or train without a record: tracking=off"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
