@@ -51,6 +51,10 @@ class OutputOptions:
 
     outputs: str = hyper("outputs", "the folder for all output")
 
+    def __post_init__(self) -> None:
+        if not self.outputs.strip():
+            raise InvalidValue("outputs", self.outputs, "the name of a folder, as outputs=outputs")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -160,6 +164,9 @@ def _field(hint: Any, field: dataclasses.Field[Any]) -> tuple[Any, Any]:
     if field.default_factory is not dataclasses.MISSING:
         return hint, dataclasses.field(default_factory=field.default_factory)
     default = MISSING if field.default is dataclasses.MISSING else field.default
+    if hint in (bool, bool | None):
+        # OmegaConf would take any whole number for true; `coerce` checks the value.
+        hint = Any
     if typing.get_origin(hint) is tuple:
         hint = list[typing.get_args(hint)[0]]  # type: ignore[misc]
         if isinstance(default, tuple):
@@ -190,16 +197,17 @@ def settings(config: Any, plugins: Registry) -> Settings:
             raise InvalidValue(field.name, None, expected(plugins, field.name))
     seeds = construct(RunOptions, {f.name: values[f.name] for f in dataclasses.fields(RunOptions)}, "")
     experiment = Experiment(**chosen, metrics=_metrics(plugins, values["metrics"]), **sections, run=seeds)
-    return Settings(experiment, tracking, values["outputs"], sweep)
+    output = construct(OutputOptions, {f.name: values[f.name] for f in dataclasses.fields(OutputOptions)}, "")
+    return Settings(experiment, tracking, output.outputs, sweep)
 
 
 def _plugin(plugins: Registry, kind: str, values: Any) -> Any:
     if values is None:
         return None
     plugin = _mapping(values)
-    if "name" not in plugin:
+    if not isinstance(plugin.get("name"), str):
         raise InvalidValue(kind, values, f"the name of a plugin: {', '.join(plugins.names(kind))}")
-    params = {key: value for key, value in plugin.items() if key != "name" and value != MISSING}
+    params = {key: value for key, value in plugin.items() if key != "name"}
     return plugins.build(kind, plugin["name"], params)
 
 
@@ -211,7 +219,9 @@ def _metrics(plugins: Registry, values: Any) -> tuple[Metric, ...] | None:
     """Build a list of names, or of mappings with a name and hyperparameters; None means the default."""
     if values is None:
         return None
-    if not isinstance(values, list):
+    if not isinstance(values, list) or not all(
+        isinstance(value, str | Mapping) for value in cast("list[Any]", values)
+    ):
         raise InvalidValue("metrics", values, f"a list such as [{', '.join(plugins.names('metric')[:2])}]")
     built: list[Metric] = []
     for value in cast("list[Any]", values):
@@ -244,8 +254,9 @@ def expected(plugins: Registry, key: str) -> str:
     elif group:
         cls = SECTIONS.get(group.partition(".")[0])
         for part in group.split(".")[1:]:
-            cls = type_hints(cls).get(part) if cls is not None else None
-        classes = [] if cls is None else [cls]
+            cls = type_hints(cls).get(part) if dataclasses.is_dataclass(cls) else None
+        # A key below a mapping, such as tracking.tags.a, has no type.
+        classes = [cls] if cls is not None and dataclasses.is_dataclass(cls) else []
     else:
         classes = [RunOptions, OutputOptions]
     descriptions: dict[str, None] = {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import traceback
+from pathlib import Path
 
 from hydra.errors import (
     ConfigCompositionException,
@@ -44,7 +46,29 @@ def _hydra_message(error: Exception, plugins: Registry) -> str | None:
         return f"{named}\nFor the default leave the override out"
     if isinstance(error, ConfigCompositionException | OmegaConfBaseException):
         return _composition(error, plugins)
-    return str(error) if isinstance(error, ValueError | OSError | HydraException) else None
+    if isinstance(error, ValueError | OSError | HydraException):
+        return str(error)
+    return _inside_hydra(error)
+
+
+def _inside_hydra(error: Exception) -> str | None:
+    """Explain an error that Hydra or OmegaConf did not expect: a value that does not belong in its place."""
+    key = re.search(r"full_key: (\S+)", str(error))
+    if isinstance(error, OverflowError) and key is not None:
+        return f"{key[1]}: got a whole number of too many digits, expected a finite number"
+    files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+    file = next((file for file in reversed(files) if file.is_absolute()), Path())
+    if file.name == "defaults_list.py":
+        return (
+            f"plugins and experiments are chosen by one name, as {config.SINGLE[1]}=NAME; "
+            "got a list with something else in it"
+        )
+    if not {"hydra", "omegaconf"} & set(file.parts):
+        return None
+    return (
+        f"Hydra cannot use these arguments: {type(error).__name__}: {_first(error)}\nGroups are chosen by name, as "
+        "hydra/launcher=basic; `backproof train --hydra-help` lists Hydra's options"
+    )
 
 
 def _no_override(error: OverrideParseException) -> str:

@@ -4,6 +4,7 @@
     ├── InvalidValue           a value of the wrong type or out of bounds          also a ValueError
     ├── UsageError             wrong arguments of a command
     ├── PluginError            a plugin is missing, defined twice, or misused      also a ValueError
+    ├── DeclarationError       a class is not declared as a plugin must be         also a TypeError
     ├── FormulaError           an index formula cannot be used (formulas.errors)   also a ValueError
     ├── FormulasError          the formulas of a file (formulas.errors)            also a ValueError
     ├── DerivationError        a derivation did not return a gradient              also a ValueError
@@ -70,6 +71,17 @@ class UsageError(BackproofError):
 
 class PluginError(BackproofError, ValueError):
     """A plugin that is missing, defined twice, or cannot be built as asked."""
+
+
+class DeclarationError(BackproofError, TypeError):
+    """A class that is not declared as a plugin must be; `lineno` is the line of its file to change."""
+
+    def __init__(self, message: str, lineno: int) -> None:
+        super().__init__(message, lineno)
+        self.message, self.lineno = message, lineno
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class DerivationError(BackproofError, ValueError):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import math
+import operator
 import types
 import typing
 from collections.abc import Mapping
@@ -18,15 +20,19 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from backproof.contracts.errors import InvalidValue
+from backproof.contracts.errors import InvalidValue, UsageError, did_you_mean
 
 #: The bounds of a number: how each is written, and its test.
 _BOUNDS = {
-    "gt": (">", np.greater),
-    "ge": (">=", np.greater_equal),
-    "lt": ("<", np.less),
-    "le": ("<=", np.less_equal),
+    "gt": (">", operator.gt),
+    "ge": (">=", operator.ge),
+    "lt": ("<", operator.lt),
+    "le": ("<=", operator.le),
 }
+#: A value that must be given, as in Hydra's configs.
+MISSING = "???"
+#: Whole numbers are below it, so that NumPy can hold them.
+WHOLE_LIMIT = 2**63
 _TYPES = {float: "a number", int: "a whole number", bool: "true or false", str: "text", type(None): "null"}
 
 
@@ -95,14 +101,23 @@ def construct(cls: type[Any], values: Mapping[str, Any], prefix: str = "") -> An
     Raise InvalidValue for a value that is missing, of the wrong type, or out of bounds. Its field is the key with
     `prefix` in front, such as `optimizer.lr`.
     """
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    if not isinstance(cast("object", values), Mapping):
+        raise InvalidValue(prefix.removesuffix("."), values, f"its keys one by one: {', '.join(fields)}")
     hints = type_hints(cls)
     arguments: dict[str, Any] = {}
     for key, value in values.items():
+        if key not in fields:
+            near = did_you_mean(f"{prefix}{key}", [f"{prefix}{name}" for name in fields])
+            raise UsageError(f"there is no key {f'{prefix}{key}'!r}{near}")
+        if isinstance(value, str) and value == MISSING and not dataclasses.is_dataclass(hints[key]):
+            expected = fields[key].metadata.get("doc") or value_description(hints[key], fields[key].metadata)
+            raise InvalidValue(prefix + key, None, f"a value: {expected}")
         if dataclasses.is_dataclass(hints[key]):
             arguments[key] = construct(cast("type[Any]", hints[key]), value, f"{prefix}{key}.")
         else:
             arguments[key] = coerce(prefix + key, value, hints[key])
-    for field in dataclasses.fields(cls):
+    for field in fields.values():
         if field.name not in arguments and required(field):
             raise InvalidValue(prefix + field.name, None, f"a value: {field.metadata['doc']}")
     try:
@@ -123,7 +138,11 @@ def coerce(key: str, value: Any, hint: Any) -> Any:
     elif origin is tuple:
         if isinstance(value, list | tuple):
             return tuple(coerce(key, item, args[0]) for item in cast("list[Any]", value))
+    elif hint is bool and type(value) is int and value in (0, 1):
+        return bool(value)
     elif _fits(value, hint):
+        if type(value) is int and abs(value) >= WHOLE_LIMIT:
+            raise InvalidValue(key, value, f"{type_description(hint)} of at most 64 bits")
         return float(value) if hint is float and type(value) is int else value
     raise InvalidValue(key, value, type_description(hint))
 
@@ -198,7 +217,7 @@ def check_fields(instance: Any) -> None:
             expected = bounds_description(field.metadata)
             if type(value) in (list, tuple):
                 expected = f"a list of numbers {expected}"
-            elif not isinstance(value, str) and not np.isfinite(value).all():
+            elif not isinstance(value, str) and not _finite(value):
                 expected = f"a finite number {expected}"
             raise InvalidValue(field.name, value, expected.strip())
 
@@ -207,8 +226,30 @@ def _within(value: Any, metadata: Any) -> bool:
     """Return whether a value, or every item of a list, is finite and inside the bounds."""
     if "choices" in metadata:
         return value in metadata["choices"]
-    numbers: NDArray[Any] = np.asarray(value)
-    if numbers.dtype.kind not in "biuf":  # text has no bounds
+    numbers = _numbers(value)
+    if numbers is None:  # text has no bounds
         return not metadata.keys() - {"doc"}
-    tests = [test(numbers, metadata[key]) for key, (_, test) in _BOUNDS.items() if key in metadata]
-    return all(passed.all() for passed in (np.isfinite(numbers), *tests))
+    tests = [(test, metadata[key]) for key, (_, test) in _BOUNDS.items() if key in metadata]
+    return _finite(value) and all(test(number, bound) for number in numbers for test, bound in tests)
+
+
+def _numbers(value: Any) -> list[Any] | None:
+    """Return a number, or those of a list or an array; None for anything else.
+
+    They remain Python's, which compares whole numbers of any size, as NumPy does not.
+    """
+    if hasattr(value, "shape"):
+        array = cast("NDArray[Any]", np.asarray(value))
+        return array.ravel().tolist() if array.dtype.kind in "biuf" else None
+    if isinstance(value, list | tuple):
+        parts = [_numbers(item) for item in cast("list[Any]", value)]
+        return None if None in parts else [number for part in parts for number in part or ()]
+    return [value] if isinstance(value, bool | int | float) else None
+
+
+def _finite(value: Any) -> bool:
+    """Return whether numbers are finite, and whole ones fit into 64 bits."""
+    return all(
+        abs(number) < WHOLE_LIMIT if isinstance(number, int) else math.isfinite(number)
+        for number in _numbers(value) or ()
+    )

@@ -18,7 +18,7 @@ from typing import Any
 
 from backproof import contracts
 from backproof.contracts import Plugin
-from backproof.contracts.errors import PluginError
+from backproof.contracts.errors import DeclarationError, PluginError
 from backproof.contracts.fields import declaration_problem
 from backproof.discovery import guard
 
@@ -157,14 +157,6 @@ def _import_file(file: Path) -> types.ModuleType:
     return module
 
 
-class _DeclarationError(TypeError):
-    """A file that does not declare a plugin as it should, and the line to change."""
-
-    def __init__(self, message: str, lineno: int) -> None:
-        super().__init__(message)
-        self.lineno = lineno
-
-
 def _plugin_class(module: types.ModuleType, file: Path, kind: str) -> type[Plugin]:
     """Return the one plugin class that a module defines. Raise TypeError if the module is not a plugin."""
     classes = [
@@ -179,7 +171,7 @@ def _plugin_class(module: types.ModuleType, file: Path, kind: str) -> type[Plugi
         raise TypeError(f"{file.name} cannot be a plugin's name: use letters, digits and _")
     cls = classes[0]
     for problem, member in _problems(cls, kind):
-        raise _DeclarationError(problem, _line_of(file, cls, member))
+        raise DeclarationError(problem, _line_of(file, cls, member))
     return cls
 
 
@@ -247,7 +239,7 @@ def _line_of(file: Path, cls: type[Plugin], member: str) -> int:
 
 def _line(error: BaseException, file: Path) -> str:
     """Return ', line N', the line of the file where an import failed, or '' if it failed elsewhere."""
-    if (isinstance(error, SyntaxError) and error.filename == str(file)) or isinstance(error, _DeclarationError):
+    if (isinstance(error, SyntaxError) and error.filename == str(file)) or isinstance(error, DeclarationError):
         return f", line {error.lineno}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
     return f", line {lines[-1]}" if lines else ""

@@ -107,7 +107,7 @@ class Experiment:
     def _check_monitor(self, data: SplitData, metrics: Sequence[Metric]) -> None:
         """Raise InvalidValue if early stopping monitors a metric that the run does not have."""
         stopping = self.train.early_stopping
-        if stopping.patience is None:
+        if stopping.patience is None and stopping.monitor == type(stopping)().monitor:
             return
         known = ["train/loss"]
         if data.val is not None:
