@@ -17,6 +17,7 @@ from backproof.experiment.run import run
 from backproof.render.terminal import Terminal, console
 from backproof.tracking import environment
 from backproof.tracking.recorder import Recording
+from backproof.tracking.secret import shown_uri
 
 
 class Rejected(BaseException):
@@ -78,4 +79,4 @@ def _relative(folder: Path) -> str:
 
 
 def _relative_uri(uri: str) -> str:
-    return _relative(Path(uri.removeprefix("sqlite:///"))) if uri.startswith("sqlite:///") else uri
+    return _relative(Path(uri.removeprefix("sqlite:///"))) if uri.startswith("sqlite:///") else shown_uri(uri)

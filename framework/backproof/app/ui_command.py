@@ -10,6 +10,7 @@ from pathlib import Path
 
 from backproof.app.config import OutputOptions
 from backproof.tracking import TrackingOptions
+from backproof.tracking.secret import has_secret
 
 
 def ui_command(tracking: TrackingOptions, outputs: str) -> str:
@@ -18,7 +19,7 @@ def ui_command(tracking: TrackingOptions, outputs: str) -> str:
     # After `make run` the command is not on the PATH: show its path.
     on_path = shutil.which("backproof") is not None or not script.exists()
     words = ["backproof" if on_path else os.path.relpath(script), "ui"]
-    if tracking.uri:
+    if tracking.uri and not has_secret(tracking.uri):
         words += ["--uri", tracking.uri]
     elif outputs != OutputOptions().outputs:
         words += ["--outputs", outputs]

@@ -22,6 +22,7 @@ from backproof.discovery.registry import PluginWarning, registry
 from backproof.render.console import print_error, warnings_as_lines
 from backproof.render.terminal import console
 from backproof.tracking import Terminated, check_terminated, terminate_on_sigterm
+from backproof.tracking.secret import hide
 
 #: Exit codes of a process that was stopped by a signal, as shells have them.
 CTRL_C, SIGTERM = 130, 143
@@ -31,7 +32,7 @@ def train(args: list[str]) -> int:
     """Run `backproof train` with these arguments and return the exit code."""
     # Otherwise Hydra prints errors in its own form and exits with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    arranged = arrange(args)
+    arranged = arrange(hide(args))
     with new_session() as session:
         task = Task(session)
         try:

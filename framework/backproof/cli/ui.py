@@ -26,7 +26,8 @@ QUIET = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
 #: One worker answers ten times faster than the default four, which share no cache.
-MLFLOW_SERVER = (sys.executable, "-m", "mlflow", "server", "--workers", "1")
+#: -P: nothing is imported from the working directory.
+MLFLOW_SERVER = (sys.executable, "-P", "-m", "mlflow", "server", "--workers", "1")
 
 
 def serve(port: int, host: str, **where: str | None) -> int:
@@ -50,8 +51,9 @@ def serve(port: int, host: str, **where: str | None) -> int:
 
 def _run(host: str, port: int, uri: str, store: Store) -> int:
     server = subprocess.Popen(
-        [*MLFLOW_SERVER, "--backend-store-uri", uri, "--host", host, "--port", str(port)],
-        env={**os.environ, **QUIET},
+        [*MLFLOW_SERVER, "--host", host, "--port", str(port)],
+        # The URI may have a password, and everybody can read a command line. The server starts processes too.
+        env={**os.environ, **QUIET, "MLFLOW_BACKEND_STORE_URI": uri, "PYTHONSAFEPATH": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

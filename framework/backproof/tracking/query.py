@@ -16,6 +16,7 @@ from backproof.tracking import foreign
 from backproof.tracking.logging import quiet
 from backproof.tracking.run import reason, recording_fails
 from backproof.tracking.schema import PARTS, SWEEP, Artifact, Status, Tag
+from backproof.tracking.secret import shown_uri
 from backproof.tracking.store import Store
 
 if TYPE_CHECKING:
@@ -243,5 +244,6 @@ def _reading(uri: str) -> Generator[None, None, None]:
         if not isinstance(cause, Exception):
             raise
         raise TrackingError(
-            f"cannot read the runs in {uri}: {reason(cause)}\nName another place: --outputs DIR, --uri URI"
+            f"cannot read the runs in {shown_uri(uri)}: {reason(cause)}\n"
+            "Name another place: --outputs DIR, --uri URI"
         ) from cause

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from backproof.contracts.errors import TrackingError
 from backproof.tracking.run_writer import FAILED, FINISHED, RunWriter
+from backproof.tracking.secret import shown_uri
 from backproof.tracking.signals import deferred_signals
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def recording_fails(uri: str) -> Generator[None, None, None]:
     except Exception as error:
         if not isinstance(error, _failures()):
             raise
-        raise TrackingError(f"cannot record in {uri}: {reason(error)}\n{INSTEAD}") from error
+        raise TrackingError(f"cannot record in {shown_uri(uri)}: {reason(error)}\n{INSTEAD}") from error
 
 
 def reason(error: Exception) -> str:

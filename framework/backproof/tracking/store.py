@@ -18,6 +18,7 @@ from backproof.tracking.logging import quiet
 from backproof.tracking.options import TrackingOptions
 from backproof.tracking.run import INSTEAD, Run, milliseconds, reason, recording_fails, tag_values
 from backproof.tracking.schema import Tag
+from backproof.tracking.secret import public_uri, shown_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -96,7 +97,7 @@ class Store:
             if experiment is None or experiment.lifecycle_stage == "deleted":
                 names = sorted(known.name for known in cast("Any", store.client).search_experiments())
                 raise TrackingError(
-                    f"there is no experiment {options.experiment!r} in {uri}\nIt has: {', '.join(names)}"
+                    f"there is no experiment {options.experiment!r} in {shown_uri(uri)}\nIt has: {', '.join(names)}"
                 )
         return dataclasses.replace(store, experiment=experiment.name, experiment_id=experiment.experiment_id)
 
@@ -166,19 +167,19 @@ def resolve_uri(option: str | None, outputs: Path) -> str:
 
     Raise TrackingError for a URI that MLflow cannot use.
     """
-    uri = option or os.environ.get("MLFLOW_TRACKING_URI")
+    uri = public_uri(option or os.environ.get("MLFLOW_TRACKING_URI") or "")
     if not uri:
         return f"{SQLITE}{outputs.expanduser().resolve() / 'mlflow.db'}"
     scheme, separator, _ = uri.partition("://")
     if not separator and uri != "databricks":
         raise TrackingError(
-            f"the tracking URI {uri!r} is a folder, into which MLflow no longer records: "
+            f"the tracking URI {shown_uri(uri)!r} is a folder, into which MLflow no longer records: "
             f"use sqlite:///path/to/mlflow.db or http://host:port\n{INSTEAD}"
         )
     if separator and scheme.partition("+")[0] not in SCHEMES:
         raise TrackingError(
-            f"the tracking URI {uri!r} has the scheme {scheme!r}, MLflow records into {', '.join(SCHEMES)}\n"
-            f"{INSTEAD}"
+            f"the tracking URI {shown_uri(uri)!r} has the scheme {scheme!r}, "
+            f"MLflow records into {', '.join(SCHEMES)}\n{INSTEAD}"
         )
     if uri.startswith(SQLITE):
         return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).expanduser().resolve()}"
@@ -196,7 +197,7 @@ def _probe(uri: str) -> None:
     except (requests.RequestException, ValueError) as error:
         why = f"no answer within {PATIENCE:g} s" if isinstance(error, requests.Timeout) else reason(error)
         raise TrackingError(
-            f"no MLflow server answers at {uri}: {why}\nStart one (mlflow server --port ...). {INSTEAD}"
+            f"no MLflow server answers at {shown_uri(uri)}: {why}\nStart one (mlflow server --port ...). {INSTEAD}"
         ) from None
 
 

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 #: Seconds to wait for running jobs to end when the sweep is stopped.
 PATIENCE = 5.0
 #: Environment variables that affect a run; `hydra.job.env_copy` names more.
-COPIED = (ENVIRONMENT, "MLFLOW_TRACKING_URI")
+COPIED = (ENVIRONMENT, "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 #: What to do where the processes of this machine do not start.
 REASONS = "Look for what ends them (memory, a limit on processes), or start fewer: hydra.launcher.n_workers=1"
 
