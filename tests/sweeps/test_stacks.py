@@ -151,7 +151,7 @@ def test_values_that_are_mappings_are_not_merged(workdir, sizes):
         config = OmegaConf.load(Path(run.data.tags["backproof.folder"], "config/config.yaml"))
         assert ("a" in run.data.tags) != ("b" in run.data.tags)
         assert ("a" in config.tracking.tags) != ("b" in config.tracking.tags)
-        assert run.data.tags["backproof.point"] == config.tracking.tags["backproof.point"]
+        assert "backproof.point" not in config.tracking.tags
 
 
 @pytest.mark.parametrize(
@@ -310,14 +310,3 @@ class TestBatches:
 
         assert places(3) == [[0, 3, 5], [1, 4], [2], [6]]
         assert places(1) == [[i] for i in range(7)]
-
-    def test_the_file_of_a_stack_is_plain(self, tmp_path):
-        file = tmp_path / "stacks/0.json"
-        run = PlannedRun(["a=1"], "h", {"x": 0.5}, values=["a=1"], index=7)
-        stack = jobs.Stack([run], ["a"], every_entry=True)
-        stack.write(file)
-        plain = json.loads(file.read_text())
-        (written,) = plain.pop("runs")
-        assert plain == {"swept": ["a"], "every_entry": True}
-        assert written == vars(run)
-        assert jobs.Stack.read(file) == stack

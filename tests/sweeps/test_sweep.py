@@ -145,7 +145,7 @@ class TestResume:
             assert sweep(*args) == 0
             assert sweep(*args, "sweep.resume=off") == 0
         names = sorted(path.name for path in Path("outputs/fixed").iterdir() if path.is_dir())
-        assert names == ["0", "1", "2", "3", "s0", "s0-2", "s1", "s1-2"]
+        assert names == ["0", "1", "2", "3", "jobs", "s0", "s0-2", "s1", "s1-2"]
         assert len({r.data.tags["backproof.folder"] for r in runs(**{"backproof.kind": "run"})}) == 8
 
     @pytest.mark.slow

@@ -68,10 +68,14 @@ def run_single(session: Session, config: Any) -> None:
         out.print(f"[bold]compare [/] {ui_command(tracking, single.settings.outputs)}")
 
 
-def without_hydra(composed: DictConfig) -> Any:
+def without_hydra(composed: DictConfig) -> dict[str, Any]:
     """Return a composed config without Hydra's part, as plain values."""
-    task = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    return OmegaConf.to_container(task, resolve=True)
+    values: dict[str, Any] = {}
+    for key in map(str, composed):
+        if key != "hydra":
+            value = "???" if OmegaConf.is_missing(composed, key) else composed[key]
+            values[key] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    return values
 
 
 def _relative(folder: Path) -> str:

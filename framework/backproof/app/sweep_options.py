@@ -63,8 +63,6 @@ class SweepOptions:
         "write runs to MLflow in a separate process during training; auto: for many stacked points",
         choices=(AUTO, ON, OFF),
     )
-    stacked: str | None = hyper(None, "the file with the points of a job; set by the sweeper")
-    study: str | None = hyper(None, "the file and trial to which a run reports its epochs; set by the sweeper")
 
     def __post_init__(self) -> None:
         check_fields(self)

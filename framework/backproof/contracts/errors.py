@@ -13,6 +13,7 @@
     ├── TrackingError          runs cannot be recorded or read
     ├── LockedError            another process is writing to the folder            also a ValueError
     ├── LauncherError          a sweep cannot run on these workers                 also a ValueError
+    ├── MismatchError          a job is not the one that was planned
     ├── ClusterLostError       all workers of a sweep are gone                     also a RuntimeError
     ├── GradcheckFailedError   the gradient check failed (experiment.run)
     ├── OutputFormError        outputs change their form (gradcheck.function)      also a ValueError
@@ -114,6 +115,12 @@ class LockedError(BackproofError, ValueError):
 
 class LauncherError(BackproofError, ValueError):
     """A sweep cannot run on these workers; the message says why, and what to do."""
+
+
+class MismatchError(BackproofError):
+    """What a job is about to run is not what the sweep planned; the message says what differs."""
+
+    exit_code = FAILED
 
 
 class ClusterLostError(BackproofError, RuntimeError):

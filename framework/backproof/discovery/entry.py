@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -44,8 +45,17 @@ class Entry:
     ambiguous: bool = False
 
     @functools.cached_property
+    def digest(self) -> str:
+        """Digest of the file as it was when it was imported, or first asked for; empty if it cannot be read."""
+        try:
+            return hashlib.sha256(self.file.read_bytes()).hexdigest()[:8]
+        except OSError:
+            return ""
+
+    @functools.cached_property
     def cls(self) -> type[Plugin]:
         """The plugin's class. Raise PluginError with file, line and reason if the file cannot be used."""
+        _ = self.digest
         try:
             return self.load()
         # A plugin file may raise anything while it is imported.

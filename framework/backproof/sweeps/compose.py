@@ -5,17 +5,22 @@ Hydra takes 60 to 110 ms for a point; setting values in a composed config takes 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.types import HydraContext
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from backproof.app.single_run import without_hydra
 
 
 class ConfigTemplate:
@@ -61,17 +66,36 @@ class Composer:
         default_factory=dict[tuple[str, ...], ConfigTemplate]
     )
 
-    def __call__(self, overrides: Sequence[str]) -> dict[str, Any]:
-        """Return the config of a point as plain values, without Hydra's section. Raise what Hydra raises."""
+    def __call__(self, overrides: Sequence[str], number: int = 0) -> dict[str, Any]:
+        """Return the config of a point as plain values, without Hydra's section. Raise what Hydra raises.
+
+        `number` is that of its job, which `${hydra:job.num}` refers to.
+        """
+        with self._composed(overrides, number) as config:
+            return without_hydra(config)
+
+    def folder(self, overrides: Sequence[str], number: int) -> tuple[Path, str]:
+        """Return the sweep's folder and a job's folder below it, as Hydra will resolve them."""
+        with self._composed(overrides, number) as config:
+            return Path(config.hydra.sweep.dir).absolute(), str(config.hydra.sweep.subdir)
+
+    @contextlib.contextmanager
+    def _composed(self, overrides: Sequence[str], number: int) -> Generator[DictConfig, None, None]:
+        """Compose a job's config, to which `${hydra:...}` refers meanwhile."""
         choices, values = self.split(overrides)
         if choices not in self._templates:
             self._templates[choices] = ConfigTemplate(self._compose(choices))
         try:
             config = self._templates[choices].at(values)
-            return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
         except OmegaConfBaseException:
-            # Hydra's message names the override.
-            return cast("dict[str, Any]", OmegaConf.to_container(self._compose(overrides), resolve=True))
+            config = self._compose(overrides)  # Hydra's message names the override.
+        config.hydra.job.num = config.hydra.job.id = number
+        instance = HydraConfig.instance()
+        before, instance.cfg = instance.cfg, cast("Any", config)
+        try:
+            yield config
+        finally:
+            instance.cfg = before
 
     def split(self, overrides: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Split overrides into those that Hydra must compose and those that only set values.
@@ -80,7 +104,7 @@ class Composer:
         """
         values = tuple(text for text in overrides if self._sets_a_value(text))
         choices = tuple(text for text in overrides if text not in values)
-        if all(self._is_group(_parsed(text).key_or_group) for text in choices):
+        if not self._listed and all(self._is_group(_parsed(text).key_or_group) for text in choices):
             return choices, values
         return tuple(overrides), ()
 
@@ -97,5 +121,12 @@ class Composer:
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
         composed = self.context.config_loader.load_sweep_config(self.config, list(overrides))
-        keys = [key for key in cast("dict[str, Any]", composed) if key != "hydra"]
-        return OmegaConf.masked_copy(composed, keys)
+        OmegaConf.set_struct(composed.hydra, False)
+        composed.hydra.mode = RunMode.MULTIRUN
+        return composed
+
+    @functools.cached_property
+    def _listed(self) -> bool:
+        """Whether the config refers to the list of a job's overrides, which depends on all of them."""
+        text = OmegaConf.to_yaml(self.config)
+        return any(f"{name}}}" in text for name in ("override_dirname", "overrides.task"))

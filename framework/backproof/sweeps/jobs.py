@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from backproof.app.config import Settings
 from backproof.app.session import NullObserver, Session, get_session
-from backproof.app.sweep_options import SweepOptions
-from backproof.contracts.errors import TrackingError
+from backproof.contracts.errors import MismatchError, TrackingError
 from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.run import Result, run_stack
 from backproof.nn.training import Pruned
@@ -25,34 +23,15 @@ from backproof.render.terminal import console, short_result
 from backproof.sweeps import yaml_file
 from backproof.sweeps.compose import ConfigTemplate
 from backproof.sweeps.locks import running
-from backproof.sweeps.planned import Batch, PlannedRun, error_line, name_of
+from backproof.sweeps.planned import PlannedRun, error_line, name_of
+from backproof.sweeps.planned_job import VARIABLE, PlannedJob
 from backproof.sweeps.result import CHECKED
-from backproof.tracking import environment
-from backproof.tracking.recorder import Recording, user_overrides
+from backproof.tracking import TrackingOptions, environment
+from backproof.tracking.recorder import Recording
+from backproof.tracking.schema import Artifact
 
 #: What a job returns for a point, as plain values, and the error that ended it.
 PointValues = tuple[dict[str, Any], Exception | None]
-
-
-@dataclass(frozen=True)
-class Stack:
-    """Runs that one job trains together, and whether the gradients of the first are checked entry by entry."""
-
-    runs: Batch
-    swept: list[str]  # keys
-    every_entry: bool
-
-    def write(self, file: Path) -> None:
-        """Write the stack as JSON, for its job."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
-
-    @classmethod
-    def read(cls, file: Path) -> Stack:
-        """Read what `write` has written."""
-        values = json.loads(file.read_text())
-        runs = [PlannedRun(**run) for run in values.pop("runs")]
-        return cls(runs, **values)
 
 
 @dataclass(frozen=True)
@@ -63,51 +42,67 @@ class PointJob:
     prepared: PreparedExperiment
     folder: Path
     overrides: Sequence[str]
+    observer: NullObserver = field(default_factory=NullObserver)
 
 
 def sweep_job(config: Any) -> dict[str, Any]:
     """Run a job of a sweep, in this process or in a launcher's worker, and return its values for the sweeper.
 
-    Hydra calls it with the composed config.
+    Hydra calls it with the composed config. Another sweeper than ours has written no file for the job.
     """
     session, context = get_session(), HydraConfig.get()
     folder = Path(context.runtime.output_dir)
-    if config.sweep.stacked is not None:
-        return {"points": [values for values, _ in run_stacked(session, config, folder)]}
-    job = PointJob(*session.prepare(config), folder, context.overrides.task)
-    values, error = run_points(session, [job])[0]
+    file = (context.job.env_set or {}).get(VARIABLE)
+    if file is None:
+        job = PointJob(*session.prepare(config), folder, context.overrides.task)
+        results = run_points(session, [job])
+    else:
+        results = run_planned(session, PlannedJob.read(Path(file)), config, folder)
+        if len(results) > 1:
+            return {"points": [values for values, _ in results]}
+    values, error = results[0]
     if error is not None:
         raise error
     return values
 
 
-def run_stacked(session: Session, config: DictConfig, folder: Path) -> list[PointValues]:
-    """Run the points of a stack, in numbered folders below the job's folder."""
-    stack = Stack.read(Path(config.sweep.stacked))
-    digits = len(str(len(stack.runs) - 1))
-    tags = dict(config.tracking.tags)
-    shared = copy.deepcopy(config)
-    shared.sweep.stacked = None
-    template = ConfigTemplate(shared)
+def run_planned(session: Session, planned: PlannedJob, config: DictConfig, folder: Path) -> list[PointValues]:
+    """Run the points of a job, those of a stack in numbered folders below the job's folder.
+
+    A point that is not what was planned is not run; its error says what differs.
+    """
+    planned.check_folder(folder)
+    stacked = len(planned.runs) > 1
+    digits = len(str(len(planned.runs) - 1))
+    template = ConfigTemplate(copy.deepcopy(config))
+    results: list[PointValues | None] = []
     jobs: list[PointJob] = []
-    for number, run in enumerate(stack.runs):
-        point = template.at(run.values)
-        point.tracking.tags = tags | (run.tags if point.tracking.parent else {})
-        point.tracking.run_name = name_of(run.overrides, stack.swept) or None
-        settings, prepared = session.pop_cached(run.digest) or session.prepare(point)
-        # A cached point was built before the parent run existed.
-        tracking = dataclasses.replace(
-            settings.tracking,
-            parent=point.tracking.parent,
-            tags=dict(point.tracking.tags),
-            run_name=point.tracking.run_name,
-        )
-        subfolder = folder / f"{number:0{digits}}"
-        yaml_file.write(subfolder / "config" / "config.yaml", OmegaConf.to_container(point, resolve=False))
-        yaml_file.write(subfolder / "config" / "overrides.yaml", run.overrides)
-        settings = dataclasses.replace(settings, tracking=tracking)
-        jobs.append(PointJob(settings, prepared, subfolder, run.overrides))
-    return run_points(session, jobs, every_entry=stack.every_entry)
+    for number, run in enumerate(planned.runs):
+        run_folder = folder / f"{number:0{digits}}" if stacked else folder
+        # Another process composes the same config again; this one has kept the points of its stacks.
+        point = template.at(run.values) if stacked else config
+        settings, prepared = (session.pop_cached(run.digest) if stacked else None) or session.prepare(point)
+        try:
+            planned.check(run, prepared, session.plugins)
+        except MismatchError as error:
+            results.append(({"folder": str(run_folder), "run_id": "", "error": error_line(error)}, error))
+            continue
+        results.append(None)
+        if stacked:
+            yaml_file.write(run_folder / "config" / "config.yaml", OmegaConf.to_container(point, resolve=False))
+            yaml_file.write(run_folder / "config" / "overrides.yaml", run.overrides)
+        settings = dataclasses.replace(settings, tracking=_recorded_as(settings.tracking, planned, run))
+        jobs.append(PointJob(settings, prepared, run_folder, run.overrides, _observer(planned, run)))
+    outcomes = iter(run_points(session, jobs, every_entry=planned.every_entry))
+    return [result or next(outcomes) for result in results]
+
+
+def _recorded_as(tracking: TrackingOptions, planned: PlannedJob, run: PlannedRun) -> TrackingOptions:
+    """Return the options with the name, the parent and the tags that the sweep gives to a run."""
+    name = tracking.run_name if planned.own_names else name_of(run.overrides, planned.swept) or None
+    if planned.parent is None:
+        return dataclasses.replace(tracking, run_name=name)
+    return dataclasses.replace(tracking, run_name=name, parent=planned.parent, tags=tracking.tags | run.tags)
 
 
 def run_points(session: Session, jobs: Sequence[PointJob], *, every_entry: bool = True) -> list[PointValues]:
@@ -118,14 +113,14 @@ def run_points(session: Session, jobs: Sequence[PointJob], *, every_entry: bool 
         stack.callback(session.wait_until_written, recordings)
         for job in jobs:
             stack.enter_context(running(job.folder))
+            check_unused(job.folder)
             # The sweeper logs model and plots of the best point only; the weights of every point are kept.
             tracking = dataclasses.replace(job.settings.tracking, model=False, plots=False)
             store = session.store(tracking, job.settings.outputs)
-            observer = _observer(job.settings.sweep, job.prepared.objective[0])
             # The runs of a stack together write about as often as a single run.
             starter = store and (session.writer or store.slower(len(jobs)))
             recording = Recording(
-                job.prepared, tracking, starter, job.folder, job.overrides, observer, process_environment
+                job.prepared, tracking, starter, job.folder, job.overrides, job.observer, process_environment
             )
             recordings.append(stack.enter_context(recording))
         outcomes = run_stack(
@@ -140,13 +135,19 @@ def run_points(session: Session, jobs: Sequence[PointJob], *, every_entry: bool 
     return results
 
 
-def _observer(options: SweepOptions, objective: str) -> NullObserver:
+def check_unused(folder: Path) -> None:
+    """Raise MismatchError if the folder has the files of a run."""
+    if (folder / Artifact.ENVIRONMENT).exists():
+        raise MismatchError(f"the folder {folder} has the files of another run, which would be overwritten")
+
+
+def _observer(planned: PlannedJob, run: PlannedRun) -> NullObserver:
     """Return the observer of a point: one that prunes, if the sweep does."""
-    if options.study is None:
+    if planned.trials is None or run.trial is None:
         return NullObserver()
     from backproof.sweeps.search import Pruning
 
-    return Pruning(options, objective)
+    return Pruning(planned.trials, run.trial)
 
 
 def _values(recording: Recording, outcome: Result | Exception) -> dict[str, Any]:
@@ -166,7 +167,7 @@ def _values(recording: Recording, outcome: Result | Exception) -> dict[str, Any]
 
 def _print_line(session: Session, recording: Recording, outcome: Result | Exception) -> None:
     """Print one line for a point that has ended."""
-    out, overrides = console(), recording.tracking.run_name or " ".join(user_overrides(recording.overrides))
+    out, overrides = console(), recording.tracking.run_name or " ".join(recording.overrides)
     label = f"{session.done}/{session.jobs}" if session.jobs else ""
     if isinstance(outcome, Pruned):
         out.print(f"  {label:>7}  [dim]pruned[/] after epoch {outcome.epoch}  {overrides}")

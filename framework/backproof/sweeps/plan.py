@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from backproof.app.config import Settings, construct
 from backproof.app.session import Session
@@ -25,7 +26,9 @@ from backproof.sweeps import resume, search
 from backproof.sweeps.compose import Composer
 from backproof.sweeps.objective import Objective, objectives
 from backproof.sweeps.planned import PlannedRun, digest, point_key
+from backproof.sweeps.planned_job import plugin_code
 from backproof.sweeps.space import Space, conditional, parse
+from backproof.tracking.run import param_values
 from backproof.tracking.schema import Status
 
 #: The most parameters of a network for which a stack is faster than one point after the other.
@@ -75,7 +78,9 @@ class Planner:
         self.config, self.context, self.session = config, context, session
         self.caches = caches  # whether built points are kept for their jobs, which run in this process
         self.compose = Composer(config, context)
+        self.own_names = False  # whether tracking.run_name names each point
         self._stack_keys: list[Any] = []
+        self._folders: set[Path] = set()  # of the jobs that were started
 
     def plan(self, arguments: list[str]) -> Plan:
         """Plan the sweep of these arguments. Raise whatever is wrong with it, before anything is written."""
@@ -124,9 +129,11 @@ class Planner:
         digests: dict[str, None] = {}
         if len(drawn) >= MANY_POINTS:
             print_status(f"checking {describe.counted(len(drawn), 'point')} before the first one runs")
-        for overrides, params in drawn:
+        folders: dict[Path, list[str]] = {}
+        for number, (overrides, params) in enumerate(drawn):
             try:
-                chosen, prepared, planned = self.prepare(overrides, params)
+                chosen, prepared, planned = self.prepare(overrides, params, number=number)
+                self._check_folder(folders, overrides, number)
             except Exception as error:
                 if len(drawn) > 1:
                     error.add_note(f"in the point {' '.join(overrides)} of the sweep; nothing was run")
@@ -139,10 +146,15 @@ class Planner:
         return numbered(runs), *first, [*(run.hash for run in runs), *digests]
 
     def prepare(
-        self, overrides: list[str], params: dict[str, Any] | None = None, trial: int | None = None
+        self,
+        overrides: list[str],
+        params: dict[str, Any] | None = None,
+        trial: int | None = None,
+        *,
+        number: int = 0,
     ) -> tuple[Settings, PreparedExperiment, PlannedRun]:
         """Return the settings and experiment of a point, and the planned run. Raise whatever is wrong with it."""
-        settings, prepared = self.session.prepare(self.compose(overrides))
+        settings, prepared = self.session.prepare(self.compose(overrides, number))
         parameters = describe.parameters(prepared)
         hash_ = describe.config_hash(parameters)
         choices, values = self.compose.split(overrides)
@@ -156,7 +168,17 @@ class Planner:
         options = prepared.experiment.run
         point = point_key(parameters)
         planned = PlannedRun(
-            overrides, hash_, params, trial, stack, [*values], point, options.seed, options.repeats
+            overrides,
+            hash_,
+            params,
+            trial,
+            stack,
+            [*values],
+            point,
+            options.seed,
+            options.repeats,
+            code=plugin_code(prepared, self.session.plugins),
+            data=prepared.data.digest,
         )
         if self.caches and stack is not None:
             self.session.cache(planned.digest, settings, prepared)
@@ -173,23 +195,38 @@ class Planner:
 
     @functools.cached_property
     def _numbered(self) -> bool:
+        """Whether the folders of the jobs are their numbers."""
         raw = OmegaConf.to_container(self.config.hydra.sweep, resolve=False)
         return cast("dict[str, Any]", raw)["subdir"] == "${hydra.job.num}"
 
-    def folder_of(self, job: list[str], number: int) -> list[str]:
-        """Return an override that gives a job a new folder, if the folder that it would use exists already."""
-        config, context = self.config, self.context
+    def _check_folder(self, folders: dict[Path, list[str]], overrides: list[str], number: int) -> None:
+        """Add a point's folder. Raise InvalidValue if another point has it."""
         if self._numbered:
-            return []  # Numbers continue those of the existing folders.
-        composed = context.config_loader.load_sweep_config(config, job)
-        with open_dict(composed):
-            composed.hydra.job.num = composed.hydra.job.id = number
-        subfolder, k = str(composed.hydra.sweep.subdir), 2
-        if not os.path.exists(os.path.join(composed.hydra.sweep.dir, subfolder)):
-            return []
-        while os.path.exists(os.path.join(composed.hydra.sweep.dir, f"{subfolder}-{k}")):
-            k += 1
-        return [f"hydra.sweep.subdir='{subfolder}-{k}'"]
+            return
+        parent, subdir = self.compose.folder(overrides, number)
+        other = folders.setdefault(parent / subdir, overrides)
+        if other is not overrides:
+            differ = " ".join(text for text in other if text not in overrides)
+            raise InvalidValue(
+                "hydra.sweep.subdir",
+                subdir,
+                f"another folder for each point, and {differ} has this one: add -${{hydra.job.num}} to it",
+            )
+
+    def new_folder(self, run: PlannedRun, number: int) -> tuple[Path, list[str]]:
+        """Return the folder of a job, and the override that gives it another one if it is taken."""
+        parent, subdir = self.compose.folder(run.overrides, number)
+        new, k = subdir, 2
+        while (folder := parent / new) in self._folders or folder.exists():
+            new, k = f"{subdir}-{k}", k + 1
+        self._folders.add(folder)
+        quoted = QuotedString(new, Quote.single).with_quotes()
+        return folder, [] if new == subdir else [f"hydra.sweep.subdir={quoted}"]
+
+    def parameters(self, run: PlannedRun, number: int) -> dict[str, str]:
+        """Return the parameters of a planned run, as MLflow stores them."""
+        prepared = self.session.prepare(self.compose(run.overrides, number))[1]
+        return param_values(describe.parameters(prepared))
 
     def _is_integer(self, key: str) -> bool:
         config = self.config

@@ -33,6 +33,8 @@ class PlannedRun:
     repeats: int = 1
     index: int = 0  # position among the runs of the sweep
     seeds: int = 1  # how many seeds its point has
+    code: dict[str, str] = field(default_factory=dict[str, str])  # digests of the files of its plugins
+    data: str = ""  # digest of its dataset
 
     @property
     def all_seeds(self) -> range:
@@ -49,6 +51,7 @@ class PlannedRun:
         return {
             Tag.POINT: self.digest,
             Tag.INDEX: str(self.index),
+            Tag.CODE: json.dumps(self.code),
             **({Tag.SEEDS: str(self.seeds)} if self.seeds > 1 else {}),
             **({} if self.params is None else {Tag.TRIAL: json.dumps(self.params)}),
         }

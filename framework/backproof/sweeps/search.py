@@ -16,6 +16,7 @@ from backproof.app.sweep_options import ADAPTIVE, GRID, NO_PRUNER, SweepOptions
 from backproof.contracts.errors import InvalidValue
 from backproof.nn.training import Pruned
 from backproof.sweeps.objective import Objective
+from backproof.sweeps.planned_job import Trials
 from backproof.sweeps.result import PRUNED, RunResult
 from backproof.sweeps.space import Space
 from backproof.sweeps.suggest import Domain, Interval, point
@@ -160,16 +161,15 @@ class Study:
 class Pruning(NullObserver):
     """An observer that reports each epoch's objective to its trial in the sweep's study."""
 
-    def __init__(self, options: SweepOptions, objective: str) -> None:
+    def __init__(self, trials: Trials, number: int) -> None:
         import optuna
 
-        self.objective = options.objectives[0] if options.objectives else objective
-        file, _, number = (options.study or "").rpartition("#")
+        self.objective = trials.objective
         with _quiet():
             study = optuna.load_study(
-                study_name=STUDY, storage=_storage(Path(file)), pruner=_pruner(options.pruner)
+                study_name=STUDY, storage=_storage(Path(trials.file)), pruner=_pruner(trials.pruner)
             )
-            frozen = study.get_trials(deepcopy=False)[int(number)]
+            frozen = study.get_trials(deepcopy=False)[number]
             # Optuna opens a trial only by its private id.
             self._trial = optuna.trial.Trial(study, frozen._trial_id)  # pyright: ignore[reportPrivateUsage]
 

@@ -61,6 +61,8 @@ class PointSweeper:
     def sweep(self, arguments: list[str]) -> Any:
         """Run all points. Failed jobs raise nothing; they are in `Session.outcome`."""
         config, session = self.config, get_session()
+        # Before any point is composed: each takes the value of ${now:...} from this config.
+        folder = Path(config.hydra.sweep.dir).absolute()
         planner = Planner(config, self.context, session, caches=self.launcher.in_process)
         plan = planner.plan([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
         if plan.options.resume not in (AUTO, OFF) and plan.settings.tracking.enabled:
@@ -69,7 +71,6 @@ class PointSweeper:
                 Store.find(plan.settings.tracking, Path(plan.settings.outputs))
             except TrackingError as error:
                 raise InvalidValue("sweep.resume", plan.options.resume, f"auto or off: {error}") from None
-        folder = Path(config.hydra.sweep.dir).absolute()
         writable(folder)
         with contextlib.ExitStack() as stack:
             # Started now, so that it imports MLflow while this process does.

@@ -13,11 +13,9 @@ import backproof
 from backproof.app import config
 from backproof.app.session import get_session, writable
 from backproof.contracts.errors import LauncherError
+from backproof.sweeps.planned_job import difference
 from backproof.tracking import TrackingOptions
 from backproof.tracking.store import SQLITE, resolve_uri
-
-#: Differences that a message shows.
-SHOWN = 5
 
 
 @functools.cache
@@ -26,16 +24,13 @@ def fingerprint() -> dict[str, str]:
     import numpy as np
 
     source = sorted(Path(backproof.__file__).parent.rglob("*.py"))
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in source)).hexdigest()
     return {
         "Python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "NumPy": np.__version__,
-        "backproof": f"{backproof.__version__} ({_digest(*source)})",
-        **{f"{entry.kind} {entry.name}": _digest(entry.file) for entry in get_session().plugins.entries()},
+        "backproof": f"{backproof.__version__} ({digest[:8]})",
+        **{f"{entry.kind} {entry.name}": entry.digest for entry in get_session().plugins.entries()},
     }
-
-
-def _digest(*files: Path) -> str:
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -47,16 +42,10 @@ class SameCode:
     def __call__(self) -> None:
         """Raise LauncherError that names what differs."""
         actual = fingerprint()
-        names = [name for name in {**self.expected, **actual} if self.expected.get(name) != actual.get(name)]
-        if names:
-            differences = [
-                f"{name} {actual.get(name, 'none')} instead of {self.expected.get(name, 'none')}"
-                for name in names[:SHOWN]
-            ]
-            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        if differs := difference(self.expected, actual):
             raise LauncherError(
                 f"a worker on {socket.gethostname()} has another backproof, or other plugins, than the sweep: "
-                f"{', '.join(differences)}{more}\nInstall the same versions there and restart the worker, "
+                f"{differs}\nInstall the same versions there and restart the worker, "
                 "which keeps the modules it has imported. If a file was changed while the sweep ran, repeat the "
                 "command to continue with the change"
             )

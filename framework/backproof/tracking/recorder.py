@@ -30,16 +30,6 @@ from backproof.render import check_page, plots
 from backproof.tracking import RunWriter, Starter, TrackingOptions, check_terminated
 from backproof.tracking.schema import RUN, Artifact, Metric, Tag, Verdict
 
-#: Prefixes of the overrides that a sweeper adds to the user's.
-OF_THE_SWEEPER = (
-    "tracking.parent=",
-    "++tracking.run_name=",
-    "++tracking.tags={backproof.point:",
-    "hydra.mode=",
-    "hydra.sweep.",
-    "sweep.",
-)
-
 
 class ClosableObserver(Observer, Protocol):
     """An observer that owns the terminal until close()."""
@@ -306,13 +296,7 @@ def _note(prepared: PreparedExperiment, overrides: Sequence[str]) -> str:
 
 def command(overrides: Sequence[str], *, sweep: bool = False) -> str:
     """Return the command that runs this again."""
-    arguments = ["-m", *overrides] if sweep else user_overrides(overrides)
-    return shlex.join(["backproof", "train", *arguments])
-
-
-def user_overrides(overrides: Sequence[str]) -> list[str]:
-    """Return the overrides without those that the sweeper adds."""
-    return [override for override in overrides if not override.startswith(OF_THE_SWEEPER)]
+    return shlex.join(["backproof", "train", *(["-m"] if sweep else []), *overrides])
 
 
 def _write_json(file: Path, values: Any) -> None:

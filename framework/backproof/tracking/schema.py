@@ -34,6 +34,7 @@ class Tag:
     STACKED = "backproof.stacked"  # how many points were trained in one stack
     SWEEP = "backproof.sweep"  # id of the parent run
     POINT = "backproof.point"  # digest of the overrides
+    CODE = "backproof.code"  # digests of the files of its plugins, as JSON
     INDEX = "backproof.index"  # position among the runs of the sweep
     SEEDS = "backproof.seeds"  # how many seeds its point is planned to have
     TRIAL = "backproof.trial"  # parameters of the Optuna trial, as JSON

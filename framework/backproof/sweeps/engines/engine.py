@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn, JobStatus
 
 from backproof.app.session import processors
 from backproof.app.sweep_options import SweepOptions
 from backproof.sweeps import resume
 from backproof.sweeps.engines.launcher import AsyncLauncher, EndedJob
-from backproof.sweeps.jobs import Stack
 from backproof.sweeps.plan import Plan, Planner
-from backproof.sweeps.planned import Batch, PlannedRun, error_line, name_of
+from backproof.sweeps.planned import Batch, PlannedRun, error_line
+from backproof.sweeps.planned_job import PlannedJob, Trials
 from backproof.sweeps.progress import Progress
 from backproof.sweeps.result import DONE, FAILED, PRUNED, RunResult
 from backproof.sweeps.search import Study
@@ -131,30 +130,22 @@ class Engine:
         self.number += 1
 
     def _overrides(self, batch: Batch) -> list[str]:
-        """Return the overrides of a job: those of its first run, and tracking.recorder.OF_THE_SWEEPER."""
-        run, swept, study = batch[0], self.plan.space.swept, self.study
-        job = [*run.overrides]
-        if study is not None and study.prunes:
-            job += [
-                f"sweep.study={_quoted(f'{study.file}#{run.trial}')}",
-                f"sweep.pruner={self.options.pruner}",
-                f"sweep.objective={_quoted(self.plan.wanted[0].name)}",
-            ]
-        if self.parent is not None:
-            name = name_of(run.overrides, swept)
-            job += [
-                f"tracking.parent='{self.parent}'",
-                f"++tracking.run_name={_quoted(name) if name else 'null'}",
-            ]
-        every_entry = self._checked.setdefault(run.stack, run.index) == run.index
-        if len(batch) > 1:
-            file = self.folder / "stacks" / f"{self.number}.json"
-            Stack(batch, swept, every_entry).write(file)
-            job.append(f"sweep.stacked={_quoted(str(file))}")
-        elif self.parent is not None:
-            tags = ",".join(f"{key}:{_quoted(value)}" for key, value in run.tags.items())
-            job.append(f"++tracking.tags={{{tags}}}")
-        return [*job, *self.planner.folder_of(job, self.number)]
+        """Write the file of a job. Return the job's overrides: those of its first run, and Hydra's own."""
+        run, study = batch[0], self.study
+        folder, in_folder = self.planner.new_folder(run, self.number)
+        job = PlannedJob(
+            batch,
+            str(folder),
+            self.plan.space.swept,
+            self.parent,
+            every_entry=self._checked.setdefault(run.stack, run.index) == run.index,
+            own_names=self.planner.own_names,
+            parameters=self.planner.parameters(run, self.number),
+            trials=Trials(str(study.file), self.options.pruner, self.plan.wanted[0].name)
+            if study is not None and study.prunes
+            else None,
+        )
+        return [*run.overrides, job.write(self.folder / "jobs" / f"{self.number}.json"), *in_folder]
 
     def _collect(self, ended: list[EndedJob], progress: Progress) -> None:
         """Collect the results of jobs that have ended. A job whose worker died is retried up to `retries` times."""
@@ -242,10 +233,6 @@ def results_of(batch: Batch, ended: EndedJob) -> list[RunResult]:
     value = cast("dict[str, Any]", ended.job.return_value)
     values: list[dict[str, Any]] = value["points"] if len(batch) > 1 else [value]
     return [_result(run, run_values) for run, run_values in zip(batch, values, strict=True)]
-
-
-def _quoted(text: str) -> str:
-    return QuotedString(text, Quote.single).with_quotes()
 
 
 def _result(run: PlannedRun, values: dict[str, Any]) -> RunResult:
