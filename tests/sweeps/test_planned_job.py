@@ -127,12 +127,13 @@ def test_points_that_would_share_a_folder_are_refused(workdir, capsys, subdir):
 
 
 @pytest.mark.slow
-def test_a_search_gives_each_point_a_folder(workdir):
-    args = ["optimizer.lr=interval(0.01,1)", "sweep.sampler=tpe", "sweep.n_trials=3", "hydra.sweep.subdir=same"]
-    assert sweep(*args) == 0
+def test_a_search_that_chooses_a_point_again_gives_it_another_folder(workdir):
+    args = ["train.batch_size=16,32", "sweep.sampler=tpe", "sweep.n_trials=3"]
+    assert sweep(*args, "hydra.sweep.subdir=b${train.batch_size}") == 0
     (parent,) = parents()
-    assert compare_with_plan(parent) == 3
-    assert {Path(job.folder).name for job in planned(parent)} == {"same", "same-2", "same-3"}
+    folders = {job.folder for job in planned(parent)}
+    assert len(folders) == 3
+    assert {run.data.tags["backproof.folder"] for run in children(parent)} == folders
 
 
 def _edit(file, **changes):
