@@ -1,4 +1,4 @@
-"""A server in the place of MLflow's that is broken in one way: python -m tests.campaign.broken_server MODE PORT."""
+"""A broken server in the place of MLflow's: python -m tests.campaign.broken_server MODE PORT FOLDER."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class Broken(http.server.BaseHTTPRequestHandler):
     """Answers every request in the same way."""
 
     mode = ""
+    #: Where it says that artifacts belong.
+    outside = ""
 
     def do_GET(self) -> None:
         """Answer as the mode says."""
@@ -49,7 +51,9 @@ class Broken(http.server.BaseHTTPRequestHandler):
         elif self.mode == "silence after health":
             time.sleep(600)
         elif self.mode == "paths outside":
-            return self._answer(200, {"Content-Type": "application/json"}, json.dumps(_outside()).encode())
+            return self._answer(
+                200, {"Content-Type": "application/json"}, json.dumps(_outside(self.outside)).encode()
+            )
         return None
 
     do_POST = do_PUT = do_PATCH = do_GET  # noqa: N815
@@ -65,26 +69,26 @@ class Broken(http.server.BaseHTTPRequestHandler):
         """Print nothing."""
 
 
-def _outside() -> dict[str, object]:
+def _outside(folder: str) -> dict[str, object]:
     """Return an answer to any request, whose ids and addresses point outside the user's folder."""
     info = {"run_id": "../../ESCAPED", "run_uuid": "../../ESCAPED", "run_name": "x", "status": "RUNNING"}
     info |= {
         "experiment_id": "../../ESCAPED",
-        "artifact_uri": "file:///tmp/ESCAPED",
+        "artifact_uri": f"file://{folder}/ESCAPED",
         "lifecycle_stage": "active",
     }
     experiment = {"experiment_id": "../../ESCAPED", "name": "backproof", "lifecycle_stage": "active"}
-    experiment["artifact_location"] = "file:///tmp/ESCAPED"
+    experiment["artifact_location"] = f"file://{folder}/ESCAPED"
     return {"experiment": experiment, "experiment_id": "../../ESCAPED", "run": {"info": info, "data": {}}}
 
 
-def main(mode: str, port: int) -> None:
+def main(mode: str, port: int, outside: str) -> None:
     """Serve until the process is killed."""
-    Broken.mode = mode
+    Broken.mode, Broken.outside = mode, outside
     if mode == "a reset":
         Broken.do_GET = Broken.do_POST = lambda self: self.connection.close()  # type: ignore[method-assign]
     http.server.ThreadingHTTPServer(("127.0.0.1", port), Broken).serve_forever()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

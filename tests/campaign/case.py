@@ -40,6 +40,8 @@ class Case:
     inspect: Callable[[Path, Outcome], list[str]] | None = None
     #: An error of a plugin may show this much of the plugin's own traceback: its file must be named.
     names_file: str | None = None
+    #: The error may come when the run has begun: its folder, with the error in it, stays.
+    may_begin: bool = False
     #: The command need not end, if this text is on stderr.
     endless: str = ""
     #: Run in the folder of a recorded sweep: see `stores.SWEEPS`.
@@ -116,8 +118,8 @@ def faults(case: Case, outcome: Outcome) -> list[str]:
     if outcome.code == 2:
         if not _one_block(outcome.err):
             broken.append("not one block on stderr")
-        if left := [name for name in outcome.created if name.partition("/")[0] not in case.files]:
-            broken.append(f"left behind {', '.join(left[:3])}")
+        if not case.may_begin and outcome.created:
+            broken.append(f"left behind {', '.join(outcome.created[:3])}")
         if case.names_file and case.names_file not in outcome.err:
             broken.append("the plugin's file is not named")
     return broken

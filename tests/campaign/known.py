@@ -26,49 +26,15 @@ class Known:
         return bool(faults) and all(fault.startswith(self.faults) for fault in faults)
 
 
-_REFUSAL = ("traceback", "not exit code 2", "wrongly accepted")
-_PLUGIN = ("traceback", "not exit code 2", "exit code", "the plugin's file is not named", "looks like success")
 KNOWN: tuple[Known, ...] = (
-    Known(r"CSV: option: .* metrics=\[null\]", _REFUSAL, "metrics=[null] (F9)"),
     Known(
-        r"(keys|groups).*=\[?(18446744073709551616|99999999999999999999)\]?( with .*)?",
-        _REFUSAL,
-        "whole numbers beyond 64 bits (F8)",
+        r"kills: single runs.*",
+        ("1 runs are", "2 runs are", "3 runs are"),
+        "a single run that was killed stays RUNNING (F6)",
     ),
-    Known(
-        r"keys in sweeps: outputs=-1", ("traceback",), "outputs=-1 in a sweep: the number is taken for a path"
-    ),
-    Known(r"keys.*=\?\?\?( with .*)?", _REFUSAL, "a missing value of a plugin's key: its default is taken"),
-    Known(r"keys: .*=(2|9223372036854775808|-1)", ("wrongly accepted",), "any whole number as true or false"),
-    Known(
-        r"groups.*", _REFUSAL, "a list, a mapping or a reference where a plugin or a section is expected (F9)"
-    ),
-    Known(r"plugins: import: .*", (*_PLUGIN, "hang"), "what a plugin raises at import (F2)"),
-    Known(r"plugins: listed: .*", (*_PLUGIN, "wrongly refused"), "a broken plugin in the list (F2)"),
-    Known(r"unused plugins: .*", (*_PLUGIN, "wrongly refused", "hang"), "a broken plugin nobody uses (F2)"),
-    Known(r"plugins: (check|train|load): .*", _PLUGIN, "what a plugin raises in a call (F17)"),
-    Known(
-        r"stores: .*",
-        (
-            "traceback",
-            "escape sequences",
-            "a command of others",
-            "files outside",
-            "no JSON",
-            "0 of",
-            "1 of",
-            "2 of",
-        ),
-        "foreign values of a store are believed (S1, S2, S5, F14)",
-    ),
-    Known(r"kills: .*", ("1 runs are", "2 runs are", "3 runs are"), "a killed single run stays RUNNING (F6)"),
-    Known(r"starts: .*", ("exit code 2", "hang"), "many starts together are refused (F1)"),
+    Known(r"servers: paths outside.*", ("files were written",), "artifacts go where a server says (S6)"),
     Known(r"servers: .*", ("hang", "what was measured"), "servers that are waited for without end (F7, F21)"),
-    Known(
-        r"full disks: .*",
-        ("traceback", "exit code 2", "long", "hang"),
-        "an interrupted creation of the store (F10)",
-    ),
+    Known(r"full disks: .*", ("traceback", "long"), "the libraries' own output about a full disk (F10)"),
 )
 
 

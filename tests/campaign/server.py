@@ -52,7 +52,6 @@ def preload() -> None:
 def _warm_up() -> None:
     """Run one command here: the tables of Hydra's grammar and most of its imports are made at the first run."""
     from backproof.cli.main import main
-    from backproof.discovery.registry import registry
 
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
@@ -61,8 +60,6 @@ def _warm_up() -> None:
             if main(["train", "dataset=iris", "model.hidden=[5]", "train.epochs=1", "tracking=off"]):
                 raise RuntimeError("the command does not run at all")
         os.chdir(before)
-    # A case may have plugins of its own.
-    registry.cache_clear()
     # A child that collects garbage would copy every page of memory that it shares with this process.
     gc.collect()
     gc.freeze()
@@ -189,7 +186,10 @@ def _child(case: Case, folder: Path, out: Path, err: Path) -> None:
 def _command(args: list[str]) -> int:
     """Run the command as its process would: what it raises is a traceback, and exit code 1."""
     from backproof.cli.main import main
+    from backproof.discovery.registry import registry
 
+    # A case may have plugins of its own.
+    registry.cache_clear()
     sys.argv = ["backproof", *args]
     try:
         return main(args)

@@ -6,7 +6,9 @@ again.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +113,8 @@ def _change(what: str, name: str, value: str, of_parent: bool) -> Callable[[Path
             run_id = run.info.run_id
             if what == "tag":
                 client.set_tag(run_id, name, text)
+            elif what == "param" and name in run.data.params:
+                _replace_param(folder, run_id, name, text)
             elif what == "param":
                 client.log_param(run_id, name, text)
             elif what == "metric":
@@ -121,6 +125,12 @@ def _change(what: str, name: str, value: str, of_parent: bool) -> Callable[[Path
                 client.set_terminated(run_id, text)
 
     return write
+
+
+def _replace_param(folder: Path, run_id: str, name: str, value: str) -> None:
+    """Change a parameter that has been logged, which MLflow's client does not do."""
+    with contextlib.closing(sqlite3.connect(folder / "outputs/mlflow.db")) as connection, connection:
+        connection.execute("update params set value = ? where run_uuid = ? and key = ?", (value, run_id, name))
 
 
 def cases() -> Iterator[Case]:
@@ -165,7 +175,16 @@ def cases() -> Iterator[Case]:
 def _case(name: str, words: tuple[str, ...], change: Callable[[Path], None], sweep: str = "grid") -> Case:
     listed = words[:2] == ("runs", "last") and "json" in words
     inspect = _all_listed if listed else _nothing_touched
-    return Case("stores", name, words, EITHER, prepare=change, inspect=inspect, store=sweep)
+    return Case(
+        "stores",
+        name,
+        words,
+        EITHER,
+        prepare=change,
+        inspect=inspect,
+        store=sweep,
+        may_begin=words[0] == "train",
+    )
 
 
 def _nothing_touched(folder: Path, outcome: Outcome) -> list[str]:
