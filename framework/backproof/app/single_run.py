@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from backproof.app.session import Session, get_session
 from backproof.app.ui_command import ui_command
 from backproof.experiment.run import run
-from backproof.render.terminal import Terminal, console
+from backproof.render.terminal import Terminal, console, labelled
 from backproof.tracking import environment
 from backproof.tracking.recorder import Recording
 from backproof.tracking.secret import shown_uri
@@ -61,11 +61,11 @@ def run_single(session: Session, config: Any) -> None:
     ) as recording:
         result = run(single.prepared, recording)
     terminal.results(result)
-    out.print(f"[bold]files   [/] {_relative(folder)}")
+    out.print(labelled("files", _relative(folder)))
     if recording.run is not None and single.store is not None:
         name = f"{single.store.experiment} / {recording.run.name}"
-        out.print(f"[bold]recorded[/] {name} in {_relative_uri(single.store.uri)}")
-        out.print(f"[bold]compare [/] {ui_command(tracking, single.settings.outputs)}")
+        out.print(labelled("recorded", f"{name} in {_relative_uri(single.store.uri)}"))
+        out.print(labelled("compare", ui_command(tracking, single.settings.outputs)))
 
 
 def without_hydra(composed: DictConfig) -> dict[str, Any]:

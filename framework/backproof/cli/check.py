@@ -19,7 +19,7 @@ from backproof.experiment import describe
 from backproof.experiment.experiment import PreparedExperiment
 from backproof.netcheck.points import CHOICES, PARAMETERS, check_alone
 from backproof.render import check_page, check_tables
-from backproof.render.terminal import console, show_diagnosis
+from backproof.render.terminal import console, labelled, show_diagnosis, styled, verdict
 
 
 def check(
@@ -68,27 +68,25 @@ def _compose(overrides: Sequence[str], config_dir: str | None) -> Any:
 def _show(settings: Settings, prepared: PreparedExperiment, report: Any) -> None:
     """Print the report, with the diagnosis if a gradient is wrong."""
     out, samples = console(), settings.experiment.gradcheck.samples
-    out.print(f"[bold]dataset [/] {describe.dataset(prepared)}")
-    out.print(f"[bold]network [/] {describe.network(prepared)}, {prepared.net.layout.P:,} parameters")
-    out.print(
-        f"[bold]samples [/] {'all' if samples is None else min(samples, len(prepared.y))} of the training part"
-    )
+    out.print(labelled("dataset", describe.dataset(prepared)))
+    out.print(labelled("network", f"{describe.network(prepared)}, {prepared.net.layout.P:,} parameters"))
+    count = "all" if samples is None else min(samples, len(prepared.y))
+    out.print(labelled("samples", f"{count} of the training part"))
     for table in check_tables.tables(report):
         out.print(table)
-    out.print("[bold]conditions under which a mistake shows[/]")
+    out.print("conditions under which a mistake shows", style="bold")
     for line in check_tables.looked_at(report):
-        out.print(f"  {line}")
+        out.print(line)
     remainders = check_tables.taylor(report)
     if remainders:
-        out.print("[bold]Taylor remainders[/] [dim](order 2 for a right gradient, order 1 for a wrong one)[/]")
+        orders = ("(order 2 for a right gradient, order 1 for a wrong one)", "dim")
+        out.print(styled(("Taylor remainders", "bold"), " ", orders))
     for line in remainders:
         out.print(f"  {line}")
     for note in check_tables.notes(report):
-        out.print(f"[dim]{note}[/]")
-    mark = check_tables.MARKS[report.status]
-    out.print(f"[bold]gradient[/] {mark} {report.summary()}")
+        out.print(note, style="dim")
+    out.print(verdict(report.status, report.summary()))
     if not report.passed:
-        # Not markup: the text of a derivation may hold brackets.
-        out.print(report.failure_message() or report.untested_message(), markup=False)
+        out.print(report.failure_message() or report.untested_message())
         if report.diagnosis is not None:
             show_diagnosis(out, report.diagnosis)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 
 from backproof.cli import commands, completion
-from backproof.render.console import print_error
+from backproof.render.console import print_error, print_warning, shield_output
 
 
 def run() -> None:
@@ -20,6 +20,7 @@ def run() -> None:
     # By default Python collects garbage every 700 objects, and half a million are alive after all imports: 5 % of
     # the time of a sweep.
     gc.set_threshold(50_000, 10, 10)
+    shield_output()
     code = 1
 
     def leave() -> None:
@@ -31,11 +32,22 @@ def run() -> None:
     # Registered first and so called last, after threads have been joined and all other handlers have run.
     atexit.register(leave)
     try:
-        code = main()
+        code = _shown(main())
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         raise
     sys.exit(code)
+
+
+def _shown(code: int) -> int:
+    """Return the exit code of a command; 1 if its output, which is its result, could not be written."""
+    sys.stdout.flush()
+    error = getattr(sys.stdout, "error", None)
+    if error is None or isinstance(error, BrokenPipeError):
+        return code
+    print_warning(f"the output could not be written: {error.strerror}")
+    # The result of `train` is recorded.
+    return code or int(sys.argv[1:2] != ["train"])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from backproof.contracts.fields import bounds_description, required
 from backproof.discovery.entry import Entry
 from backproof.discovery.registry import ENVIRONMENT, PluginWarning, Registry, registry
 from backproof.render.console import warnings_as_lines
-from backproof.render.terminal import console
+from backproof.render.terminal import console, styled
 
 #: How a new plugin of a kind is first used.
 FIRST_USE = {
@@ -68,12 +68,13 @@ def verify_plugins(kind: str | None, name: str | None) -> int:
         checks = list(outcomes(entry))
         wrong = [outcome for outcome in checks if not outcome.passed]
         failed += bool(wrong)
-        mark = "[bold red]✗[/]" if wrong else "[green]✓[/]"
+        mark = ("✗", "bold red") if wrong else ("✓", "green")
         passed = len(checks) - len(wrong)
-        out.print(f"{mark} {entry.kind} [bold]{entry.name}[/]: {passed} of {len(checks)} checks")
+        counts = f": {passed} of {len(checks)} checks"
+        out.print(styled(mark, f" {entry.kind} ", (entry.name, "bold"), counts))
         for outcome in wrong:
             params = f" with {outcome.params}" if outcome.params else ""
-            out.print(f"    {outcome.check}{params}: {outcome.error}", markup=False)
+            out.print(f"    {outcome.check}{params}: {outcome.error}")
     return 1 if failed or not entries else 0
 
 
@@ -105,23 +106,17 @@ def _overview(entries: Sequence[Entry]) -> None:
 def _details(entry: Entry) -> None:
     out = console()
     doc = (inspect.getdoc(entry.cls) or "").strip().partition("\n\n")[0].replace("\n", " ")
-    out.print(f"[bold]{entry.name}[/]  {_escaped(doc)}")
+    out.print(styled((entry.name, "bold"), f"  {doc}"))
     for field in dataclasses.fields(entry.cls):
         default = "required" if required(field) else f"= {_default(field)}"
         bounds = bounds_description(field.metadata)
         line = f"    {entry.kind}.{field.name} {default}"
-        out.print(_escaped(f"{line:<44} {field.metadata.get('doc', '')}{f' ({bounds})' if bounds else ''}"))
+        out.print(f"{line:<44} {field.metadata.get('doc', '')}{f' ({bounds})' if bounds else ''}")
     # A derivation that is not code is its formulas.
     for formula in getattr(entry.cls, "formulas", {}).values():
-        out.print(_escaped(f"    {formula}"))
-    out.print(f"[dim]    {entry.file}[/]")
+        out.print(f"    {formula}")
+    out.print(f"    {entry.file}", style="dim")
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
     return field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

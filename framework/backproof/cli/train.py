@@ -20,7 +20,7 @@ from backproof.app.ui_command import ui_command
 from backproof.cli.hydra_options import arrange
 from backproof.discovery.registry import PluginWarning, registry
 from backproof.render.console import print_error, warnings_as_lines
-from backproof.render.terminal import console
+from backproof.render.terminal import console, labelled
 from backproof.tracking import Terminated, check_terminated, terminate_on_sigterm
 from backproof.tracking.secret import hide
 
@@ -113,24 +113,22 @@ def _run_hydra(args: list[str], task: Callable[[Any], Any]) -> None:
 
 def _show_sweep(session: Session) -> int:
     """Show the best points of a sweep and what failed; return the exit code."""
-    from rich.markup import escape
-
     from backproof.report.build import log_report
 
     out, outcome = console(), session.outcome
     # Of several objectives, every point that no other one beats.
     for point in outcome.front or filter(None, [outcome.best]):
-        out.print(f"[bold]best    [/] {escape(outcome.describe(point))}")
+        out.print(labelled("best", outcome.describe(point)))
     counts = {status: len(outcome.of(status)) for status in ("pruned", "not run")}
     if any(counts.values()):
         shown = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        out.print(f"[bold]others  [/] {shown} of {len(outcome.runs)} runs")
+        out.print(labelled("others", f"{shown} of {len(outcome.runs)} runs"))
     if outcome.failed:
-        out.print(f"[bold red]failed  [/] {len(outcome.failed)} of {len(outcome.runs)} runs")
+        out.print(labelled("failed", f"{len(outcome.failed)} of {len(outcome.runs)} runs", "bold red"))
         for run in outcome.failed:
-            out.print(f"  {outcome.words(run)}\n    {run.error}", markup=False)
+            out.print(f"  {outcome.words(run)}\n    {run.error}")
     if session.sweep is not None:
         log_report(*session.sweep)
     if session.recorded is not None:
-        out.print(f"[bold]compare [/] {ui_command(*session.recorded)}; backproof report writes one page")
+        out.print(labelled("compare", f"{ui_command(*session.recorded)}; backproof report writes one page"))
     return 1 if outcome.failed else 0

@@ -18,11 +18,18 @@ from backproof.gradcheck.report import (
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
-#: The mark of each status, as it is on the page, and as rich's markup.
+#: The mark of each status, and its style on the terminal.
 SYMBOLS = {PASSED: "✓", FAILED: "✗", UNTESTED: "?", NOTHING: "–"}
 STYLES = {PASSED: "green", FAILED: "bold red", UNTESTED: "yellow", NOTHING: "dim"}
-MARKS = {status: f"[{STYLES[status]}]{symbol}[/]" for status, symbol in SYMBOLS.items()}
+
+
+def mark(status: str) -> Text:
+    """Return the mark of a status, coloured."""
+    from rich.text import Text
+
+    return Text.assemble((SYMBOLS[status], STYLES[status]))
 
 
 def tables(report: GradcheckReport) -> list[Table]:
@@ -83,10 +90,12 @@ def notes(report: GradcheckReport) -> list[str]:
     return [f"{', '.join(moments)}: {note}" for note, moments in moments_of.items()]
 
 
-def looked_at(report: GradcheckReport) -> list[str]:
+def looked_at(report: GradcheckReport) -> list[Text]:
     """Return the preconditions, one line each: whether it is met, and if not, what that hides."""
+    from rich.text import Text
+
     return [
-        f"[green]✓[/] {condition}" if condition.met else f"[yellow]–[/] [yellow]not:[/] {condition}"
+        Text.assemble("  ", ("✓", "green") if condition.met else ("– not:", "yellow"), f" {condition}")
         for condition in report.preconditions
     ]
 
@@ -120,9 +129,13 @@ def _compared(result: TensorResult) -> str:
     return f"{result.directions} lines + {result.checked}"
 
 
-def _cell(result: TensorResult | None, *, short: bool) -> str:
+def _cell(result: TensorResult | None, *, short: bool) -> str | Text:
+    from rich.text import Text
+
     if result is None:
         return "-"
     if result.status in (PASSED, FAILED):
-        return f"{result.relative_error:.{0 if short else 1}e} {MARKS[result.status]}"
-    return "[dim]zero[/]" if result.status == NOTHING or result.norm == 0 else f"[yellow]{result.status}[/]"
+        return Text(f"{result.relative_error:.{0 if short else 1}e} ").append(mark(result.status))
+    return (
+        Text("zero", "dim") if result.status == NOTHING or result.norm == 0 else Text(result.status, "yellow")
+    )

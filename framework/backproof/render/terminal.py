@@ -15,12 +15,17 @@ from backproof.render import check_tables
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
+    from rich.text import Text
 
     from backproof.netcheck.diagnosis import Diagnosis
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a rich console that does not colour numbers, and is quiet once a pipe is closed."""
+    """Return a rich console that does not colour numbers, reads no text as markup, and is quiet on a closed pipe.
+
+    Names and messages come from users and stores: `[/red]` in one is text. Styles are given by `labelled` and
+    `styled`.
+    """
     from rich.console import Console
 
     class QuietConsole(Console):
@@ -29,12 +34,29 @@ def console(*, stderr: bool = False) -> Console:
             self.quiet = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
-    return QuietConsole(stderr=stderr, highlight=False, soft_wrap=True)
+    return QuietConsole(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def styled(*parts: str | Text | tuple[str, str]) -> Text:
+    """Return a text of parts, each a text or a pair of a text and its style."""
+    from rich.text import Text
+
+    return Text.assemble(*parts)
+
+
+def labelled(label: str, text: str | Text, style: str = "bold") -> Text:
+    """Return a line that begins with a label in a column of its own."""
+    return styled((f"{label:<8}", style), " ", text)
+
+
+def verdict(status: str, summary: str) -> Text:
+    """Return the line with the result of a gradient check."""
+    return labelled("gradient", styled(check_tables.mark(status), f" {summary}"))
 
 
 def print_status(text: str) -> None:
     """Print a line about a sweep as a whole."""
-    console().print(f"[bold]sweep   [/] {text}")
+    console().print(labelled("sweep", text))
 
 
 class Terminal:
@@ -51,18 +73,17 @@ class Terminal:
         out, sizes = self.out, prepared.data.sizes
         parts = ", ".join(f"{name} {count:,}" for name, count in sizes.items() if count)
         self._epochs = prepared.experiment.train.epochs
-        out.print(f"[bold]dataset [/] {describe.dataset(prepared)} ({parts})")
-        out.print(f"[bold]network [/] {describe.network(prepared)}, {prepared.net.layout.P:,} parameters")
-        out.print(f"[bold]training[/] {describe.training(prepared)}")
+        out.print(labelled("dataset", f"{describe.dataset(prepared)} ({parts})"))
+        out.print(labelled("network", f"{describe.network(prepared)}, {prepared.net.layout.P:,} parameters"))
+        out.print(labelled("training", describe.training(prepared)))
 
     def on_check(self, report: NetworkReport) -> None:
         """Print a line when the fresh parameters are checked; the table comes with the results."""
         self._stop()
         if len(report.sections) == 1:
-            mark = check_tables.MARKS[report.status]
-            self.out.print(f"[bold]gradient[/] {mark} {report.summary()}")
+            self.out.print(verdict(report.status, report.summary()))
             if report.status == UNTESTED:
-                self.out.print(f"[yellow]warning [/] {report.untested_message()}")
+                self.out.print(labelled("warning", report.untested_message(), "yellow"))
 
     def on_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
         """Advance the progress bar."""
@@ -88,11 +109,11 @@ class Terminal:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
-            TextColumn("[bold]epoch   [/]"),
+            TextColumn("epoch   ", "bold", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[metrics]}"),
+            TextColumn("{task.fields[metrics]}", markup=False),
         )
         bar = Progress(*columns, console=self.messages, transient=True)
         bar.start()
@@ -113,7 +134,7 @@ class Terminal:
             if result.report.diagnosis is not None:
                 show_diagnosis(self.out, result.report.diagnosis)
         self.out.print(metrics_table(result.summary))
-        self.out.print(f"[dim]{_trained(result)}[/]")
+        self.out.print(_trained(result), style="dim")
 
 
 def _trained(result: Result) -> str:

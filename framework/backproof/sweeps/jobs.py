@@ -19,7 +19,7 @@ from backproof.contracts.errors import MismatchError, TrackingError
 from backproof.experiment.experiment import PreparedExperiment
 from backproof.experiment.run import Result, run_stack
 from backproof.nn.training import Pruned
-from backproof.render.terminal import console, short_result
+from backproof.render.terminal import console, short_result, styled
 from backproof.sweeps import yaml_file
 from backproof.sweeps.compose import ConfigTemplate
 from backproof.sweeps.locks import running
@@ -170,9 +170,9 @@ def _print_line(session: Session, recording: Recording, outcome: Result | Except
     out, overrides = console(), recording.tracking.run_name or " ".join(recording.overrides)
     label = f"{session.done}/{session.jobs}" if session.jobs else ""
     if isinstance(outcome, Pruned):
-        out.print(f"  {label:>7}  [dim]pruned[/] after epoch {outcome.epoch}  {overrides}")
+        out.print(styled(f"  {label:>7}  ", ("pruned", "dim"), f" after epoch {outcome.epoch}  {overrides}"))
     elif isinstance(outcome, Exception):
         first = str(outcome).partition("\n")[0]
-        out.print(f"  {label:>7}  [red]failed[/]  {overrides}\n           {first}")
+        out.print(styled(f"  {label:>7}  ", ("failed", "red"), f"  {overrides}\n           {first}"))
     else:
         out.print(f"  {label:>7}  {short_result(outcome)}  {overrides}")

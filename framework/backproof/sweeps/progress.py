@@ -8,7 +8,7 @@ from collections import Counter
 from types import TracebackType
 from typing import Any
 
-from backproof.render.terminal import console
+from backproof.render.terminal import console, labelled
 from backproof.sweeps.objective import Objective
 from backproof.sweeps.result import DONE, FAILED, PRUNED, RunResult
 
@@ -35,9 +35,9 @@ class Progress:
             from rich.progress import Progress as Bar
 
             columns = (
-                TextColumn("[bold]sweep   [/]"),
+                TextColumn("sweep   ", "bold", markup=False),
                 BarColumn(bar_width=30),
-                TextColumn("{task.fields[text]}"),
+                TextColumn("{task.fields[text]}", markup=False),
             )
             self._bar = Bar(*columns, console=self.out, transient=True)
             self._task = self._bar.add_task("", total=self.total, text="")
@@ -53,7 +53,7 @@ class Progress:
     def print(self, text: str) -> None:
         """Print a job's output above the bar."""
         if text.strip():
-            self.out.print(text.rstrip("\n"), markup=False)
+            self.out.print(text.rstrip("\n"))
 
     def show(self, running: int) -> None:
         """Update the bar, or print a line if the last one was PERIOD seconds ago."""
@@ -61,7 +61,7 @@ class Progress:
             self._bar.update(self._task, completed=len(self.points), text=self.text(running))
         elif self.visible and time.monotonic() - self._shown >= PERIOD:
             self._shown = time.monotonic()
-            self.out.print(f"[bold]sweep   [/] {self.text(running)}")
+            self.out.print(labelled("sweep", self.text(running)))
 
     def text(self, running: int) -> str:
         """Return `12 of 50 done, 2 running, 1 failed, best val/accuracy 0.9722, 0:31 left`."""
