@@ -128,7 +128,9 @@ def test_the_checks_of_the_docs_pass(page):
 @pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
 def test_named_files_exist(page):
     """A path is relative to the checkout or to the package, and a module may be named without `.py`."""
-    placeholders = re.compile(r"plugins/KIND|jobs/N|backproof/plugins|hydra/|mine/|htmlcov/|\.running/|\.hypothesis/")
+    placeholders = re.compile(
+        r"plugins/KIND|jobs/N|backproof/plugins|hydra/|mine/|htmlcov/|\.running/|\.hypothesis/"
+    )
     for path in re.findall(r"`([\w.*-]+/[\w./*-]*)`", TEXT[page]):
         if not placeholders.match(path):
             roots = (ROOT, ROOT / "framework", ROOT / "framework/backproof")
