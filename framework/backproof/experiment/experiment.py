@@ -27,6 +27,7 @@ from backproof.contracts.errors import DivergedError, InvalidValue, PluginError
 from backproof.contracts.fields import check_fields
 from backproof.data import Batches, DataOptions, SplitData, check_batch_size, check_range, split
 from backproof.discovery.registry import Registry
+from backproof.experiment.memory import require_memory
 from backproof.gradcheck import CheckOptions
 from backproof.netcheck.setup import CheckSetup
 from backproof.nn.evaluation import Evaluation
@@ -89,6 +90,10 @@ class Experiment:
         _check_task(plugins, data, loss, metrics)
         self._check_monitor(data, metrics)
         sizes = (data.features, *self.model.hidden, loss.outputs(data.task, data.targets))
+        count = data.sizes["train"]
+        batch = min(self.train.batch_size or count, count)
+        itemsize = np.dtype(self.train.dtype).itemsize
+        require_memory(sizes, self.run.repeats, batch, len(self.optimizer.slots), itemsize)
         net = MLP(sizes, self.activation, loss, self.derivation)
         self.derivation.check({name: entries.shape for name, entries in net.layout.indices.items()})
         prepared = PreparedExperiment(self, data, net, metrics)

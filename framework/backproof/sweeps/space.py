@@ -277,6 +277,8 @@ def _axis(override: Override, integer: Callable[[str], bool]) -> Axis:
         return Axis((key,), text, None, _interval(key, text, swept, integer(key)))
     if isinstance(swept, RangeSweep) and swept.step == 0:
         raise InvalidValue(key, text, "a range whose step is not 0")
+    if isinstance(swept, RangeSweep) and (swept.stop - swept.start) / swept.step > MOST:  # type: ignore[operator]
+        raise InvalidValue(key, text, f"a range of at most {MOST:,} values")
     values = list(override.sweep_iterator())
     if not values:
         raise InvalidValue(key, text, "one value or more")
