@@ -231,3 +231,21 @@ def test_ctrl_c_ends_an_endless_import(folder, workdir):
     errors = process.communicate(timeout=60)[1]
     assert process.returncode == 130
     assert "Traceback" not in errors
+
+
+def test_what_is_no_dataset_is_named(folder, workdir, monkeypatch, capsys):
+    monkeypatch.setenv("BACKPROOF_PLUGINS", str(folder))
+    (folder / "dataset").mkdir()
+    file = folder / "dataset" / "mine.py"
+    file.write_text(
+        "from dataclasses import dataclass\nfrom backproof.contracts import DatasetLoader\n"
+        "@dataclass(frozen=True)\nclass Mine(DatasetLoader):\n    def load(self): return 3\n"
+    )
+    assert main(["check", "dataset=mine"]) == 2
+    assert f"dataset=mine failed in load: {file}: it must return a Dataset, got int" in capsys.readouterr().err
+
+
+def test_a_name_that_no_file_can_have_leaves_nothing(workdir, capsys):
+    assert main(["new", "activation", "a" * 300]) == 2
+    assert "at most 100" in capsys.readouterr().err
+    assert not list(workdir.iterdir())

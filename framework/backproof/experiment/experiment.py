@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -13,6 +14,7 @@ import numpy as np
 from backproof.contracts import (
     Activation,
     Array,
+    Dataset,
     DatasetLoader,
     Derivation,
     Initializer,
@@ -80,7 +82,14 @@ class Experiment:
 
     def load(self) -> SplitData:
         """Load, split and scale the data. Raise ValueError or OSError, which says what is wrong with it."""
-        return split(self.dataset.load(), self.data)
+        loaded: object = self.dataset.load()
+        if not isinstance(loaded, Dataset):
+            cls = type(self.dataset)
+            raise PluginError(
+                f"the plugin dataset={cls.name} failed in load: {inspect.getfile(cls)}: it must return a Dataset, "
+                f"got {type(loaded).__name__}"
+            )
+        return split(loaded, self.data)
 
     def prepare(self, plugins: Registry, data: SplitData | None = None) -> PreparedExperiment:
         """Build the network for `data`, or for loaded data. Raise ValueError or OSError that says what is wrong."""

@@ -13,6 +13,9 @@ TEMPLATES = Path(__file__).parent / "templates"
 #: Names that Hydra would read as a value, and the name of pytest's own file.
 RESERVED = ("null", "true", "false", "nan", "inf", "on", "off", "yes", "no", "conftest")
 
+#: A file system takes 255 bytes for a name, and the name of the test is longer.
+LONGEST = 100
+
 
 def create(plugins: Registry, kind: str, name: str, folder: Path, *, code: bool = False) -> tuple[Path, Path]:
     """Write FOLDER/KIND/NAME.py and its test next to it. A derivation is index formulas, unless `code`.
@@ -63,10 +66,11 @@ def _check_name(plugins: Registry, kind: str, name: str) -> None:
         or keyword.iskeyword(name)
         or name.startswith(("_", "test_"))
         or name.lower() in RESERVED
+        or len(name) > LONGEST
     ):
         raise PluginError(
             f"{name!r} cannot be a plugin's name, which is its file's: use letters, digits and _, beginning with a "
-            "letter, and no reserved word of Python or Hydra"
+            f"letter, at most {LONGEST} of them, and no reserved word of Python or Hydra"
         )
     if taken:
         article = "an" if kind[0] in "aeiou" else "a"
