@@ -219,12 +219,11 @@ def _metrics(plugins: Registry, values: Any) -> tuple[Metric, ...] | None:
     """Build a list of names, or of mappings with a name and hyperparameters; None means the default."""
     if values is None:
         return None
-    if not isinstance(values, list) or not all(
-        isinstance(value, str | Mapping) for value in cast("list[Any]", values)
-    ):
-        raise InvalidValue("metrics", values, f"a list such as [{', '.join(plugins.names('metric')[:2])}]")
+    listed = cast("list[Any]", values)
+    if not isinstance(values, list) or not all(isinstance(value, str | Mapping) for value in listed):
+        raise InvalidValue("metrics", listed, f"a list such as [{', '.join(plugins.names('metric')[:2])}]")
     built: list[Metric] = []
-    for value in cast("list[Any]", values):
+    for value in listed:
         built.append(_plugin(plugins, "metric", {"name": value} if isinstance(value, str) else value))
     names = [metric.name for metric in built]
     if len(set(names)) < len(names):
@@ -256,7 +255,7 @@ def expected(plugins: Registry, key: str) -> str:
         for part in group.split(".")[1:]:
             cls = type_hints(cls).get(part) if dataclasses.is_dataclass(cls) else None
         # A key below a mapping, such as tracking.tags.a, has no type.
-        classes = [cls] if cls is not None and dataclasses.is_dataclass(cls) else []
+        classes = [cls] if isinstance(cls, type) and dataclasses.is_dataclass(cls) else []
     else:
         classes = [RunOptions, OutputOptions]
     descriptions: dict[str, None] = {}

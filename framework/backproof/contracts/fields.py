@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backproof.contracts.errors import InvalidValue, UsageError, did_you_mean
 
@@ -114,7 +113,7 @@ def construct(cls: type[Any], values: Mapping[str, Any], prefix: str = "") -> An
             expected = fields[key].metadata.get("doc") or value_description(hints[key], fields[key].metadata)
             raise InvalidValue(prefix + key, None, f"a value: {expected}")
         if dataclasses.is_dataclass(hints[key]):
-            arguments[key] = construct(cast("type[Any]", hints[key]), value, f"{prefix}{key}.")
+            arguments[key] = construct(cast("type[Any]", hints[key]), cast("Any", value), f"{prefix}{key}.")
         else:
             arguments[key] = coerce(prefix + key, value, hints[key])
     for field in fields.values():
@@ -239,7 +238,7 @@ def _numbers(value: Any) -> list[Any] | None:
     They remain Python's, which compares whole numbers of any size, as NumPy does not.
     """
     if hasattr(value, "shape"):
-        array = cast("NDArray[Any]", np.asarray(value))
+        array = np.asarray(value)
         return array.ravel().tolist() if array.dtype.kind in "biuf" else None
     if isinstance(value, list | tuple):
         parts = [_numbers(item) for item in cast("list[Any]", value)]
