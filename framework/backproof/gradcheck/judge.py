@@ -30,6 +30,8 @@ UNDECIDED = 3.0
 FLAT, NARROW = 2.0**-10, 2.0**-20
 #: Why differences may know little of a slope where the values of f are accurate.
 NEAR_KINK = "there may be a kink or a jump next to theta: check at another theta, or give tolerance="
+#: Where differences know a slope less well than this, relative to its size, a circle is tried.
+FINE = 1e-6
 #: Points that must bear out the complex step, for it to be believed where the slope is below the rounding of f, and
 #: the errors of differences, in roundings of f, that are taken for rounding.
 FEWEST_SETTLED, NEAR_ROUNDING = 5, 1e4
@@ -128,7 +130,8 @@ class _Judge:
         return self.found
 
     def _settled(self, ladder: Ladder, rows: Array) -> Array:
-        """Return which lines are settled: all oracles agree with the claim, and the differences are fine enough."""
+        """Return which lines are settled: the differences are fine enough, and all oracles agree with the claim, or
+        both of them contradict it grossly."""
         slopes = ladder.slopes(rows)
         values, errors = slopes.best()
         got, exact = self.got[rows], self.exact[rows]
@@ -137,13 +140,16 @@ class _Judge:
         fine = (errors <= ENOUGH * size) & (size > 0) & ~kinked
         agree = np.abs(got - values) <= errors + self.rounding[rows]
         known = np.isfinite(exact)
-        exact_agrees = (np.abs(exact - values) <= SAFETY * errors + self.rounding[rows]) & (
-            np.abs(got - exact) <= self.rounding[rows]
-        )
+        close = np.abs(exact - values) <= SAFETY * errors + self.rounding[rows]
+        exact_agrees = close & (np.abs(got - exact) <= self.rounding[rows])
         # Where f drops the imaginary part, differences that are as fine as this settle it alone.
         dropped = np.abs(exact - values) > DROPPED * size + 10 * errors
         both = known & exact_agrees
-        done = fine & agree & (both | ~known | dropped)
+        right = fine & agree & (both | ~known | dropped)
+        # Nothing that a closer look finds explains an error that is as large as this.
+        apart = np.abs(got - exact) > max(COARSE_ITERATIVE, 2 * self._coarsest()) * size
+        wrong = fine & known & np.isfinite(got) & apart & close
+        done = right | wrong
         seen = np.flatnonzero(done)
         if len(seen):
             # A feature that is narrower than these steps would not show, and the complex step may drop it.
@@ -153,8 +159,11 @@ class _Judge:
             done[seen] &= narrow.shown_at(NARROW_STEPS, values[seen], errors[seen])
         for i in np.flatnonzero(done):
             row = int(rows[i])
-            self.settled.add(row)
             self._size(row, values[i], errors[i], slopes, int(i))
+            if wrong[i]:
+                self._set(row, FAILED, exact[i], self.rounding[row], "", COMPLEX)
+                continue
+            self.settled.add(row)
             by = COMPLEX if both[i] else CENTRAL
             allowed = self.rounding[row] + (0.0 if both[i] else errors[i])
             self._set(row, PASSED, exact[i] if both[i] else values[i], allowed, "", by, errors[i])
@@ -284,10 +293,11 @@ class _Judge:
             allowed += self.roughness.of(row, size)
         off = abs(got - exact)
         circle, error = float("nan"), float("inf")
-        if unseen > COARSEST * size or (off > allowed and abs(got - line.value) <= line.error):
+        if unseen > FINE * size or (off > allowed and abs(got - line.value) <= line.error):
             circle, error = circle_slope(self.lines, row, float(self.noise[row]))
             if abs(circle - exact) <= error:
-                unseen = min(unseen, error)
+                # Half of the slope of a term that drops the imaginary part shows on a circle.
+                unseen = min(unseen, SAFETY * error)
         if off <= allowed:
             if allowed + unseen > self._coarsest() * size and self._below_rounding(line):
                 note = "the slope is below the rounding of f, where the complex step alone shows it"
