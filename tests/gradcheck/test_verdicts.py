@@ -380,4 +380,4 @@ def test_a_gross_mistake_is_rejected_without_a_closer_look(factor):
         return np.sum(np.exp(t)), factor * np.exp(np.real(t))
 
     assert check(f, np.linspace(-1, 1, 20)).failed
-    assert len(calls) < 800  # 1,500 with all steps
+    assert len(calls) < 600  # 1,216 with all steps
