@@ -82,7 +82,7 @@ class Experiment:
 
     def load(self) -> SplitData:
         """Load, split and scale the data. Raise ValueError or OSError, which says what is wrong with it."""
-        loaded: object = self.dataset.load()
+        loaded = cast("object", self.dataset.load())
         if not isinstance(loaded, Dataset):
             cls = type(self.dataset)
             raise PluginError(
