@@ -46,6 +46,9 @@ class SweepOptions:
     resume: str = hyper(
         AUTO, "auto: continue the same sweep if it is unfinished; off; last; the name or id of a sweep"
     )
+    ignore_code: bool = hyper(
+        False, "keep the finished runs of a resumed sweep though the code of their plugins has changed since"
+    )
     fail_fast: bool = hyper(False, "stop at the first run that fails")
     retries: int = hyper(1, "how often a run is restarted when its worker process dies", ge=0)
     batch: int | None = hyper(

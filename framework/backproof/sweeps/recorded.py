@@ -143,7 +143,7 @@ def _attempts(children: Sequence[RunRecord]) -> tuple[list[RunRecord], list[RunR
     finished = [run for run in children if run.finished]
     done = {_hash(run) for run in finished}
     unfinished = [run for run in children if not run.finished]
-    retried = [run for run in unfinished if _hash(run) in done or run.tags.get(Tag.SUPERSEDED)]
+    retried = [run for run in unfinished if _hash(run) in done or run.superseded]
     return finished, retried, [run for run in unfinished if run not in retried]
 
 

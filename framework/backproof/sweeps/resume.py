@@ -7,12 +7,13 @@ import contextlib
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from backproof.app.sweep_options import AUTO, LAST, OFF
-from backproof.contracts.errors import InvalidValue, TrackingError
+from backproof.contracts.errors import InvalidValue, PluginError, TrackingError
+from backproof.discovery.registry import Registry
 from backproof.sweeps.locks import is_running, is_sweeping
 from backproof.sweeps.planned import PlannedRun
 from backproof.tracking import Store
@@ -50,7 +51,33 @@ class PreviousSweep:
 
     @property
     def finished(self) -> list[RunRecord]:
-        return [child for child in self.children if child.status == Status.FINISHED]
+        return [child for child in self.children if _counts(child)]
+
+    def other_code(self, plugins: Registry) -> dict[str, list[str]]:
+        """Return the finished runs that were made with other code, by id, with the plugins that have changed."""
+        changed = {
+            child.id: [name for name, digest in child.code.items() if digest != _digest(plugins, name)]
+            for child in self.finished
+        }
+        return {run: names for run, names in changed.items() if names}
+
+    def without(self, ids: Collection[str]) -> PreviousSweep:
+        """Return the sweep without some of its runs."""
+        return PreviousSweep(self.parent, [child for child in self.children if child.id not in ids])
+
+
+def _counts(run: RunRecord) -> bool:
+    """Return whether a run is done, pruned or not, and was not run again since."""
+    return run.status == Status.FINISHED and not run.superseded
+
+
+def _digest(plugins: Registry, name: str) -> str:
+    """Return the digest of a plugin's file, by `kind name`; empty if it is not installed."""
+    kind, _, plugin = name.partition(" ")
+    try:
+        return plugins.entry(kind, plugin).digest
+    except PluginError:
+        return ""
 
 
 def match(planned: Sequence[PlannedRun], records: Iterable[RunRecord]) -> dict[int, RunRecord]:
@@ -60,7 +87,7 @@ def match(planned: Sequence[PlannedRun], records: Iterable[RunRecord]) -> dict[i
     """
     by_overrides: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
     for record in records:
-        if record.status == Status.FINISHED:
+        if _counts(record):
             by_overrides[record.tags.get(Tag.CONFIG_HASH, ""), record.tags.get(Tag.POINT, "")].append(record)
     matched: dict[int, RunRecord] = {}
     for run in planned:
@@ -167,9 +194,15 @@ def supersede(store: Store, children: Sequence[RunRecord], again: Sequence[Plann
     hashes = {run.hash for run in again}
     for child in children:
         redone = child.tags.get(Tag.CONFIG_HASH, "") in hashes or Tag.CONFIG_HASH not in child.tags
-        if child.status != Status.FINISHED and redone and Tag.SUPERSEDED not in child.tags:
-            with recording_fails(store.uri):
-                store.client.set_tag(child.id, Tag.SUPERSEDED, "true")
+        if child.status != Status.FINISHED and redone and not child.superseded:
+            mark_superseded(store, [child.id])
+
+
+def mark_superseded(store: Store, ids: Iterable[str]) -> None:
+    """Mark runs that do not count any more."""
+    for run in ids:
+        with recording_fails(store.uri):
+            store.client.set_tag(run, Tag.SUPERSEDED, "true")
 
 
 def reopen(store: Store, previous: PreviousSweep, tags: dict[str, str]) -> None:

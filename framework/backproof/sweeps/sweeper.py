@@ -16,6 +16,7 @@ from backproof import __version__
 from backproof.app.session import get_session, processors, writable
 from backproof.app.sweep_options import AUTO, GRID, OFF, ON
 from backproof.contracts.errors import InvalidValue, TrackingError
+from backproof.experiment.describe import counted
 from backproof.render.terminal import print_status
 from backproof.sweeps import resume
 from backproof.sweeps.engines.launcher import AsyncLauncher, BatchLauncher
@@ -83,6 +84,10 @@ class PointSweeper:
             if previous is not None and store is not None:
                 # Until now, a writer process of the previous attempt may have been running.
                 previous = self._settled(store, previous)
+                if not plan.options.ignore_code:
+                    changed = previous.other_code(session.plugins)
+                    resume.mark_superseded(store, changed)
+                    previous = previous.without(changed)
             OmegaConf.save(config, folder / "multirun.yaml")
             if not self.launcher.blocking:
                 tracking = dataclasses.replace(plan.settings.tracking, uri=store.uri if store else None)
@@ -122,6 +127,8 @@ class PointSweeper:
                 raise InvalidValue("sweep.resume", option, "a sweep in the store, but tracking=off uses none")
             return None
         previous = resume.find_previous(store, option, plan.hash, plan.complete, print_status)
+        if previous is not None and not plan.options.ignore_code:
+            previous = self._same_code(plan, previous)
         if previous is None:
             return None
         tags = previous.parent.tags
@@ -144,6 +151,26 @@ class PointSweeper:
             + ("; sweep.resume=off starts a new sweep" if option == AUTO else "")
         )
         return previous
+
+    def _same_code(self, plan: Plan, previous: resume.PreviousSweep) -> resume.PreviousSweep | None:
+        """Return a previous sweep without the runs that were made with other code, and print a line about them.
+
+        A search whose points were chosen by the results of other code is not continued.
+        """
+        changed = previous.other_code(get_session().plugins)
+        if not changed:
+            return previous
+        names = ", ".join(sorted({name for names in changed.values() for name in names}))
+        why, keep = f"the code of {names} has changed since", "sweep.ignore_code=true"
+        if not plan.adaptive:
+            runs = counted(len(changed), "run")
+            print_status(f"{why}: {runs} of {previous.parent.name} no longer count; {keep} keeps them")
+            return previous.without(changed)
+        if plan.options.resume != AUTO:
+            expected = f"a search made with the same code; {why}, and {keep} continues it"
+            raise InvalidValue("sweep.resume", plan.options.resume, expected)
+        print_status(f"{why} {previous.parent.name}: a new search; {keep} continues the old one")
+        return None
 
     def _parent(
         self,

@@ -63,6 +63,16 @@ class RunRecord:
         return foreign.json_object(self.tags.get(Tag.TRIAL))
 
     @property
+    def code(self) -> dict[str, Any]:
+        """Digests of the files of its plugins, by kind and name; empty where an older version recorded the run."""
+        return foreign.json_object(self.tags.get(Tag.CODE)) or {}
+
+    @property
+    def superseded(self) -> bool:
+        """Whether it was run again, because it failed or its plugins' code has changed since."""
+        return Tag.SUPERSEDED in self.tags
+
+    @property
     def folder(self) -> Path | None:
         """The local folder of its files, if it is below the outputs folder of this command."""
         return foreign.path_below(self.tags.get(Tag.FOLDER), self.roots)
@@ -98,8 +108,8 @@ class RunRecord:
 
     @property
     def finished(self) -> bool:
-        """Return whether the run ended with a result. A pruned run did not."""
-        return self.status == Status.FINISHED and not self.pruned
+        """Return whether the run ended with a result that counts: neither pruned, nor run again with other code."""
+        return self.status == Status.FINISHED and not self.pruned and not self.superseded
 
     @property
     def training_metrics(self) -> dict[str, float]:

@@ -38,7 +38,7 @@ class Tag:
     INDEX = "backproof.index"  # position among the runs of the sweep
     SEEDS = "backproof.seeds"  # how many seeds its point is planned to have
     TRIAL = "backproof.trial"  # parameters of the Optuna trial, as JSON
-    SUPERSEDED = "backproof.superseded"  # failed, and run again since
+    SUPERSEDED = "backproof.superseded"  # failed or made with other code, and run again since
     # Of a sweep.
     SWEEP_HASH = "backproof.sweep_hash"
     SPACE_HASH = "backproof.space_hash"
