@@ -7,6 +7,7 @@ from pathlib import Path
 
 import backproof
 import pytest
+from backproof.render.console import print_error, print_warning
 from backproof.render.terminal import console, labelled, metrics_table, print_status, styled
 
 from tests.helpers.command import BACKPROOF, QUICK
@@ -25,6 +26,29 @@ def test_foreign_text_is_printed_unchanged(capsys, text):
     shown = capsys.readouterr().out
     assert shown.count(text) >= 5
     assert text.replace("/", "") in shown
+
+
+@pytest.mark.parametrize(
+    "text", ["\x1b[31mred", "a\x07b", "\x9b2J", "a\rb", "\u202egpj.exe", "\x1b]0;title\x07"]
+)
+def test_a_terminal_obeys_nothing_in_foreign_text(capsys, text):
+    console().print(text)
+    console().print(styled(text, (text, "bold")))
+    print_status(text)
+    print_error(text)
+    print_warning(text)
+    shown = capsys.readouterr()
+    for line in (shown.out + shown.err).splitlines():
+        assert line.isprintable(), ascii(line)
+    assert (shown.out + shown.err).count("\N{REPLACEMENT CHARACTER}") >= 6
+
+
+def test_lines_tabs_and_spaces_are_kept(capsys):
+    console().print("a\n  b\N{NO-BREAK SPACE}c é → φ")
+    print_error("a\tb\nc")
+    shown = capsys.readouterr()
+    assert shown.out == "a\n  b\N{NO-BREAK SPACE}c é → φ\n"
+    assert shown.err == "backproof: a\tb\nc\n"
 
 
 def test_nothing_else_reads_markup():

@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Generator
 from typing import Any
 
+from backproof.render.text import printable
+
 
 class Output(io.TextIOWrapper):
     """stdout or stderr of a command. An error in writing, as on a full disk, silences it and is kept in `error`.
@@ -54,13 +56,13 @@ def shield_output() -> None:
 
 def print_error(message: str, code: int = 2) -> int:
     """Write an error block to stderr and return the exit code."""
-    print(f"backproof: {message}", file=sys.stderr)
+    print(f"backproof: {printable(message)}", file=sys.stderr)
     return code
 
 
 def print_warning(message: object) -> None:
     """Write a warning to stderr."""
-    print(f"backproof: warning: {message}", file=sys.stderr)
+    print(f"backproof: warning: {printable(str(message))}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from backproof.experiment.run import Result
 from backproof.gradcheck.report import UNTESTED
 from backproof.netcheck.report import NetworkReport
 from backproof.render import check_tables
+from backproof.render.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 def console(*, stderr: bool = False) -> Console:
     """Return a rich console that does not colour numbers, reads no text as markup, and is quiet on a closed pipe.
 
-    Names and messages come from users and stores: `[/red]` in one is text. Styles are given by `labelled` and
-    `styled`.
+    Names and messages come from users and stores: `[/red]` in one is text, and a terminal obeys no escape sequence
+    in one. Styles are given by `labelled` and `styled`.
     """
     from rich.console import Console
 
@@ -34,6 +35,9 @@ def console(*, stderr: bool = False) -> Console:
             self.quiet = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
+        def print(self, *objects: Any, **options: Any) -> None:
+            super().print(*(printable(item) if isinstance(item, str) else item for item in objects), **options)
+
     return QuietConsole(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
@@ -41,7 +45,12 @@ def styled(*parts: str | Text | tuple[str, str]) -> Text:
     """Return a text of parts, each a text or a pair of a text and its style."""
     from rich.text import Text
 
-    return Text.assemble(*parts)
+    def plain(part: str | Text | tuple[str, str]) -> str | Text | tuple[str, str]:
+        if isinstance(part, tuple):
+            return printable(part[0]), part[1]
+        return printable(part) if isinstance(part, str) else part
+
+    return Text.assemble(*map(plain, parts))
 
 
 def labelled(label: str, text: str | Text, style: str = "bold") -> Text:

@@ -45,7 +45,22 @@ def elide_middle(text: str, width: int) -> str:
 
 def one_line(text: str) -> str:
     """Return foreign text without line breaks and control characters, which a terminal would obey."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return _replaced(text, " \N{NO-BREAK SPACE}")
+
+
+def printable(text: str) -> str:
+    """Return foreign text of any number of lines without control characters, which a terminal would obey."""
+    return _replaced(text, " \N{NO-BREAK SPACE}\n\t")
+
+
+def _replaced(text: str, allowed: str) -> str:
+    """Replace the characters that are not printable, bidirectional controls among them."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or character in allowed else "\N{REPLACEMENT CHARACTER}"
+        for character in text
+    )
 
 
 def pad(text: str, width: int = 0, *, cut: bool = False) -> tuple[str, int]:
