@@ -1,5 +1,6 @@
 """Fixtures that all tests share."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,8 @@ def _copied_databases(database):
     create = store.Store.open.__func__
 
     def copy_and_open(cls, options, outputs):
-        uri = options.uri or f"{store.SQLITE}{Path(outputs).absolute() / 'mlflow.db'}"
+        uri = options.uri or os.environ.get("MLFLOW_TRACKING_URI")
+        uri = uri or f"{store.SQLITE}{Path(outputs).absolute() / 'mlflow.db'}"
         if uri.startswith(store.SQLITE):
             database.copy_to(Path(uri.removeprefix(store.SQLITE)).absolute())
         return create(cls, options, outputs)

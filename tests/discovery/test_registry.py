@@ -140,4 +140,4 @@ def test_a_recorded_run_imports_the_plugins_that_it_uses(workdir):
     plugins, ours = map(int, done.stdout.split()[-2:])
     # One of each kind, and the metrics that are the default for some task.
     assert plugins <= 13
-    assert ours <= 114
+    assert ours <= 118

@@ -40,8 +40,8 @@ class TestLearning:
         result = run(
             dataset="diabetes",
             hidden=(),
-            optimizer=("sgd", {"lr": 0.3}),
-            train={"epochs": 20_000, "batch_size": None},
+            optimizer=("sgd", {"lr": 0.3, "momentum": 0.9}),
+            train={"epochs": 3_000, "batch_size": None},
         )
         data = result.prepared.data
         X = np.c_[data.train.X, np.ones(len(data.train))]

@@ -53,6 +53,11 @@ def launcher(request):
     module, options = LAUNCHERS[request.param]
     if module:
         pytest.importorskip(module)
+    if request.param == "joblib":
+        from joblib.externals.loky import get_reusable_executor
+
+        # Its processes outlive a sweep, with the working directory of an earlier test.
+        get_reusable_executor().shutdown(wait=True)
     return [f"hydra/launcher={request.param}", *options]
 
 
@@ -146,7 +151,7 @@ def _edit(file, **changes):
 FAULTS = {
     "config": (lambda overrides, file: [*overrides, "optimizer.lr=0.3"], r"optimizer.lr 0.3 instead of 0.1"),
     "plugin": (lambda overrides, file: [*overrides, "activation=tanh"], r"activation tanh instead of relu"),
-    "default": (lambda overrides, file: [*overrides, "++data.val=0.3"], r"data.val 0.3 instead of"),
+    "default": (lambda overrides, file: [*overrides, "++data.val_size=0.3"], r"data.val_size 0.3 instead of"),
     "code": (
         lambda overrides, file: _edit(file, code={"activation relu": "0"}) or overrides,
         r"the code of a plugin is not what was planned: activation relu \w+ instead of 0",

@@ -233,7 +233,8 @@ BAD = {
         ["one for each of 2"],
     ),
     "no step": (["seed=range(0,3,0)"], ["seed: got 'range(0,3,0)'", "step is not 0"]),
-    "too many": (["seed=range(0,1000000)"], ["1,000,000 points", "sweep.sampler=random"]),
+    "too many": (["seed=range(0,1000)", "repeats=range(1,1001)"], ["1,000,000 points", "sweep.sampler=random"]),
+    "a long range": (["seed=range(0,1000000)"], ["seed: got 'range(0,1000000)'", "at most 100,000 values"]),
     "one objective twice": (
         ["seed=0,1", "sweep.objective=[val/loss,val/loss]"],
         ["sweep.objective", "different metrics"],

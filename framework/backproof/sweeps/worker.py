@@ -192,9 +192,9 @@ def _prepare(setup: Setup) -> Application:
     return application
 
 
-def _missing(_: object) -> str:
-    """Name `dataclasses.MISSING`, so that pickle looks it up."""
-    return "MISSING"
+def _missing(_: object) -> Any:
+    """Reduce `dataclasses.MISSING`, or a copy of it that another launcher has brought, to a look-up."""
+    return getattr, (dataclasses, "MISSING")
 
 
 def _with_filename(code: CodeType) -> Any:

@@ -134,8 +134,15 @@ class Run(RunWriter):
             source=json.dumps(source, default=str),
             profile=json.dumps(profile, default=str),
         )
+        inputs = [DatasetInput(entity, [InputTag("mlflow.data.context", context)])]
         with recording_fails(self.uri):
-            self.client.log_inputs(self.id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
+            try:
+                self.client.log_inputs(self.id, inputs)
+            except Exception as error:
+                # Another process has just recorded the first run with this dataset: MLflow looks and then inserts.
+                if "UNIQUE constraint" not in str(error) and "duplicate key" not in str(error):
+                    raise
+                self.client.log_inputs(self.id, inputs)
 
     def model(self, folder: Path) -> str:
         from backproof.tracking.model import log_model
