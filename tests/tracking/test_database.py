@@ -114,3 +114,18 @@ def test_what_is_no_database_is_one_message_at_once(tmp_path, wrong):
     with pytest.raises(TrackingError, match=r"(cannot record in sqlite|cannot be written).*\n.*outputs=DIR"):
         database.prepare(file, (tmp_path / "mlartifacts").as_uri())
     assert time.monotonic() - start < 5
+
+
+@pytest.mark.slow
+def test_a_database_without_tables_is_created_in_a_new_process(tmp_path):
+    """Only a process that has imported MLflow's store knows which tables there must be."""
+    sqlite3.connect(tmp_path / "mlflow.db").executescript("CREATE TABLE alembic_version (version_num TEXT)")
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", START, str(tmp_path), "0"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "framework")},
+    )
+    assert done.returncode == 0, done.stderr
+    # It was created by the one process that had the lock, not migrated in place by any that came.
+    assert (tmp_path / "mlflow.lock").is_file()

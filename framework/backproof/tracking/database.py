@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib
 import math
 import os
 import sqlite3
@@ -53,6 +54,8 @@ def _is_complete(file: Path) -> bool:
     """Return whether the database has MLflow's tables. Raise TrackingError if it cannot be read."""
     from mlflow.store.db.base_sql_model import Base
 
+    # Importing the store defines its tables: before that, Base knows none, and any database would be complete.
+    importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
     try:
         if file.is_dir():
             raise IsADirectoryError("it is a folder")
