@@ -1,6 +1,5 @@
 """Fixtures that all tests share."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -26,10 +25,9 @@ def _copied_databases(database):
     create = store.Store.open.__func__
 
     def copy_and_open(cls, options, outputs):
-        uri = options.uri or os.environ.get("MLFLOW_TRACKING_URI")
-        uri = uri or f"{store.SQLITE}{Path(outputs).absolute() / 'mlflow.db'}"
+        uri = store.resolve_uri(options.uri, Path(outputs))
         if uri.startswith(store.SQLITE):
-            database.copy_to(Path(uri.removeprefix(store.SQLITE)).absolute())
+            database.copy_to(uri.removeprefix(store.SQLITE))
         return create(cls, options, outputs)
 
     store.Store.open = classmethod(copy_and_open)

@@ -99,7 +99,7 @@ def run_planned(session: Session, planned: PlannedJob, config: DictConfig, folde
 
 def _recorded_as(tracking: TrackingOptions, planned: PlannedJob, run: PlannedRun) -> TrackingOptions:
     """Return the options with the name, the parent and the tags that the sweep gives to a run."""
-    name = tracking.run_name if planned.own_names else name_of(run.overrides, planned.swept) or None
+    name = name_of(run.overrides, planned.swept) or None
     if planned.parent is None:
         return dataclasses.replace(tracking, run_name=name)
     return dataclasses.replace(tracking, run_name=name, parent=planned.parent, tags=tracking.tags | run.tags)

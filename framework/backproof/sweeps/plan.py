@@ -78,7 +78,6 @@ class Planner:
         self.config, self.context, self.session = config, context, session
         self.caches = caches  # whether built points are kept for their jobs, which run in this process
         self.compose = Composer(config, context)
-        self.own_names = False  # whether tracking.run_name names each point
         self._stack_keys: list[Any] = []
         self._folders: set[Path] = set()  # of the jobs that were started
 

@@ -46,7 +46,6 @@ class PlannedJob:
     swept: list[str]  # keys
     parent: str | None = None
     every_entry: bool = True  # whether the gradients of the first run are checked entry by entry
-    own_names: bool = False  # whether tracking.run_name differs between points, so that it names the runs
     parameters: dict[str, str] = dataclasses.field(default_factory=dict[str, str])  # of the first run
     trials: Trials | None = None
 

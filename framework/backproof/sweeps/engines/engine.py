@@ -139,7 +139,6 @@ class Engine:
             self.plan.space.swept,
             self.parent,
             every_entry=self._checked.setdefault(run.stack, run.index) == run.index,
-            own_names=self.planner.own_names,
             parameters=self.planner.parameters(run, self.number),
             trials=Trials(str(study.file), self.options.pruner, self.plan.wanted[0].name)
             if study is not None and study.prunes
