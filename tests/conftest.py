@@ -58,6 +58,17 @@ def workdir(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def plugin_folder(tmp_path, monkeypatch):
+    """An empty folder of plugins, in which a search begins anew before and after the test."""
+    from backproof.discovery.registry import registry
+
+    monkeypatch.setenv("BACKPROOF_PLUGINS", str(tmp_path))
+    registry.cache_clear()
+    yield tmp_path
+    registry.cache_clear()
+
+
 @pytest.fixture(scope="session")
 def outputs(tmp_path_factory):
     """One folder of outputs for all tests that only add runs to its store."""

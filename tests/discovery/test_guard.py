@@ -71,18 +71,9 @@ FIELDS = {
 }
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder of plugins, empty."""
-    monkeypatch.setenv("BACKPROOF_PLUGINS", str(tmp_path))
-    registry.cache_clear()
-    yield tmp_path
-    registry.cache_clear()
-
-
-def write(folder, top="", field="pass", init="pass", forward="pass"):
-    (folder / "activation").mkdir(exist_ok=True)
-    file = folder / "activation" / "mine.py"
+def write(plugin_folder, top="", field="pass", init="pass", forward="pass"):
+    (plugin_folder / "activation").mkdir(exist_ok=True)
+    file = plugin_folder / "activation" / "mine.py"
     file.write_text(SOURCE.format(top=top, field=field, init=init, forward=forward))
     return file
 
@@ -92,8 +83,8 @@ def line_of(file, text):
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_an_import_that_ends_is_one_error(folder, ending):
-    file = write(folder, top=ending)
+def test_an_import_that_ends_is_one_error(plugin_folder, ending):
+    file = write(plugin_folder, top=ending)
     with pytest.raises(PluginError) as caught:
         registry().get("activation", "mine")
     assert f"{file}, line {line_of(file, ending)}" in str(caught.value)
@@ -113,9 +104,9 @@ def test_an_import_that_ends_is_one_error(folder, ending):
     ("command", "place"),
     [("train", "init"), ("train", "forward"), ("check", "forward"), ("verify", "init"), ("verify", "forward")],
 )
-def test_a_call_that_ends_is_one_block(folder, workdir, monkeypatch, capsys, command, place, ending):
-    monkeypatch.setenv("BACKPROOF_PLUGINS", str(folder))
-    file = write(folder, **{place: ending})
+def test_a_call_that_ends_is_one_block(plugin_folder, workdir, monkeypatch, capsys, command, place, ending):
+    monkeypatch.setenv("BACKPROOF_PLUGINS", str(plugin_folder))
+    file = write(plugin_folder, **{place: ending})
     if command == "verify":
         code = main(["verify", "activation", "mine"])
         text = capsys.readouterr().out
@@ -131,9 +122,9 @@ def test_a_call_that_ends_is_one_block(folder, workdir, monkeypatch, capsys, com
     assert ENDINGS[ending] in text
 
 
-def test_a_point_that_ends_the_process_fails_alone(folder, workdir, monkeypatch, capsys):
-    monkeypatch.setenv("BACKPROOF_PLUGINS", str(folder))
-    write(folder, field="m: int = 0", forward="if self.m: sys.exit(0)")
+def test_a_point_that_ends_the_process_fails_alone(plugin_folder, workdir, monkeypatch, capsys):
+    monkeypatch.setenv("BACKPROOF_PLUGINS", str(plugin_folder))
+    write(plugin_folder, field="m: int = 0", forward="if self.m: sys.exit(0)")
     overrides = ["-m", "activation=mine", "activation.m=0,1", *QUICK, "tracking=off", "gradcheck=off"]
     assert main(["train", *overrides]) == 1
     shown = capsys.readouterr().out
@@ -142,9 +133,9 @@ def test_a_point_that_ends_the_process_fails_alone(folder, workdir, monkeypatch,
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_a_field_that_a_config_cannot_hold_is_named(folder, workdir, monkeypatch, capsys, field):
-    monkeypatch.setenv("BACKPROOF_PLUGINS", str(folder))
-    file = write(folder, field=field)
+def test_a_field_that_a_config_cannot_hold_is_named(plugin_folder, workdir, monkeypatch, capsys, field):
+    monkeypatch.setenv("BACKPROOF_PLUGINS", str(plugin_folder))
+    file = write(plugin_folder, field=field)
     assert main(["train", "activation=mine", *QUICK, "tracking=off"]) == 2
     errors = capsys.readouterr().err
     assert FIELDS[field] in errors
@@ -154,8 +145,8 @@ def test_a_field_that_a_config_cannot_hold_is_named(folder, workdir, monkeypatch
     assert capsys.readouterr().err == ""
 
 
-def test_a_method_with_other_parameters_is_named(folder):
-    file = write(folder)
+def test_a_method_with_other_parameters_is_named(plugin_folder):
+    file = write(plugin_folder)
     file.write_text(file.read_text().replace("forward(self, a, out)", "forward(self, a)"))
     with pytest.raises(
         PluginError, match=r"Mine.forward must take \(self, a, out\), got \(self, a\)"
@@ -203,8 +194,10 @@ def test_a_field_is_refused_if_omegaconf_refuses_it(hint):
     assert (declaration_problem(cls, dataclasses.fields(cls)[0]) is None) == accepted
 
 
-def test_signals_are_not_errors_of_the_plugin(folder):
-    write(folder, top="import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nfor i in range(10**7): pass")
+def test_signals_are_not_errors_of_the_plugin(plugin_folder):
+    write(
+        plugin_folder, top="import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nfor i in range(10**7): pass"
+    )
     with pytest.raises(KeyboardInterrupt):
         registry().get("activation", "mine")
 
@@ -219,9 +212,9 @@ def test_an_endless_import_is_named(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_an_endless_import(folder, workdir):
-    file = write(folder, top="while True: pass")
-    environment = {**os.environ, "BACKPROOF_PLUGINS": str(folder)}
+def test_ctrl_c_ends_an_endless_import(plugin_folder, workdir):
+    file = write(plugin_folder, top="while True: pass")
+    environment = {**os.environ, "BACKPROOF_PLUGINS": str(plugin_folder)}
     process = subprocess.Popen(
         [*BACKPROOF, "check", "activation=mine"], env=environment, stderr=subprocess.PIPE, text=True
     )
@@ -233,10 +226,10 @@ def test_ctrl_c_ends_an_endless_import(folder, workdir):
     assert "Traceback" not in errors
 
 
-def test_what_is_no_dataset_is_named(folder, workdir, monkeypatch, capsys):
-    monkeypatch.setenv("BACKPROOF_PLUGINS", str(folder))
-    (folder / "dataset").mkdir()
-    file = folder / "dataset" / "mine.py"
+def test_what_is_no_dataset_is_named(plugin_folder, workdir, monkeypatch, capsys):
+    monkeypatch.setenv("BACKPROOF_PLUGINS", str(plugin_folder))
+    (plugin_folder / "dataset").mkdir()
+    file = plugin_folder / "dataset" / "mine.py"
     file.write_text(
         "from dataclasses import dataclass\nfrom backproof.contracts import DatasetLoader\n"
         "@dataclass(frozen=True)\nclass Mine(DatasetLoader):\n    def load(self): return 3\n"

@@ -28,19 +28,10 @@ class Cube(Activation):
 """
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """Return a directory of plugins that is searched, and search again before and after the test."""
-    monkeypatch.setenv("BACKPROOF_PLUGINS", str(tmp_path))
-    registry.cache_clear()
-    yield tmp_path
-    registry.cache_clear()
-
-
-def test_finding_imports_nothing(folder):
-    (folder / "cube.py").write_text("raise AssertionError('it was imported')\n" + ACTIVATION)
-    (folder / "space").mkdir()
-    (folder / "space/other.py").write_text("raise AssertionError('it was imported')\n")
+def test_finding_imports_nothing(plugin_folder):
+    (plugin_folder / "cube.py").write_text("raise AssertionError('it was imported')\n" + ACTIVATION)
+    (plugin_folder / "space").mkdir()
+    (plugin_folder / "space/other.py").write_text("raise AssertionError('it was imported')\n")
     plugins = registry()
     assert "cube" in plugins.names("activation")
     assert "other" in [entry.name for entry in plugins.entries()]
@@ -76,13 +67,13 @@ def test_a_source_may_not_tell_the_kind(tmp_path, source, ambiguous):
     assert kind_in_source(file) == ("", ambiguous)
 
 
-def test_a_plugin_of_an_indirect_base_is_found_by_importing_it(folder):
-    (folder / "steep.py").write_text(
+def test_a_plugin_of_an_indirect_base_is_found_by_importing_it(plugin_folder):
+    (plugin_folder / "steep.py").write_text(
         "from dataclasses import dataclass\n"
         "from backproof.plugins.activation.leaky_relu import LeakyReLU as Mine\n\n"
         "@dataclass(frozen=True)\nclass Steep(Mine):\n    pass\n"
     )
-    (folder / "utils.py").write_text("from enum import Enum\nclass Colour(Enum):\n    RED = 1\n")
+    (plugin_folder / "utils.py").write_text("from enum import Enum\nclass Colour(Enum):\n    RED = 1\n")
     plugins = registry()
     assert "steep" in plugins.names("activation")
     assert plugins.get("activation", "steep").name == "steep"
@@ -94,29 +85,29 @@ def test_a_plugin_of_an_indirect_base_is_found_by_importing_it(folder):
         plugins.get("activation", "utils")
 
 
-def test_two_of_one_name_stop_only_who_uses_the_name(folder):
-    (folder / "relu.py").write_text(ACTIVATION)
+def test_two_of_one_name_stop_only_who_uses_the_name(plugin_folder):
+    (plugin_folder / "relu.py").write_text(ACTIVATION)
     plugins = registry()
     assert plugins.names("activation").count("relu") == 1
     plugins.build("activation", "tanh")
     with pytest.raises(PluginError, match="two plugins are called activation 'relu'") as caught:
         plugins.build("activation", "relu")
-    assert str(folder / "relu.py") in str(caught.value)
+    assert str(plugin_folder / "relu.py") in str(caught.value)
     with pytest.warns(PluginWarning, match="two plugins are called activation 'relu'") as warned:
         usable = plugins.usable("activation")
     assert len(warned) == 1
     assert "relu" not in [entry.name for entry in usable]
 
 
-def test_the_same_directory_twice_is_found_once(folder, monkeypatch):
-    (folder / "cube.py").write_text(ACTIVATION)
-    monkeypatch.setenv("BACKPROOF_PLUGINS", f"{folder}:{folder}/../{folder.name}")
+def test_the_same_directory_twice_is_found_once(plugin_folder, monkeypatch):
+    (plugin_folder / "cube.py").write_text(ACTIVATION)
+    monkeypatch.setenv("BACKPROOF_PLUGINS", f"{plugin_folder}:{plugin_folder}/../{plugin_folder.name}")
     registry.cache_clear()
-    assert registry().entry("activation", "cube").file == folder / "cube.py"
+    assert registry().entry("activation", "cube").file == plugin_folder / "cube.py"
 
 
-def test_a_directory_that_does_not_exist_is_a_warning(folder, monkeypatch):
-    monkeypatch.setenv("BACKPROOF_PLUGINS", str(folder / "nowhere"))
+def test_a_directory_that_does_not_exist_is_a_warning(plugin_folder, monkeypatch):
+    monkeypatch.setenv("BACKPROOF_PLUGINS", str(plugin_folder / "nowhere"))
     registry.cache_clear()
     with pytest.warns(PluginWarning, match="BACKPROOF_PLUGINS names .*nowhere, which is not a directory"):
         registry()
